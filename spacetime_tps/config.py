@@ -1,0 +1,367 @@
+"""The configuration: one pydantic model per stage, read from YAML, unknown keys refused, units in the values."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from spacetime_tps.errors import UserError
+from spacetime_tps.units import Angle, Rate, Temperature, Time, parse_quantity
+
+Preset = Literal["quick", "standard"]
+
+
+class Model(BaseModel):
+    """Base of all configuration models: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# --- what is simulated ---------------------------------------------------------------------------------------------
+
+
+class MolecularDynamicsConfig(Model):
+    """Dynamics of a molecule; part of the definition of every result."""
+
+    integrator: Literal["langevin_middle"] = "langevin_middle"
+    time_step: Time = Field(gt=0)
+    friction: Rate = Field(gt=0)
+
+
+class MoleculeConfig(Model):
+    """An OpenMM force field applied to the topology of the states' PDB files."""
+
+    kind: Literal["molecule"]
+    temperature: Temperature = Field(gt=0)
+    forcefield: list[str] = Field(min_length=1)
+    nonbonded: Literal["no_cutoff"] = "no_cutoff"
+    constraints: Literal["none", "hbonds"] = "hbonds"
+    dynamics: MolecularDynamicsConfig
+
+
+class OverdampedConfig(Model):
+    """Overdamped Langevin dynamics in reduced units: dx = -grad U dt + sqrt(2 kT dt) xi."""
+
+    integrator: Literal["overdamped"] = "overdamped"
+    time_step: float = Field(gt=0)
+
+
+class ToyConfig(Model):
+    """An analytic potential in reduced units."""
+
+    kind: Literal["mueller_brown", "double_well"]
+    kt: float = Field(gt=0)
+    box: list[tuple[float, float]] = Field(min_length=1)
+    """Region of the reference surface, one (low, high) pair a coordinate."""
+    dynamics: OverdampedConfig
+
+
+SystemKind = Annotated[MoleculeConfig | ToyConfig, Field(discriminator="kind")]
+
+
+class BallConfig(Model):
+    """A ball in named collective variables; distances are periodic where the variables are."""
+
+    ball: dict[str, str | float]
+    radius: str | float
+
+
+RegionConfig = BallConfig | dict[str, tuple[str | float, str | float]]
+
+
+class StateConfig(Model):
+    """A metastable state: a structure in it and the union of regions that defines it."""
+
+    name: str
+    pdb: str | None = None
+    point: list[float] | None = None
+    any_of: list[RegionConfig] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_structure(self) -> StateConfig:
+        if (self.pdb is None) == (self.point is None):
+            raise ValueError("give either 'pdb' (a molecule) or 'point' (a potential)")
+        return self
+
+
+class StatesConfig(Model):
+    """The two end states."""
+
+    a: StateConfig
+    b: StateConfig
+
+
+# --- how the configuration is described ------------------------------------------------------------------------------
+
+
+class TorsionsConfig(Model):
+    """(cos, sin) of named torsions."""
+
+    kind: Literal["torsions"]
+    torsions: list[str] = Field(min_length=1)
+
+
+class IdentityConfig(Model):
+    """The coordinates of an analytic potential themselves."""
+
+    kind: Literal["identity"]
+
+
+RepresentationConfig = Annotated[TorsionsConfig | IdentityConfig, Field(discriminator="kind")]
+
+
+# --- stages ------------------------------------------------------------------------------------------------------------
+
+
+class MetadynamicsConfig(Model):
+    """Well-tempered metadynamics with several walkers, then sampling under the frozen bias."""
+
+    kind: Literal["metadynamics"]
+    walkers: int = Field(4, ge=1)
+    temperature: Temperature | None = None
+    bias_factor: float = Field(15.0, gt=1)
+    hill_height_kt: float = Field(0.5, gt=0)
+    hill_width: Angle = Field(parse_quantity("20 deg", "angle"), gt=0)
+    hill_interval: Time = Field(0.5, gt=0)
+    grid_points: int = Field(72, ge=12)
+    build_time: Time = Field(gt=0)
+    """Simulated time of each walker while the bias grows."""
+    exchange_interval: Time = Field(gt=0)
+    """Walkers pool their hills after this much simulated time."""
+    frozen_time: Time = Field(gt=0)
+    """Simulated time of each walker under the frozen bias."""
+    discard_time: Time = Field(50.0, ge=0)
+    """Frozen-bias time thrown away at the start of each walker."""
+    sample_interval: Time = Field(gt=0)
+    frame_interval: Time = Field(gt=0)
+
+
+class LangevinConfig(Model):
+    """Metropolis-adjusted overdamped Langevin walkers at a raised temperature, reweighted to the system's."""
+
+    kind: Literal["langevin"]
+    walkers: int = Field(1024, ge=1)
+    temperature_factor: float = Field(1.0, ge=1)
+    time_step: float = Field(gt=0)
+    burn_in_steps: int = Field(ge=0)
+    steps: int = Field(ge=1)
+    sample_every: int = Field(ge=1)
+
+
+SamplingConfig = Annotated[MetadynamicsConfig | LangevinConfig, Field(discriminator="kind")]
+
+
+class DenoiserConfig(Model):
+    """Posterior targets and the network that learns them."""
+
+    log_snr_range: tuple[float, float] = (-1.0, 7.0)
+    reference_samples: int = Field(50_000, ge=16)
+    """At most this many weighted samples enter each posterior target."""
+    queries: int = Field(200_000, ge=64)
+    validation_queries: int = Field(8_000, ge=16)
+    steps: int = Field(5000, ge=1)
+    batch_size: int = Field(1024, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    width: int = Field(128, ge=4)
+    depth: int = Field(4, ge=1)
+    harmonics: int = Field(6, ge=1)
+
+
+class GeodesicConfig(Model):
+    """The spacetime geodesic and its low-variance constraint."""
+
+    log_snr_end: float = 4.0
+    points: int = Field(128, ge=4)
+    nodes: int = Field(16, ge=2)
+    """Interior nodes of the natural cubic spline."""
+    fine_factor: int = Field(16, ge=1)
+    arch_depth: float = 1.0
+    """Drop of the log-SNR in the middle of the initial curve."""
+    max_spread: Angle | float | None = None
+    """Largest posterior standard deviation of a feature block: an angle for torsions, a length for other features."""
+    steps: int = Field(600, ge=1)
+    learning_rate: float = Field(0.05, gt=0)
+    multiplier_updates: int = Field(12, ge=0)
+    penalty: float = Field(10.0, gt=0)
+    tolerance: float = Field(5e-3, gt=0)
+    """Relative change of the fine-grid energy over the last rounds below which a channel counts as converged."""
+    merge_distance: float = Field(0.1, gt=0)
+    """Channels whose posterior means differ by less (root mean square) are one."""
+
+
+class PathsConfig(Model):
+    """Annealed Langevin dynamics along the geodesic; half of the paths run from B to A."""
+
+    count: int = Field(32, ge=2)
+    curve_points: int = Field(2000, ge=2)
+    steps_per_point: int = Field(100, ge=1)
+    look_every: int = Field(5, ge=1)
+    frames: int = Field(500, ge=2)
+    equilibration_steps: int = Field(50_000, ge=0)
+    release_steps: int = Field(2500, ge=1)
+    """Steps without any restraint after which an end must still lie in its state."""
+    max_dissipated_work_kt: float = Field(3.0, gt=0)
+    max_doublings: int = Field(2, ge=0)
+
+
+class HardwareConfig(Model):
+    """Where things run. ``workers`` never changes a result; the platform may, within rounding."""
+
+    platform: str = "auto"
+    device: str = "auto"
+    workers: int | Literal["auto"] = "auto"
+    torch_threads: int = Field(2, ge=1)
+
+
+class RunConfig(Model):
+    """Everything a run depends on."""
+
+    name: str
+    seed: int = Field(0, ge=0)
+    preset: Preset = "standard"
+    system: SystemKind
+    collective_variables: dict[str, list[str]] = {}
+    """Named torsions: four atoms each, written ``RESIDUE_NUMBER:ATOM`` as in the PDB file."""
+    states: StatesConfig
+    representation: RepresentationConfig
+    reference: str | None = None
+    sampling: SamplingConfig
+    denoiser: DenoiserConfig
+    geodesic: GeodesicConfig
+    paths: PathsConfig
+    hardware: HardwareConfig = HardwareConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RunConfig:
+        molecule = isinstance(self.system, MoleculeConfig)
+        if molecule != isinstance(self.representation, TorsionsConfig):
+            raise ValueError("representation.kind must be 'torsions' for a molecule and 'identity' for a potential")
+        if molecule != isinstance(self.sampling, MetadynamicsConfig):
+            raise ValueError("sampling.kind must be 'metadynamics' for a molecule and 'langevin' for a potential")
+        for label, state in (("a", self.states.a), ("b", self.states.b)):
+            if molecule != (state.pdb is not None):
+                raise ValueError(f"states.{label} needs {'a pdb file' if molecule else 'a point'}")
+        if isinstance(self.representation, TorsionsConfig):
+            unknown = [name for name in self.representation.torsions if name not in self.collective_variables]
+            if unknown:
+                raise ValueError(f"representation.torsions names {unknown[0]!r}, which is no collective variable")
+            if isinstance(self.sampling, MetadynamicsConfig) and len(self.representation.torsions) > 3:
+                raise ValueError("metadynamics takes at most three torsions")
+        return self
+
+
+# --- reading -------------------------------------------------------------------------------------------------------------
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        UserError: the file cannot be read, is no safe YAML, or holds no mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 (a safe loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text: {_first_line(error)}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not safe YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} should hold a mapping of settings; it holds {type(content).__name__}.")
+    return content
+
+
+def apply_override(settings: dict[str, Any], assignment: str) -> None:
+    """Set one ``KEY=VALUE``, the key dotted (``paths.count=32``), the value YAML.
+
+    Raises:
+        UserError: the assignment is malformed or walks through something that is no section.
+    """
+    key, separator, text = assignment.partition("=")
+    if not separator or not key.strip():
+        raise UserError(f"--set {assignment!r} should read KEY=VALUE, such as paths.count=32.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {assignment!r}: the value is not YAML.") from error
+    *sections, last = key.strip().split(".")
+    target = settings
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise UserError(f"--set {assignment!r}: {section!r} is a value, not a section.")
+    target[last] = value
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` laid over it, section by section."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def validate(settings: dict[str, Any], source: str) -> RunConfig:
+    """Build the configuration or say in one sentence what is wrong with it.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value is not what it should be.
+    """
+    try:
+        return RunConfig.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_first_problem(error)}.") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    # An unknown key explains the missing ones around it, so it is told first.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    tags = {"molecule", "mueller_brown", "double_well", "torsions", "identity", "metadynamics", "langevin"}
+    place = [str(part) for part in problem["loc"]]
+    shown = ".".join(p for i, p in enumerate(place) if not (i == 1 and p in tags))
+    if problem["type"] == "extra_forbidden":
+        hint = difflib.get_close_matches(place[-1], _known_keys(RunConfig), n=1)
+        return f"unknown key '{shown}'" + (f" (did you mean '{hint[0]}'?)" if hint else "")
+    if problem["type"] == "missing":
+        return f"the key '{shown}' is missing"
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    found = "" if isinstance(problem["input"], dict) or repr(problem["input"]) in message else f", not {problem['input']!r}"
+    return f"'{shown}': {message}{found}" if shown else message
+
+
+def _known_keys(model: type[BaseModel]) -> list[str]:
+    """Every key that any section knows, for the "did you mean"."""
+    keys = set()
+    for candidate in [model, *Model.__subclasses__()]:
+        keys.update(candidate.model_fields)
+    return sorted(keys)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def dump(config: RunConfig) -> str:
+    """The resolved configuration as YAML, units in the values."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)

@@ -1,0 +1,78 @@
+"""Exact denoisers: weighted samples or grids by self-normalised sums, Gaussian mixtures in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spacetime_tps.diffusion.denoiser import Posterior
+from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.representations import Identity, Representation, Torsions
+
+_CHUNK_ELEMENTS = 2**20
+"""Larger blocks of (query, sample) pairs fall out of the processor's cache and cost three times as much."""
+
+
+class SampleDenoiser:
+    """Posterior of the weighted point set {x_j, w_j}: mu = sum_j softmax_j(log w_j + eta . T(x_j)) T(x_j).
+
+    Exact for a density tabulated on a grid; for samples, the self-normalised importance estimate.
+    """
+
+    def __init__(self, representation: Representation, statistics: Tensor, log_weights: Tensor):
+        """``statistics`` has shape (n, n_parameters), ``log_weights`` (n,); the weights need no normalisation."""
+        self.representation = representation
+        self.statistics = statistics
+        self.log_weights = log_weights - torch.logsumexp(log_weights, 0)
+
+    @classmethod
+    def from_surface(cls, representation: Torsions | Identity, surface: FreeEnergySurface) -> SampleDenoiser:
+        """The exact posterior of exp(-F/kT) on the surface's grid, normalised to densities of the variables."""
+        points = surface.points()
+        features = representation.features_of_angles(points) if isinstance(representation, Torsions) else points
+        statistics = torch.from_numpy(representation.statistics(features))
+        return cls(representation, statistics, torch.from_numpy(surface.log_density()))
+
+    def __call__(self, natural: Tensor) -> Posterior:
+        """Posteriors at ``natural``, shape (..., n_parameters), evaluated in chunks."""
+        flat = natural.reshape(-1, natural.shape[-1])
+        rows = max(1, _CHUNK_ELEMENTS // len(self.statistics))
+        parts = [self._chunk(chunk) for chunk in flat.split(rows)]
+        mean = torch.cat([mean for mean, _ in parts]).reshape(natural.shape)
+        log_partition = torch.cat([psi for _, psi in parts]).reshape(natural.shape[:-1])
+        return Posterior(mean, self.representation.block_variance(mean), log_partition)
+
+    def _chunk(self, natural: Tensor) -> tuple[Tensor, Tensor]:
+        logits = torch.addmm(self.log_weights, natural, self.statistics.T)
+        top = logits.detach().amax(-1, keepdim=True)
+        in_place = not logits.requires_grad
+        weights = logits.sub_(top).exp_() if in_place else (logits - top).exp()
+        total = weights.sum(-1, keepdim=True)
+        return weights @ self.statistics / total, (total.log() + top).squeeze(-1)
+
+
+class GaussianMixtureDenoiser:
+    """Closed-form posterior of a mixture of isotropic Gaussians, for the identity representation."""
+
+    def __init__(self, means: np.ndarray, stds: np.ndarray, weights: np.ndarray):
+        """``means`` has shape (n, d), ``stds`` and ``weights`` (n,)."""
+        self.means = torch.as_tensor(means, dtype=torch.float64)
+        self.precisions = torch.as_tensor(stds, dtype=torch.float64) ** -2
+        self.log_weights = torch.as_tensor(weights, dtype=torch.float64).log()
+        self.dimension = self.means.shape[1]
+
+    def __call__(self, natural: Tensor) -> Posterior:
+        """Posteriors at (SNR y, -SNR/2): every component stays Gaussian with precision 1/s^2 + SNR."""
+        d = self.dimension
+        field, snr = natural[..., None, :-1], -2.0 * natural[..., -1:]
+        precision = self.precisions + snr
+        centers = (field + self.precisions[:, None] * self.means) / precision[..., None]
+        exponent = 0.5 * precision * centers.square().sum(-1) - 0.5 * self.precisions * self.means.square().sum(-1)
+        logits = self.log_weights + 0.5 * d * (self.precisions.log() - precision.log()) + exponent
+        log_partition = torch.logsumexp(logits, -1)
+        share = torch.exp(logits - log_partition[..., None])
+        mean = (share[..., None] * centers).sum(-2)
+        second = (share * (centers.square().sum(-1) + d / precision)).sum(-1, keepdim=True)
+        variance = second - mean.square().sum(-1, keepdim=True)
+        return Posterior(torch.cat([mean, second], -1), variance, log_partition)

@@ -1,0 +1,90 @@
+"""Posterior targets: what a denoiser is trained on.
+
+A weighted single-sample denoising loss never learns a barrier whose Boltzmann weight is 1e-7. Here every query point
+gets the mean of its posterior over a large weighted reference batch (self-normalised importance sampling), and query
+points are drawn from the *biased* samples plus noise, where barriers are as frequent as basins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spacetime_tps.boltzmann.samples import WeightedSamples
+from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.progress import progress_bar
+from spacetime_tps.representations import Representation
+
+_CHUNK = 512
+_SINGLE_LEVEL_SHARE = 0.5
+_LEVEL_SPREAD = 1.0
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Query points and their posterior moments.
+
+    Attributes:
+        natural: natural parameters of the queries, shape (n, n_parameters).
+        mean: posterior expectation parameters, shape (n, n_parameters).
+        block_variance: posterior variance of each feature block, shape (n, n_blocks).
+        log_partition: psi, shape (n,).
+    """
+
+    natural: Tensor
+    mean: Tensor
+    block_variance: Tensor
+    log_partition: Tensor
+
+    def __len__(self) -> int:
+        return len(self.natural)
+
+
+def draw_queries(
+    representation: Representation,
+    features: np.ndarray,
+    count: int,
+    log_snr_range: tuple[float, float],
+    rng: torch.Generator,
+) -> Tensor:
+    """Natural parameters of ``count`` biased samples plus noise, shape (count, n_parameters), float64.
+
+    The log-SNR is uniform in the range; in half of the queries every feature block has a level of its own, spread by
+    one unit around the common one, because the blocks of a curve need not share theirs.
+    """
+    chosen = torch.randint(len(features), (count,), generator=rng)
+    x = torch.from_numpy(features)[chosen].double()
+    low, high = log_snr_range
+    level = low + (high - low) * torch.rand(count, 1, generator=rng, dtype=torch.float64)
+    n_blocks = len(representation.block_names)
+    own = _LEVEL_SPREAD * torch.randn(count, n_blocks, generator=rng, dtype=torch.float64)
+    shared = torch.rand(count, 1, generator=rng, dtype=torch.float64) < _SINGLE_LEVEL_SHARE
+    levels = torch.where(shared | torch.tensor(n_blocks == 1), level, level + own).clamp(low, high)
+    noise = torch.randn(x.shape, generator=rng, dtype=torch.float64)
+    return representation.noised(x, levels, noise)
+
+
+def reference_posterior(
+    representation: Representation, samples: WeightedSamples, limit: int, rng: torch.Generator
+) -> SampleDenoiser:
+    """The posterior of (a random subset of) the weighted samples."""
+    count = len(samples.features)
+    chosen = torch.randperm(count, generator=rng)[: min(limit, count)]
+    statistics = torch.from_numpy(representation.statistics(samples.features))[chosen]
+    return SampleDenoiser(representation, statistics, torch.from_numpy(samples.log_weights)[chosen])
+
+
+def posterior_targets(posterior: SampleDenoiser, natural: Tensor, description: str) -> Targets:
+    """Posterior moments at every query."""
+    means, variances, partitions = [], [], []
+    with progress_bar(len(natural), description, "query") as bar, torch.no_grad():
+        for chunk in natural.split(_CHUNK):
+            result = posterior(chunk)
+            means.append(result.mean)
+            variances.append(result.block_variance)
+            partitions.append(result.log_partition)
+            bar.update(len(chunk))
+    return Targets(natural, torch.cat(means), torch.cat(variances), torch.cat(partitions))

@@ -1,0 +1,158 @@
+"""Molecular dynamics in OpenMM: the dynamics of a molecule as a picklable value, its contexts, and its platform."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from spacetime_tps.errors import UserError
+from spacetime_tps.units import GAS_CONSTANT
+
+logger = logging.getLogger(__name__)
+
+PHYSICAL_GROUP = 0
+RESTRAINT_GROUP = 1
+_DETERMINISTIC = {
+    "CPU": {"Threads": "1", "DeterministicForces": "true"},
+    "CUDA": {"Precision": "mixed", "DeterministicForces": "true"},
+    "HIP": {"Precision": "mixed", "DeterministicForces": "true"},
+    "OpenCL": {"Precision": "mixed"},
+}
+
+
+@dataclass(frozen=True)
+class MolecularDynamics:
+    """Langevin dynamics (LangevinMiddle) of a serialised OpenMM System on a named platform.
+
+    Attributes:
+        system_xml: the System, without thermostat or bias.
+        temperature_k: temperature [K].
+        time_step_ps: integration step [ps].
+        friction_per_ps: collision rate [1/ps].
+        platform: OpenMM platform name.
+    """
+
+    system_xml: str
+    temperature_k: float
+    time_step_ps: float
+    friction_per_ps: float
+    platform: str = "Reference"
+
+    @property
+    def kt(self) -> float:
+        """Thermal energy [kJ/mol]."""
+        return GAS_CONSTANT * self.temperature_k
+
+    def on(self, platform: str) -> MolecularDynamics:
+        """The same dynamics on another platform."""
+        return replace(self, platform=platform)
+
+    def steps(self, duration_ps: float) -> int:
+        """Integration steps in ``duration_ps``, at least one."""
+        return max(1, round(duration_ps / self.time_step_ps))
+
+    def degrees_of_freedom(self) -> int:
+        """3N minus constraints; Langevin dynamics keeps the centre of mass in motion."""
+        system = openmm.XmlSerializer.deserialize(self.system_xml)
+        massive = sum(system.getParticleMass(i)._value > 0 for i in range(system.getNumParticles()))
+        return 3 * massive - system.getNumConstraints()
+
+    def context(self, seed: int, forces: Sequence[openmm.Force] = ()) -> openmm.Context:
+        """A fresh context; ``forces`` (restraints, biases) are added in their own force group.
+
+        The forces belong to the context's System afterwards, but stay valid for ``updateParametersInContext``.
+        """
+        system = openmm.XmlSerializer.deserialize(self.system_xml)
+        for force in system.getForces():
+            force.setForceGroup(PHYSICAL_GROUP)
+        for force in forces:
+            force.setForceGroup(RESTRAINT_GROUP)
+            system.addForce(force)
+        integrator = openmm.LangevinMiddleIntegrator(self.temperature_k, self.friction_per_ps, self.time_step_ps)
+        integrator.setRandomNumberSeed(seed)
+        platform = openmm.Platform.getPlatformByName(self.platform)
+        return openmm.Context(system, integrator, platform, _DETERMINISTIC.get(self.platform, {}))
+
+
+def thermalise(context: openmm.Context, temperature_k: float, seed: int) -> None:
+    """Draw Maxwell-Boltzmann velocities, constraints obeyed."""
+    context.applyConstraints(1e-8)
+    context.setVelocitiesToTemperature(temperature_k * unit.kelvin, seed)
+
+
+def positions_of(context: openmm.Context) -> np.ndarray:
+    """Positions [nm], shape (n_atoms, 3), float64."""
+    return context.getState(positions=True).getPositions(asNumpy=True)._value
+
+
+def energies_of(context: openmm.Context) -> tuple[float, float]:
+    """Potential energy without restraint, and kinetic energy [kJ/mol]; costs one force evaluation."""
+    state = context.getState(energy=True, groups={PHYSICAL_GROUP})
+    return state.getPotentialEnergy()._value, state.getKineticEnergy()._value
+
+
+def restraint_energy_of(context: openmm.Context) -> float:
+    """Energy of the restraints and biases alone [kJ/mol]; the force field is not evaluated."""
+    return context.getState(energy=True, groups={RESTRAINT_GROUP}).getPotentialEnergy()._value
+
+
+def available_platforms() -> list[str]:
+    """Names of the OpenMM platforms in this process."""
+    return [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+
+
+def time_platforms(dynamics: MolecularDynamics, positions: np.ndarray, seconds: float = 0.3) -> dict[str, float]:
+    """Speed of every usable platform on this very system [steps/s]; platforms that fail are left out."""
+    speeds = {}
+    for name in available_platforms():
+        try:
+            context = dynamics.on(name).context(seed=1)
+            context.setPositions(positions)
+            thermalise(context, dynamics.temperature_k, 1)
+            integrator = context.getIntegrator()
+            integrator.step(10)
+            steps, started = 0, time.perf_counter()
+            while time.perf_counter() - started < seconds:
+                integrator.step(50)
+                positions_of(context)
+                steps += 50
+            speeds[name] = steps / (time.perf_counter() - started)
+        except openmm.OpenMMException as error:
+            logger.info("platform %s does not run here: %s", name, error)
+    return speeds
+
+
+def choose_platform(requested: str, dynamics: MolecularDynamics, positions: np.ndarray) -> tuple[str, dict[str, float]]:
+    """Resolve ``auto`` to the fastest platform for this system, or check an explicit choice.
+
+    Returns:
+        the platform's name and the measured speeds [steps/s] (empty for an explicit choice).
+
+    Raises:
+        UserError: the platform is not there or does not run.
+    """
+    present = available_platforms()
+    if requested == "auto":
+        speeds = time_platforms(dynamics, positions)
+        if not speeds:
+            raise UserError(f"No OpenMM platform runs this system; tried {', '.join(present)}.")
+        return max(speeds, key=lambda name: speeds[name]), speeds
+    match = next((name for name in present if name.lower() == requested.lower()), None)
+    if match is None:
+        raise UserError(
+            f"The OpenMM platform {requested!r} is not there; this machine has {', '.join(present)}, "
+            "and 'auto' takes the fastest."
+        )
+    try:
+        dynamics.on(match).context(seed=1)
+    except openmm.OpenMMException as error:
+        raise UserError(
+            f"The OpenMM platform {match!r} does not run here ({error}); this machine has {', '.join(present)}."
+        ) from error
+    return match, {}

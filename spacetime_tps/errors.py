@@ -1,0 +1,8 @@
+"""The one exception a user is meant to read."""
+
+
+class UserError(Exception):
+    """Bad input or circumstances, told in one sentence: what, where, what was expected, what to do.
+
+    The command line prints the message without a traceback and exits with code 1.
+    """

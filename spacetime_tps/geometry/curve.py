@@ -1,0 +1,86 @@
+"""Curves in spacetime and what is measured on them (arXiv 2505.17517, section 4).
+
+E = (N-1)/2 sum_n (eta_{n+1} - eta_n) . (mu_{n+1} - mu_n); each chord is the sum of both Kullback-Leibler divergences
+between neighbours, and the length is the sum of their square roots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spacetime_tps.diffusion.denoiser import Denoiser, Posterior
+
+
+def chords(natural: Tensor, mean: Tensor) -> Tensor:
+    """Jeffreys divergences between neighbouring points, shape (..., N - 1), of curves of shape (..., N, p)."""
+    return (natural.diff(dim=-2) * mean.diff(dim=-2)).sum(-1)
+
+
+def curve_energy(chord: Tensor) -> Tensor:
+    """E, shape (...), from chords, shape (..., N - 1)."""
+    return 0.5 * chord.shape[-1] * chord.sum(-1)
+
+
+def curve_length(chord: Tensor) -> Tensor:
+    """Length, shape (...); a negative chord, which only an inconsistent model can give, counts as zero here."""
+    return chord.clamp_min(0.0).sqrt().sum(-1)
+
+
+@dataclass(frozen=True)
+class FineCurve:
+    """One curve on the fine grid.
+
+    Attributes:
+        coordinates: chart coordinates, shape (n, n_coordinates).
+        natural: eta, shape (n, n_parameters).
+        mean: mu by the denoiser, shape (n, n_parameters).
+        block_variance: posterior variances, shape (n, n_blocks).
+    """
+
+    coordinates: np.ndarray
+    natural: np.ndarray
+    mean: np.ndarray
+    block_variance: np.ndarray
+
+    @property
+    def chords(self) -> np.ndarray:
+        """Jeffreys divergences between neighbours, shape (n - 1,)."""
+        return np.sum(np.diff(self.natural, axis=0) * np.diff(self.mean, axis=0), axis=-1)
+
+    @property
+    def energy(self) -> float:
+        """Curve energy E."""
+        return float(curve_energy(torch.from_numpy(self.chords)))
+
+    @property
+    def length(self) -> float:
+        """Fisher-Rao length."""
+        return float(curve_length(torch.from_numpy(self.chords)))
+
+    @property
+    def negative_chord_fraction(self) -> float:
+        """Share of chords below zero: a sign that the model is no exponential family there."""
+        return float(np.mean(self.chords < 0))
+
+    def at_constant_speed(self, points: int) -> np.ndarray:
+        """Chart coordinates at ``points`` equal steps of Fisher-Rao length, shape (points, n_coordinates)."""
+        steps = np.sqrt(np.maximum(self.chords, 1e-12 * np.abs(self.chords).max()))
+        travelled = np.concatenate([[0.0], np.cumsum(steps)])
+        wanted = np.linspace(0.0, travelled[-1], points)
+        return np.stack([np.interp(wanted, travelled, column) for column in self.coordinates.T], axis=-1)
+
+
+def fine_curves(coordinates: Tensor, natural: Tensor, posterior: Posterior) -> list[FineCurve]:
+    """Split a batch of curves, shapes (n_curves, n, ...), into single ones."""
+    arrays = [value.detach().cpu().numpy() for value in (coordinates, natural, posterior.mean, posterior.block_variance)]
+    return [FineCurve(*parts) for parts in zip(*arrays, strict=True)]
+
+
+def evaluate(denoiser: Denoiser, natural: Tensor) -> Posterior:
+    """Posterior along curves without building a graph."""
+    with torch.no_grad():
+        return denoiser(natural)

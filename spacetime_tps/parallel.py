@@ -1,0 +1,87 @@
+"""Independent tasks in worker processes.
+
+A task is a module-level function of picklable arguments that carries its own seed, so results never depend on the
+number of workers. Processes are spawned, not forked (torch and OpenMM hold threads), and end with their parent.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import connection
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class WorkerPool:
+    """Runs tasks in ``workers`` spawned processes, or in this one if ``workers`` is 1."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> WorkerPool:
+        if self.workers > 1:
+            self._executor = ProcessPoolExecutor(
+                self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+            )
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if self._executor is None:
+            return
+        if kind is not None:
+            for process in list((self._executor._processes or {}).values()):
+                process.terminate()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._executor = None
+
+    def map(
+        self,
+        task: Callable[..., Result],
+        arguments: Sequence[tuple[Any, ...]],
+        bar: tqdm | None = None,
+        weight: float = 1.0,
+    ) -> list[Result]:
+        """``[task(*args) for args in arguments]``, in order; ``bar`` advances by ``weight`` a task."""
+        if self._executor is None:
+            results = []
+            for args in arguments:
+                results.append(task(*args))
+                if bar is not None:
+                    bar.update(weight)
+            return results
+        futures: list[Future[Result]] = [self._executor.submit(task, *args) for args in arguments]
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                if bar is not None:
+                    bar.update(weight)
+        return [future.result() for future in futures]
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when the parent ends, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

@@ -1,0 +1,136 @@
+"""Torsion angles as points on circles: x = (cos theta_1, sin theta_1, ..., cos theta_k, sin theta_k).
+
+|x|^2 = k is constant, so the time component of eta drops out: T(x) = x, eta_k = SNR y_k, and the restraint is
+-kT (eta_c cos theta + eta_s sin theta) for each torsion. The posterior variance of a torsion is 1 - |mu_k|^2.
+The chart of torsion k is (log |eta_k|, angle of eta_k), the angle lifted to the real line.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import openmm
+import torch
+from torch import Tensor
+
+from spacetime_tps.representations.base import Channel
+
+
+def dihedral_angles(positions: np.ndarray, quadruples: np.ndarray) -> np.ndarray:
+    """Dihedral angles [rad] in (-pi, pi], IUPAC sign.
+
+    Args:
+        positions: shape (..., n_atoms, 3).
+        quadruples: atom indices, shape (n_torsions, 4).
+
+    Returns:
+        shape (..., n_torsions).
+    """
+    p = positions[..., quadruples, :]
+    b1, b2, b3 = p[..., 1, :] - p[..., 0, :], p[..., 2, :] - p[..., 1, :], p[..., 3, :] - p[..., 2, :]
+    n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
+    sine = np.sum(b1 * n2, axis=-1) * np.linalg.norm(b2, axis=-1)
+    return np.arctan2(sine, np.sum(n1 * n2, axis=-1))
+
+
+def wrap(angle: np.ndarray) -> np.ndarray:
+    """Angle in [-pi, pi)."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+class Torsions:
+    """Representation by named torsions of a molecule."""
+
+    def __init__(self, names: Sequence[str], quadruples: Sequence[Sequence[int]]):
+        """``quadruples`` holds the four atom indices of each torsion, shape (n_torsions, 4)."""
+        self.block_names = list(names)
+        self.quadruples = np.asarray(quadruples, dtype=int).reshape(-1, 4)
+        self.n_torsions = len(self.block_names)
+        self.n_features = self.n_parameters = self.n_coordinates = 2 * self.n_torsions
+        self.log_snr_coordinates = list(range(0, self.n_coordinates, 2))
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Features, shape (n, 2 n_torsions), of positions, shape (n, n_atoms, 3)."""
+        return self.features_of_angles(dihedral_angles(frames, self.quadruples))
+
+    @staticmethod
+    def features_of_angles(angles: np.ndarray) -> np.ndarray:
+        """(cos, sin) pairs, shape (..., 2 n_torsions), of angles [rad], shape (..., n_torsions)."""
+        return np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(*angles.shape[:-1], -1)
+
+    def statistics(self, features: np.ndarray) -> np.ndarray:
+        """T(x) = x."""
+        return features
+
+    def natural(self, coordinates: Tensor) -> Tensor:
+        """eta of (log |eta_k|, angle_k) pairs."""
+        radius, angle = coordinates[..., 0::2].exp(), coordinates[..., 1::2]
+        return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1).flatten(-2)
+
+    def noised(self, features: Tensor, log_snr: Tensor, noise: Tensor) -> Tensor:
+        """eta_k = SNR_k x_k + sqrt(SNR_k) noise_k."""
+        snr = log_snr.exp().repeat_interleave(2, dim=-1)
+        return snr * features + snr.sqrt() * noise
+
+    def block_log_snr(self, natural: Tensor) -> Tensor:
+        """log |eta_k|."""
+        return natural.unflatten(-1, (-1, 2)).norm(dim=-1).clamp_min(1e-12).log()
+
+    def block_variance(self, mean: Tensor) -> Tensor:
+        """1 - |mu_k|^2."""
+        return 1.0 - mean.unflatten(-1, (-1, 2)).square().sum(-1)
+
+    def max_block_variance(self, spread: float) -> float:
+        """1 - exp(-sigma^2) for an angular standard deviation sigma [rad] (wrapped normal)."""
+        return float(-np.expm1(-(spread**2)))
+
+    def center(self, mean: np.ndarray) -> np.ndarray:
+        """Angles [rad] of mu_k, shape (..., n_torsions)."""
+        return np.arctan2(mean[..., 1::2], mean[..., 0::2])
+
+    def profile(self, natural: Tensor, log_partition: Tensor) -> Tensor:
+        """-[psi - sum_k log 2 pi I0(|eta_k|)]: free energy of the density smoothed by the von Mises restraint."""
+        radius = natural.unflatten(-1, (-1, 2)).norm(dim=-1)
+        log_norm = torch.special.i0e(radius).log() + radius + np.log(2 * np.pi)
+        return log_norm.sum(-1) - log_partition
+
+    def channels(self, start: np.ndarray, end: np.ndarray, log_snr_end: float) -> list[Channel]:
+        """One channel for each choice of direction around each circle: 2^n_torsions of them."""
+        first, last = self.center(start), self.center(end)
+        short = wrap(last - first)
+        found = []
+        for flips in itertools.product((False, True), repeat=self.n_torsions):
+            turn = np.where(flips, short - 2 * np.pi * np.where(short >= 0, 1.0, -1.0), short)
+            label = " ".join(f"{n}{'+' if t >= 0 else '-'}" for n, t in zip(self.block_names, turn, strict=True))
+            ends = [
+                np.stack([np.full(self.n_torsions, log_snr_end), angles], axis=-1).ravel()
+                for angles in (first, first + turn)
+            ]
+            found.append(Channel(label, *ends))
+        return found
+
+    def restraint(self, kt: float) -> TorsionRestraint:
+        """The OpenMM restraint of this representation at thermal energy ``kt`` [kJ/mol]."""
+        return TorsionRestraint(self, kt)
+
+
+class TorsionRestraint:
+    """-kT eta . T(x) as one CustomTorsionForce whose parameters follow the curve."""
+
+    def __init__(self, torsions: Torsions, kt: float):
+        self._quadruples = torsions.quadruples
+        self._kt = kt
+        self.force = openmm.CustomTorsionForce("-(ec*cos(theta)+es*sin(theta))")
+        self.force.setName("SpacetimeRestraint")
+        self.force.addPerTorsionParameter("ec")
+        self.force.addPerTorsionParameter("es")
+        for atoms in self._quadruples:
+            self.force.addTorsion(*map(int, atoms), [0.0, 0.0])
+
+    def move_to(self, natural: np.ndarray, context: openmm.Context) -> None:
+        """Set the restraint to natural parameters, shape (2 n_torsions,)."""
+        for k, (atoms, eta) in enumerate(zip(self._quadruples, self._kt * natural.reshape(-1, 2), strict=True)):
+            self.force.setTorsionParameters(k, *map(int, atoms), eta.tolist())
+        self.force.updateParametersInContext(context)

@@ -1,0 +1,319 @@
+"""A system: what is simulated, its two states, its representation, and where its files are."""
+
+from __future__ import annotations
+
+import importlib.resources
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from openmm import app
+
+from spacetime_tps.config import (
+    MoleculeConfig,
+    Preset,
+    RunConfig,
+    StateConfig,
+    ToyConfig,
+    TorsionsConfig,
+    apply_override,
+    merge,
+    read_yaml,
+    validate,
+)
+from spacetime_tps.dynamics import MolecularDynamics
+from spacetime_tps.errors import UserError
+from spacetime_tps.potentials import POTENTIALS, FreeEnergySurface, Potential
+from spacetime_tps.representations import Identity, Torsions, dihedral_angles
+from spacetime_tps.states import State, build_state
+
+_CONSTRAINTS = {"none": None, "hbonds": app.HBonds}
+
+
+@dataclass(frozen=True)
+class CollectiveVariables:
+    """Named functions of a frame: torsions [rad] of a molecule, or the coordinates of a point."""
+
+    names: list[str]
+    quadruples: np.ndarray | None
+
+    @property
+    def angular(self) -> bool:
+        """Whether the variables are angles."""
+        return self.quadruples is not None
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Values, shape (..., n_cv), of frames: positions (..., n_atoms, 3), or points (..., d)."""
+        return frames if self.quadruples is None else dihedral_angles(frames, self.quadruples)
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """The atoms of a system and how they move."""
+
+    topology: app.Topology
+    dynamics: MolecularDynamics
+
+
+@dataclass(frozen=True)
+class System:
+    """Everything the stages need to know of what they work on.
+
+    Attributes:
+        config: the resolved configuration.
+        representation: features, restraint and chart.
+        variables: the collective variables in which states are defined.
+        states: state A and state B.
+        structures: one frame in each state, shape (2, n_atoms, 3) [nm] or (2, d).
+        energy_unit: ``kJ/mol`` or ``kT``; ``kt`` is the thermal energy in it.
+        molecule: for a molecule.
+        potential: for an analytic potential; its energies divide by ``potential_kt``.
+        reference: the reference free-energy surface, over the representation's own variables.
+    """
+
+    config: RunConfig
+    representation: Torsions | Identity
+    variables: CollectiveVariables
+    states: tuple[State, State]
+    structures: np.ndarray
+    energy_unit: str
+    kt: float
+    molecule: Molecule | None = None
+    potential: Potential | None = None
+    potential_kt: float = 1.0
+    reference: FreeEnergySurface | None = None
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the energy keys in summaries: ``kj_mol`` or ``kt``."""
+        return "kj_mol" if self.energy_unit == "kJ/mol" else "kt"
+
+
+# --- finding the configuration -----------------------------------------------------------------------------------------
+
+
+def systems_folder() -> Path:
+    """The folder of the systems that come with the package: in the wheel, or beside the package in a checkout."""
+    shipped = Path(str(importlib.resources.files("spacetime_tps"))) / "shipped_systems"
+    return shipped if shipped.is_dir() else Path(__file__).resolve().parent.parent / "systems"
+
+
+def find_system_file(name: str) -> Path:
+    """The YAML file of a system given as a name, a folder or a file.
+
+    Raises:
+        UserError: there is no such system.
+    """
+    given = Path(name)
+    candidates = [given, given / "system.yaml"]
+    if given.name == name:
+        candidates.append(systems_folder() / name / "system.yaml")
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    known = sorted(path.parent.name for path in systems_folder().glob("*/system.yaml"))
+    raise UserError(
+        f"There is no system {name!r}: it is neither a folder with a system.yaml, nor a YAML file, nor one of "
+        f"the systems that come with the package ({', '.join(known)})."
+    )
+
+
+def load_config(file: Path, preset: Preset = "standard", seed: int | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Read a system file, lay its preset and the overrides over it, and validate the whole.
+
+    Raises:
+        UserError: anything in it is wrong.
+    """
+    settings = read_yaml(file)
+    presets: Any = settings.pop("presets", {})
+    if preset != "standard":
+        if not isinstance(presets, dict) or not isinstance(presets.get(preset), dict):
+            raise UserError(f"{file} has no preset {preset!r}; add a section presets.{preset} or leave --preset out.")
+        settings = merge(settings, presets[preset])
+        settings["preset"] = preset
+    if seed is not None:
+        settings["seed"] = seed
+    for assignment in overrides:
+        apply_override(settings, assignment)
+    return validate(settings, str(file))
+
+
+# --- building the system -------------------------------------------------------------------------------------------------
+
+
+def load_system(config: RunConfig, folder: Path) -> System:
+    """Build the system; the file names in ``config`` are relative to ``folder``.
+
+    Raises:
+        UserError: a file is missing or unfit, or a state does not hold its own structure.
+    """
+    if isinstance(config.system, MoleculeConfig):
+        return _load_molecule(config, config.system, folder)
+    return _load_toy(config, config.system, folder)
+
+
+def _load_toy(config: RunConfig, toy: ToyConfig, folder: Path) -> System:
+    potential = POTENTIALS[toy.kind]()
+    names = ["x", "y", "z"][: potential.dimension]
+    if len(toy.box) != potential.dimension:
+        raise UserError(f"system.box should hold {potential.dimension} (low, high) pairs, not {len(toy.box)}.")
+    variables = CollectiveVariables(names, None)
+    structures = np.array([_point(state, potential.dimension) for state in (config.states.a, config.states.b)])
+    system = System(
+        config=config,
+        representation=Identity(potential.dimension),
+        variables=variables,
+        states=_states(config, variables, structures),
+        structures=structures,
+        energy_unit="kT",
+        kt=1.0,
+        potential=potential,
+        potential_kt=toy.kt,
+        reference=_reference(config, folder, names, 1.0),
+    )
+    return system
+
+
+def _point(state: StateConfig, dimension: int) -> list[float]:
+    if state.point is None or len(state.point) != dimension:
+        raise UserError(f"The point of state {state.name!r} should have {dimension} coordinates.")
+    return state.point
+
+
+def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) -> System:
+    topology, first = _read_pdb(folder, config.states.a)
+    other, second = _read_pdb(folder, config.states.b)
+    _check_same_molecule(config, topology, other)
+    structures = np.stack([first, second])
+    names = list(config.collective_variables)
+    quadruples = np.array([_atoms(topology, name, atoms) for name, atoms in config.collective_variables.items()])
+    variables = CollectiveVariables(names, quadruples.reshape(-1, 4))
+    assert isinstance(config.representation, TorsionsConfig)
+    chosen = config.representation.torsions
+    dynamics = MolecularDynamics(
+        system_xml=openmm.XmlSerializer.serialize(_create_openmm_system(config, molecule, topology)),
+        temperature_k=molecule.temperature,
+        time_step_ps=molecule.dynamics.time_step,
+        friction_per_ps=molecule.dynamics.friction,
+    )
+    return System(
+        config=config,
+        representation=Torsions(chosen, [quadruples[names.index(name)] for name in chosen]),
+        variables=variables,
+        states=_states(config, variables, structures),
+        structures=structures,
+        energy_unit="kJ/mol",
+        kt=dynamics.kt,
+        molecule=Molecule(topology, dynamics),
+        reference=_reference(config, folder, chosen, dynamics.kt),
+    )
+
+
+def _states(config: RunConfig, variables: CollectiveVariables, structures: np.ndarray) -> tuple[State, State]:
+    a, b = (build_state(state, variables.names, variables.angular) for state in (config.states.a, config.states.b))
+    values = variables(structures)
+    for k, (state, other) in enumerate(((a, b), (b, a))):
+        source = (config.states.a, config.states.b)[k]
+        shown = ", ".join(
+            f"{name} {np.rad2deg(value):.1f} deg" if variables.angular else f"{name} {value:.4g}"
+            for name, value in zip(variables.names, values[k], strict=True)
+        )
+        what = source.pdb or f"the point {source.point}"
+        if not state.contains(values[k]):
+            raise UserError(
+                f"State {state.name!r} does not hold its own structure, {what} ({shown}); "
+                "correct the state's regions or give another structure."
+            )
+        if other.contains(values[k]):
+            raise UserError(f"{what} ({shown}) lies in both states; make the states disjoint.")
+    return a, b
+
+
+def _reference(config: RunConfig, folder: Path, names: list[str], kt: float) -> FreeEnergySurface | None:
+    if config.reference is None:
+        return None
+    surface = FreeEnergySurface.load(folder / config.reference)
+    if list(surface.names) != list(names):
+        raise UserError(
+            f"The reference surface {config.reference} is over {', '.join(surface.names)}, but the representation "
+            f"is over {', '.join(names)}; make a new one with scripts/build_reference.py or remove 'reference'."
+        )
+    if abs(surface.kt - kt) > 1e-6 * kt:
+        raise UserError(
+            f"The reference surface {config.reference} is for kT = {surface.kt:.4f}, the system has {kt:.4f}; "
+            "make a new one with scripts/build_reference.py or remove 'reference'."
+        )
+    return surface
+
+
+def _read_pdb(folder: Path, state: StateConfig) -> tuple[app.Topology, np.ndarray]:
+    assert state.pdb is not None
+    path = folder / state.pdb
+    if not path.is_file():
+        raise UserError(f"The PDB file of state {state.name!r}, {path}, is not there.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pdb = app.PDBFile(str(path))
+        positions = np.array(pdb.getPositions(asNumpy=True)._value, dtype=float)
+    except Exception as error:  # OpenMM's parser raises whatever the malformed line provokes
+        raise UserError(f"{path} is not a complete PDB file ({_reason(error)}).") from error
+    if len(positions) == 0:
+        raise UserError(f"{path} holds no atoms.")
+    if not np.isfinite(positions).all():
+        raise UserError(f"{path} holds coordinates that are not finite.")
+    return pdb.topology, positions
+
+
+def _check_same_molecule(config: RunConfig, first: app.Topology, second: app.Topology) -> None:
+    a, b = ([(x.residue.id, x.residue.name, x.name) for x in topology.atoms()] for topology in (first, second))
+    if a == b:
+        return
+    files = f"{config.states.a.pdb} and {config.states.b.pdb}"
+    if len(a) != len(b):
+        raise UserError(f"{files} are not the same molecule: they have {len(a)} and {len(b)} atoms.")
+    k = next(k for k in range(len(a)) if a[k] != b[k])
+    raise UserError(
+        f"{files} are not the same molecule, atom by atom in the same order: atom {k + 1} is "
+        f"{a[k][1]}{a[k][0]}:{a[k][2]} in one and {b[k][1]}{b[k][0]}:{b[k][2]} in the other."
+    )
+
+
+def _create_openmm_system(config: RunConfig, molecule: MoleculeConfig, topology: app.Topology) -> openmm.System:
+    try:
+        forcefield = app.ForceField(*molecule.forcefield)
+    except Exception as error:  # a missing file and malformed XML raise different things
+        raise UserError(f"The force field {', '.join(molecule.forcefield)} cannot be loaded ({_reason(error)}).") from error
+    try:
+        return forcefield.createSystem(
+            topology,
+            nonbondedMethod=app.NoCutoff,
+            constraints=_CONSTRAINTS[molecule.constraints],
+            removeCMMotion=False,
+        )
+    except Exception as error:  # template mismatches are plain ValueErrors, other failures are not
+        raise UserError(
+            f"The force field has no parameters for {config.states.a.pdb} ({_reason(error)}); "
+            "check for missing or misnamed atoms."
+        ) from error
+
+
+def _atoms(topology: app.Topology, name: str, atoms: list[str]) -> list[int]:
+    index = {f"{atom.residue.id}:{atom.name}": atom.index for atom in topology.atoms()}
+    if len(atoms) != 4 or len(set(atoms)) != 4:
+        raise UserError(f"The torsion {name!r} should name four different atoms, not {atoms}.")
+    missing = [atom for atom in atoms if atom not in index]
+    if missing:
+        raise UserError(
+            f"The torsion {name!r} names the atom {missing[0]!r}, which is not in the PDB file; "
+            "atoms are written RESIDUE_NUMBER:ATOM, such as 2:CA."
+        )
+    return [index[atom] for atom in atoms]
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text.rstrip(".") if text else type(error).__name__
