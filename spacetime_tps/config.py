@@ -172,8 +172,17 @@ class DenoiserConfig(Model):
     harmonics: int = Field(6, ge=1)
 
 
+class LowBarrierConfig(Model):
+    """Soft maximum of the free energy of the posterior mean, from the run's own samples, added to the objective."""
+
+    weight: float = Field(0.3, gt=0)
+    softness_kt: float = Field(0.5, gt=0)
+    log_snr: float = 5.0
+    """Level at which the samples' free energy is smoothed."""
+
+
 class GeodesicConfig(Model):
-    """The spacetime geodesic and its low-variance constraint."""
+    """The spacetime geodesic and its constraints."""
 
     log_snr_end: float = 4.0
     points: int = Field(128, ge=4)
@@ -184,6 +193,7 @@ class GeodesicConfig(Model):
     """Drop of the log-SNR in the middle of the initial curve."""
     max_spread: Angle | float | None = None
     """Largest posterior standard deviation of a feature block: an angle for torsions, a length for other features."""
+    low_barrier: LowBarrierConfig | None = None
     steps: int = Field(600, ge=1)
     learning_rate: float = Field(0.05, gt=0)
     multiplier_updates: int = Field(12, ge=0)

@@ -19,6 +19,14 @@ class Constraint(Protocol):
         ...
 
 
+class Objective(Protocol):
+    """A term added to the curve energy, in its relative scale."""
+
+    def __call__(self, natural: Tensor, posterior: Posterior) -> Tensor:
+        """The term of every curve, shape (n_curves,)."""
+        ...
+
+
 @dataclass(frozen=True)
 class LowVariance:
     """The posterior variance of every feature block stays below ``bound``: g = variance / bound - 1.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
-from spacetime_tps.geometry.constraints import AugmentedLagrangian, Constraint
+from spacetime_tps.geometry.constraints import AugmentedLagrangian, Constraint, Objective
 from spacetime_tps.geometry.curve import FineCurve, chords, curve_energy, evaluate, fine_curves
 from spacetime_tps.geometry.spline import SplineBasis, straight
 from spacetime_tps.progress import progress_bar
@@ -45,8 +45,9 @@ def optimise_geodesics(
     channels: list[Channel],
     config: GeodesicConfig,
     constraints: list[Constraint],
+    objectives: list[Objective] | None = None,
 ) -> list[Geodesic]:
-    """Minimise E / E_0 plus the augmented Lagrangian with Adam under a cosine schedule, float64.
+    """Minimise E / E_0 + objectives + augmented Lagrangian with Adam under a cosine schedule, float64.
 
     E_0 is the channel's initial energy, which makes one penalty and one learning rate fit every channel. The
     multipliers are updated after every round of ``steps / (multiplier_updates + 1)`` steps.
@@ -67,7 +68,10 @@ def optimise_geodesics(
     with progress_bar(config.steps, "geodesics", "step") as bar:
         for step in range(config.steps):
             energy, natural, posterior = problem.energy(weights)
-            loss = (energy / initial + lagrangian(natural, posterior)).sum()
+            loss = energy / initial + lagrangian(natural, posterior)
+            for objective in objectives or []:
+                loss = loss + objective(natural, posterior)
+            loss = loss.sum()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

@@ -8,10 +8,12 @@ A *chart* gives unconstrained coordinates z of the curve, in which splines are d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor
+
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Representation(Protocol):
         """Bound on the block variance that a posterior standard deviation ``spread`` in the user's unit stands for."""
         ...
 
-    def center(self, mean: np.ndarray) -> np.ndarray:
+    def center(self, mean: Array) -> Array:
         """Where the posterior lies in collective variables, shape (n, n_cv): angles of mu, or E[x]."""
         ...
 

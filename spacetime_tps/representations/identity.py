@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spacetime_tps.representations.base import Channel
+from spacetime_tps.representations.base import Array, Channel
 
 
 class Identity:
@@ -58,7 +58,7 @@ class Identity:
         """The square of the standard deviation ``spread`` of the whole block."""
         return spread**2
 
-    def center(self, mean: np.ndarray) -> np.ndarray:
+    def center(self, mean: Array) -> Array:
         """E[x], shape (..., d)."""
         return mean[..., :-1]
 

@@ -15,7 +15,7 @@ import openmm
 import torch
 from torch import Tensor
 
-from spacetime_tps.representations.base import Channel
+from spacetime_tps.representations.base import Array, Channel
 
 
 def dihedral_angles(positions: np.ndarray, quadruples: np.ndarray) -> np.ndarray:
@@ -86,9 +86,10 @@ class Torsions:
         """1 - exp(-sigma^2) for an angular standard deviation sigma [rad] (wrapped normal)."""
         return float(-np.expm1(-(spread**2)))
 
-    def center(self, mean: np.ndarray) -> np.ndarray:
+    def center(self, mean: Array) -> Array:
         """Angles [rad] of mu_k, shape (..., n_torsions)."""
-        return np.arctan2(mean[..., 1::2], mean[..., 0::2])
+        atan2 = torch.atan2 if isinstance(mean, Tensor) else np.arctan2
+        return atan2(mean[..., 1::2], mean[..., 0::2])
 
     def profile(self, natural: Tensor, log_partition: Tensor) -> Tensor:
         """-[psi - sum_k log 2 pi I0(|eta_k|)]: free energy of the density smoothed by the von Mises restraint."""

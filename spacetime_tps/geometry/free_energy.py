@@ -1,0 +1,118 @@
+"""Free energy of the posterior mean, differentiable: the term that keeps a geodesic low.
+
+A Fisher-Rao geodesic follows the curvature of the density, not its height; on its own it may cross a ridge far above
+the saddle. The soft maximum of F along the curve is added to the objective.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.denoiser import Posterior
+from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.representations import Representation, Torsions
+
+MAX_GRID_DIMENSION = 2
+
+
+def smoothed_surface(
+    posterior: SampleDenoiser,
+    names: list[str],
+    box: list[tuple[float, float]] | None,
+    kt: float,
+    log_snr: float,
+    points: int = 120,
+) -> FreeEnergySurface:
+    """The free energy of the run's own samples on a grid, smoothed by the restraint of strength ``log_snr``.
+
+    Args:
+        posterior: of the weighted samples.
+        names: variables, one an axis (at most two).
+        box: (low, high) of every axis; None for torsions, whose axes are whole circles.
+        kt: thermal energy in the system's unit.
+        log_snr: smoothing level; kernels have a standard deviation of exp(-log_snr / 2).
+        points: grid points an axis.
+    """
+    d = len(names)
+    low, high = (np.full(d, -np.pi), np.full(d, np.pi)) if box is None else np.array(box).T
+    spacing = (high - low) / (points if box is None else points - 1)
+    surface = FreeEnergySurface(
+        names=tuple(names),
+        origin=low,
+        spacing=spacing,
+        periodic=np.full(d, box is None),
+        free_energy=np.zeros((points,) * d),
+        error=np.full((points,) * d, np.nan),
+        source=f"this run's samples, smoothed at log-SNR {log_snr:g}",
+        kt=kt,
+    )
+    natural = _at_level(posterior.representation, surface.points(), log_snr)
+    with torch.no_grad():
+        log_partition = posterior(natural).log_partition
+    assert log_partition is not None
+    table = kt * posterior.representation.profile(natural, log_partition).numpy().reshape(surface.free_energy.shape)
+    return FreeEnergySurface(**{**vars(surface), "free_energy": table - table.min()})
+
+
+def _at_level(representation: Representation, points: np.ndarray, log_snr: float) -> Tensor:
+    level = np.full_like(points[:, :1], log_snr)
+    if isinstance(representation, Torsions):
+        coordinates = np.stack([np.broadcast_to(level, points.shape), points], axis=-1).reshape(len(points), -1)
+    else:
+        coordinates = np.concatenate([points, level], axis=-1)
+    return representation.natural(torch.from_numpy(coordinates))
+
+
+class SmoothSurface:
+    """Cubic convolution (Keys 1981) of a tabulated surface in torch; differentiable, constant beyond open rims."""
+
+    def __init__(self, surface: FreeEnergySurface):
+        self._table = torch.from_numpy(np.ascontiguousarray(surface.free_energy, dtype=np.float64))
+        self._origin = torch.from_numpy(np.asarray(surface.origin, dtype=np.float64))
+        self._spacing = torch.from_numpy(np.asarray(surface.spacing, dtype=np.float64))
+        self._periodic = [bool(p) for p in surface.periodic]
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """F, shape (...), at points, shape (..., n_axes)."""
+        t = (points - self._origin) / self._spacing
+        indices, weights = [], []
+        for axis, size in enumerate(self._table.shape):
+            u = t[..., axis] if self._periodic[axis] else t[..., axis].clamp(0, size - 1)
+            low = u.detach().floor()
+            stencil = low.long()[..., None] + torch.arange(-1, 3)
+            indices.append(stencil % size if self._periodic[axis] else stencil.clamp(0, size - 1))
+            weights.append(_keys_weights(u - low))
+        if len(indices) == 1:
+            return (self._table[indices[0]] * weights[0]).sum(-1)
+        values = self._table[indices[0][..., :, None], indices[1][..., None, :]]
+        return torch.einsum("...ij,...i,...j->...", values, *weights)
+
+
+def _keys_weights(f: Tensor) -> Tensor:
+    """Weights, shape (..., 4), of the four neighbours of a point at fraction f of its cell."""
+    f2, f3 = f * f, f * f * f
+    return torch.stack(
+        [-0.5 * f3 + f2 - 0.5 * f, 1.5 * f3 - 2.5 * f2 + 1, -1.5 * f3 + 2 * f2 + 0.5 * f, 0.5 * f3 - 0.5 * f2], dim=-1
+    )
+
+
+@dataclass(frozen=True)
+class LowBarrier:
+    """weight * softmax_s F(center(mu_s)) / kT, the soft maximum taken at ``softness`` kT."""
+
+    surface: SmoothSurface
+    representation: Representation
+    kt: float
+    weight: float
+    softness: float = 0.5
+
+    def __call__(self, natural: Tensor, posterior: Posterior) -> Tensor:
+        """The term of every curve, shape (n_curves,)."""
+        height = self.surface(self.representation.center(posterior.mean)) / self.kt
+        soft = self.softness * (torch.logsumexp(height / self.softness, dim=-1) - np.log(height.shape[-1]))
+        return self.weight * soft

@@ -1,0 +1,201 @@
+"""Annealed Langevin dynamics of a molecule in OpenMM: the restraint follows the geodesic.
+
+At each curve point K Langevin steps of the restrained ensemble are run, starting where the last point ended. The
+start is equilibrated under the first restraint; both ends are also released to see whether they stay in their state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import openmm
+
+from spacetime_tps.config import PathsConfig
+from spacetime_tps.dynamics import MolecularDynamics, energies_of, positions_of, thermalise
+from spacetime_tps.parallel import WorkerPool
+from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.paths.schedule import Schedule, restraint_work
+from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.progress import progress_bar
+from spacetime_tps.representations import Torsions
+from spacetime_tps.representations.torsions import TorsionRestraint
+from spacetime_tps.seeds import openmm_seed
+from spacetime_tps.states import State
+from spacetime_tps.systems import CollectiveVariables, System
+
+COMMITMENT_FACTOR = 10
+"""A released end that has left both states is followed for this many release times, until it enters either."""
+
+
+@dataclass(frozen=True)
+class AnnealingTask:
+    """Everything one path needs, picklable; ``schedule`` and ``states`` are in the path's own direction."""
+
+    dynamics: MolecularDynamics
+    torsions: Torsions
+    variables: CollectiveVariables
+    states: tuple[State, State]
+    surface: FreeEnergySurface | None
+    schedule: Schedule
+    structure_nm: np.ndarray
+    config: PathsConfig
+    steps_per_point: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Release:
+    stays: bool
+    inside: bool
+    steps: int
+
+
+def anneal_path(task: AnnealingTask) -> dict[str, np.ndarray]:
+    """Run one path; returns its fields of ``PathEnsemble`` without the first axis."""
+    restraint = task.torsions.restraint(task.dynamics.kt)
+    context = task.dynamics.context(task.seed, [restraint.force])
+    integrator, config = context.getIntegrator(), task.config
+    context.setPositions(task.structure_nm)
+    thermalise(context, task.dynamics.temperature_k, task.seed)
+    restraint.move_to(task.schedule.natural[0], context)
+    integrator.step(config.equilibration_steps)
+    start = context.getState(positions=True, velocities=True)
+    released_start = _release(context, restraint, task, *task.states)
+    context.setState(start)
+    restraint.move_to(task.schedule.natural[0], context)
+    recorded = _follow(context, restraint, task)
+    released_end = _release(context, restraint, task, *task.states[::-1])
+    in_start, in_end = (
+        bool(state.contains(recorded["variables"][k])) for state, k in zip(task.states, (0, -1), strict=True)
+    )
+    steps = len(task.schedule.natural) * task.steps_per_point + config.equilibration_steps
+    steps += released_start.steps + released_end.steps + len(recorded["frames"])
+    return recorded | {
+        "starts_in_state": np.array(in_start),
+        "ends_in_state": np.array(in_end),
+        "start_stays": np.array(released_start.stays),
+        "end_stays": np.array(released_end.stays),
+        "start_inside": np.array(released_start.inside),
+        "end_inside": np.array(released_end.inside),
+        "force_evaluations": np.array(steps),
+    }
+
+
+def _follow(context: openmm.Context, restraint: TorsionRestraint, task: AnnealingTask) -> dict[str, np.ndarray]:
+    """Move the restraint along the schedule, looking every few steps and saving frames at equal curve points."""
+    natural, integrator = task.schedule.natural, context.getIntegrator()
+    saved_points = frame_points(len(natural), task.config.frames)
+    looks = _look_lengths(task.steps_per_point, task.config.look_every)
+    frames, energies, free_energies, saved = [], [], [], set(saved_points.tolist())
+    work, positions, seen = 0.0, positions_of(context), []
+    for n, eta in enumerate(natural):
+        if n:
+            statistics = task.torsions.features(positions[None])[0]
+            work += float(restraint_work(eta - natural[n - 1], statistics))
+            restraint.move_to(eta, context)
+        for steps in looks:
+            integrator.step(steps)
+            positions = positions_of(context)
+            seen.append(positions)
+        if n in saved:
+            frames.append(positions.astype(np.float32))
+            energies.append(energies_of(context))
+            free_energies.append(_highest(task, np.array(seen)))
+            seen = []
+    return {
+        "frames": np.array(frames),
+        "curve_parameter": saved_points / (len(natural) - 1),
+        "variables": task.variables(np.array(frames, dtype=float)),
+        "potential_energy": np.array([potential for potential, _ in energies]),
+        "kinetic_energy": np.array([kinetic for _, kinetic in energies]),
+        "free_energy": np.array(free_energies),
+        "work_kt": np.array(work),
+    }
+
+
+def frame_points(curve_points: int, frames: int) -> np.ndarray:
+    """Indices of the curve points at which a frame is saved: equally spaced, the first and the last among them."""
+    return np.unique(np.rint(np.linspace(0, curve_points - 1, min(frames, curve_points))).astype(int))
+
+
+def _look_lengths(steps: int, every: int) -> list[int]:
+    full, rest = divmod(steps, every)
+    return [every] * full + ([rest] if rest else [])
+
+
+def _highest(task: AnnealingTask, positions: np.ndarray) -> float:
+    if task.surface is None:
+        return float("nan")
+    angles = task.torsions.center(task.torsions.features(positions))
+    return float(task.surface(angles).max())
+
+
+def _release(
+    context: openmm.Context, restraint: TorsionRestraint, task: AnnealingTask, state: State, other: State
+) -> _Release:
+    """Let go and see whether the end is committed to ``state``.
+
+    A thermal state is larger than its defining region (a ball of 25 degrees holds 78 % of C7ax), so an end that is
+    outside both regions when the release time is over is followed until it enters one of them.
+    """
+    config, integrator = task.config, context.getIntegrator()
+    restraint.move_to(np.zeros(task.torsions.n_parameters), context)
+    integrator.step(config.release_steps)
+    steps = config.release_steps
+    stride = max(1, config.release_steps // 25)
+
+    def where() -> np.ndarray:
+        return task.variables(positions_of(context))
+
+    inside = bool(state.contains(where()))
+    while not state.contains(here := where()) and not other.contains(here):
+        if steps >= COMMITMENT_FACTOR * config.release_steps:
+            return _Release(False, inside, steps)
+        integrator.step(stride)
+        steps += stride
+    return _Release(bool(state.contains(here)), inside, steps)
+
+
+def anneal_molecule(
+    system: System,
+    dynamics: MolecularDynamics,
+    schedule: Schedule,
+    config: PathsConfig,
+    steps_per_point: int,
+    seed_of: Callable[[int], int],
+    pool: WorkerPool,
+) -> PathEnsemble:
+    """Run ``config.count`` paths, every other one from B to A."""
+    assert isinstance(system.representation, Torsions)
+    tasks = []
+    for k in range(config.count):
+        forward = k % 2 == 0
+        tasks.append(
+            AnnealingTask(
+                dynamics=dynamics,
+                torsions=system.representation,
+                variables=system.variables,
+                states=system.states if forward else system.states[::-1],
+                surface=system.reference,
+                schedule=schedule if forward else schedule.reversed(),
+                structure_nm=system.structures[0 if forward else 1],
+                config=config,
+                steps_per_point=steps_per_point,
+                seed=seed_of(k),
+            )
+        )
+    with progress_bar(config.count, f"paths, {len(schedule.natural) * steps_per_point} steps each", "path") as bar:
+        results = pool.map(anneal_path, [(task,) for task in tasks], bar)
+    stacked = {name: np.stack([result[name] for result in results]) for name in results[0]}
+    forward = np.arange(config.count) % 2 == 0
+    stacked["curve_parameter"][~forward] = 1.0 - stacked["curve_parameter"][~forward]
+    points_per_frame = (len(schedule.natural) - 1) / max(1, len(stacked["curve_parameter"][0]) - 1)
+    interval = points_per_frame * steps_per_point * dynamics.time_step_ps
+    return PathEnsemble(forward=forward, interval=interval, **stacked)
+
+
+def seeds_of(seed: int, round_index: int) -> Callable[[int], int]:
+    """Seeds of the paths of one round of doubling."""
+    return lambda path: openmm_seed(seed, "paths", round_index, path)
