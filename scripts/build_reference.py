@@ -80,15 +80,22 @@ def sample_pass(dynamics: MolecularDynamics, torsions: Torsions, start_nm: np.nd
 
 
 def mbar_log_weights(samples: np.ndarray) -> np.ndarray:
-    """Unbiased log-weights, shape (WINDOWS * WINDOWS * SAMPLES,), of one pass."""
-    flat = samples.reshape(-1, 2)
+    """Unbiased log-weights, shape (WINDOWS * WINDOWS * SAMPLES,), of one pass.
+
+    The windows' free energies come from every second sample (a gigabyte of reduced energies less), the mixture
+    weights are then evaluated for all.
+    """
     centers = np.linspace(-np.pi, np.pi, WINDOWS, endpoint=False)
     mesh = np.stack([c.ravel() for c in np.meshgrid(centers, centers, indexing="ij")], axis=-1)
-    bias = np.zeros((len(mesh), len(flat)))
-    for k in range(2):
-        bias -= KAPPA * (np.cos(mesh[:, None, k] - flat[None, :, k]) - 1.0)
-    mbar = MBAR(bias, np.full(len(mesh), SAMPLES), solver_protocol="robust", initialize="zeros")
-    return -np.logaddexp.reduce(np.log(SAMPLES) + mbar.f_k[:, None] - bias, axis=0)
+
+    def bias(angles: np.ndarray) -> np.ndarray:
+        return -KAPPA * sum(np.cos(mesh[:, None, k] - angles[None, :, k]) - 1.0 for k in range(2))
+
+    thinned = samples[:, :, ::2]
+    counts = np.full(len(mesh), thinned.shape[2])
+    mbar = MBAR(bias(thinned.reshape(-1, 2)), counts, solver_protocol="robust", initialize="zeros")
+    chunks = np.array_split(samples.reshape(-1, 2), 50)
+    return np.concatenate([-np.logaddexp.reduce(mbar.f_k[:, None] - bias(chunk), axis=0) for chunk in chunks])
 
 
 def smooth_free_energy(flat: np.ndarray, log_weights: np.ndarray, kt: float) -> np.ndarray:
@@ -110,11 +117,10 @@ def smooth_free_energy(flat: np.ndarray, log_weights: np.ndarray, kt: float) -> 
     return 2 * smoothed(BANDWIDTH) - smoothed(np.sqrt(2) * BANDWIDTH)
 
 
-def pass_surface(dynamics: MolecularDynamics, torsions: Torsions, start_nm: np.ndarray, index: int) -> np.ndarray:
+def pass_surface(samples: np.ndarray, kt: float) -> np.ndarray:
     """Free energy [kJ/mol] on the grid from one pass, its zero such that exp(-F/kT) averages to one."""
-    samples = sample_pass(dynamics, torsions, start_nm, index)
-    free_energy = smooth_free_energy(samples.reshape(-1, 2), mbar_log_weights(samples), dynamics.kt)
-    return free_energy + dynamics.kt * np.log(np.exp(-free_energy / dynamics.kt).mean())
+    free_energy = smooth_free_energy(samples.reshape(-1, 2), mbar_log_weights(samples), kt)
+    return free_energy + kt * np.log(np.exp(-free_energy / kt).mean())
 
 
 def molecule_surface(system: System) -> FreeEnergySurface:
@@ -124,7 +130,8 @@ def molecule_surface(system: System) -> FreeEnergySurface:
     dynamics = dynamics.on(choose_platform("auto", dynamics, system.structures[0])[0])
     tasks = [(dynamics, torsions, system.structures[0], index) for index in range(PASSES)]
     with WorkerPool(min(PASSES, available_cores())) as pool, progress_bar(PASSES, "umbrella passes") as bar:
-        surfaces = pool.map(pass_surface, tasks, bar)
+        passes = pool.map(sample_pass, tasks, bar)
+    surfaces = [pass_surface(samples, dynamics.kt) for samples in passes]
     mean = np.mean(surfaces, axis=0)
     error = np.std(surfaces, axis=0, ddof=1) / np.sqrt(PASSES)
     per_window = GLIDE_STEPS + EQUILIBRATION_STEPS + SAMPLES * SAMPLE_STRIDE

@@ -83,9 +83,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
-def write_csv(path: Path, header: list[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write a CSV file atomically; floats keep nine significant digits."""
+def write_csv(path: Path, header: list[str], rows: Iterable[Iterable[Any]], note: str | None = None) -> None:
+    """Write a CSV file atomically; floats keep nine significant digits; ``note`` becomes a first line after '#'."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+        if note:
+            handle.write(f"# {note}\n")
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(header)
         for row in rows:

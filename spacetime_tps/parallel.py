@@ -33,11 +33,14 @@ class WorkerPool:
         self._executor: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> WorkerPool:
-        if self.workers > 1:
-            self._executor = ProcessPoolExecutor(
-                self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
-            )
         return self
+
+    def _started(self) -> ProcessPoolExecutor:
+        """The processes, started when they are first needed."""
+        if self._executor is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(self.workers, mp_context=spawn, initializer=_start_worker)
+        return self._executor
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         if self._executor is None:
@@ -56,14 +59,15 @@ class WorkerPool:
         weight: float = 1.0,
     ) -> list[Result]:
         """``[task(*args) for args in arguments]``, in order; ``bar`` advances by ``weight`` a task."""
-        if self._executor is None:
+        if self.workers == 1:
             results = []
             for args in arguments:
                 results.append(task(*args))
                 if bar is not None:
                     bar.update(weight)
             return results
-        futures: list[Future[Result]] = [self._executor.submit(task, *args) for args in arguments]
+        executor = self._started()
+        futures: list[Future[Result]] = [executor.submit(task, *args) for args in arguments]
         pending = set(futures)
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)

@@ -121,7 +121,9 @@ def find_system_file(name: str) -> Path:
     )
 
 
-def load_config(file: Path, preset: Preset = "standard", seed: int | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
+def load_config(
+    file: Path, preset: Preset | None = None, seed: int | None = None, overrides: tuple[str, ...] = ()
+) -> RunConfig:
     """Read a system file, lay its preset and the overrides over it, and validate the whole.
 
     Raises:
@@ -129,10 +131,11 @@ def load_config(file: Path, preset: Preset = "standard", seed: int | None = None
     """
     settings = read_yaml(file)
     presets: Any = settings.pop("presets", {})
-    if preset != "standard":
+    if preset == "quick":
         if not isinstance(presets, dict) or not isinstance(presets.get(preset), dict):
             raise UserError(f"{file} has no preset {preset!r}; add a section presets.{preset} or leave --preset out.")
         settings = merge(settings, presets[preset])
+    if preset is not None:
         settings["preset"] = preset
     if seed is not None:
         settings["seed"] = seed

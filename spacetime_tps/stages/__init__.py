@@ -1,0 +1,19 @@
+"""The stages of a run, in their order."""
+
+from spacetime_tps.stages.context import Context, Stage, StageResult, run_stages
+from spacetime_tps.stages.export import export, finish_summary
+from spacetime_tps.stages.folder import STAGES, RunFolder
+from spacetime_tps.stages.geodesic import geodesic
+from spacetime_tps.stages.paths import paths
+from spacetime_tps.stages.sample import sample
+from spacetime_tps.stages.train import train
+
+STAGE_FUNCTIONS: dict[str, Stage] = {
+    "sample": sample,
+    "train": train,
+    "geodesic": geodesic,
+    "paths": paths,
+    "export": export,
+}
+
+__all__ = ["STAGES", "STAGE_FUNCTIONS", "Context", "RunFolder", "StageResult", "finish_summary", "run_stages"]

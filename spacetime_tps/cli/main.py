@@ -1,0 +1,76 @@
+"""The command ``spacetime-tps`` and how it says that something went wrong."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+import click
+
+from spacetime_tps.errors import UserError
+
+_INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """Imports a verb's module when it is called, and turns failures into one sentence each."""
+
+    verbs = ("run", "sample", "train", "geodesic", "paths", "export", "config", "doctor")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.verbs)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.verbs:
+            return None
+        if name in ("train", "geodesic", "paths", "export"):
+            from spacetime_tps.cli import stage
+
+            return stage.command(name)
+        import importlib
+
+        return importlib.import_module(f"spacetime_tps.cli.{name}").command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            _fail(str(error))
+        except KeyboardInterrupt:
+            _fail("Interrupted; the same command with --resume goes on from the last finished stage.", _INTERRUPTED)
+        except BrokenProcessPool:
+            _fail("A worker process was killed (out of memory?); free some memory and use --resume to go on.")
+        except MemoryError:
+            _fail("Not enough memory; lower denoiser.reference_samples or hardware.workers and use --resume.")
+        except OSError as error:
+            _fail(f"{error.filename or 'A file'} could not be read or written: {error.strerror or error}.")
+        except Exception as error:
+            if type(error).__name__ != "OpenMMException":
+                raise
+            _fail(f"OpenMM stopped: {' '.join(str(error).split())}; check the structures and the time step.")
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+@click.command(cls=_Commands)
+@click.version_option(version("spacetime-tps"), prog_name="spacetime-tps")
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
+def main(verbose: bool) -> None:
+    """Molecular transition paths from the spacetime geometry of diffusion models.
+
+    Start with: spacetime-tps run alanine_dipeptide -o runs/alanine_dipeptide
+    """
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)

@@ -1,0 +1,60 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spacetime_tps.config import Preset, RunConfig
+from spacetime_tps.errors import UserError
+from spacetime_tps.systems import find_system_file, load_config
+
+system_argument = click.argument("system", metavar="SYSTEM")
+output_option = click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder the run writes to."
+)
+
+
+def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What shapes the configuration: seed, preset, platform, device, workers, single keys."""
+    for option in (
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting (repeatable)."),
+        click.option("--preset", type=click.Choice(["quick", "standard"]), help="quick is for tests, not for science."),
+        click.option("--workers", type=click.IntRange(min=1), help="Worker processes; never changes a result."),
+        click.option("--device", help="torch device for training; default: the fastest there is."),
+        click.option("--platform", help="OpenMM platform; default: the fastest for this system, by measurement."),
+        click.option("--seed", type=click.IntRange(min=0), help="Random seed; default 0."),
+    ):
+        command = option(command)
+    return command
+
+
+def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What to do with a folder that is not empty."""
+    command = click.option("--overwrite", is_flag=True, help="Delete an earlier run in the folder first.")(command)
+    return click.option("--resume", is_flag=True, help="Go on after the last finished stage.")(command)
+
+
+def read_configuration(
+    system: str,
+    seed: int | None = None,
+    platform: str | None = None,
+    device: str | None = None,
+    workers: int | None = None,
+    preset: Preset | None = None,
+    overrides: tuple[str, ...] = (),
+) -> tuple[RunConfig, Path]:
+    """The resolved configuration and the folder its file names are relative to."""
+    hardware = {"platform": platform, "device": device, "workers": workers}
+    assignments = tuple(f"hardware.{key}={value}" for key, value in hardware.items() if value is not None)
+    file = find_system_file(system)
+    return load_config(file, preset, seed, overrides + assignments), file.parent
+
+
+def refuse_both(resume: bool, overwrite: bool) -> None:
+    """--resume and --overwrite contradict each other."""
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite contradict each other; give one of them.")

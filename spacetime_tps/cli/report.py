@@ -1,0 +1,52 @@
+"""What a person reads at the end of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from spacetime_tps.files import read_json
+from spacetime_tps.stages import RunFolder
+
+
+def _number(value: Any, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def print_summary(folder: RunFolder) -> None:
+    """Print the verdict of ``summary.json`` and where the files are."""
+    summary = read_json(folder / "summary.json")
+    unit = "kJ/mol" if "kinetic_temperature_k" in summary["paths"] else "kT"
+    suffix = "kj_mol" if unit == "kJ/mol" else "kt"
+    paths, reference = summary["paths"], summary["reference"]
+    channel = summary["geodesic"]["channels"][0]
+    work, delta_f = paths["dissipated_work_kt"], paths[f"delta_f_{suffix}"]
+    lines = []
+    if not summary["for_science"]:
+        lines.append("PRESET QUICK: NOT FOR SCIENCE")
+    lines += [
+        f"channel           {channel['label']} ({'converged' if channel['converged'] else 'NOT CONVERGED'}), "
+        f"barrier {_number(channel.get(f'barrier_{suffix}'))} {unit}, "
+        f"least possible {_number(channel.get(f'minimax_barrier_{suffix}'))}",
+        f"paths             {paths['count']}, arrived {paths['arrived_fraction']:.0%}, "
+        f"started in their state {paths['started_fraction']:.0%}",
+        f"dissipated work   {_number(work['forward'])} kT forward, {_number(work['backward'])} kT backward",
+        f"free energy B-A   {_number(delta_f['crooks'])} +- {_number(delta_f['error'])} {unit} by work, "
+        f"{_number(delta_f['reference'])} by the reference (restrained ends)",
+    ]
+    highest = paths.get(f"max_free_energy_{suffix}")
+    if highest is not None:
+        lines.append(
+            f"max free energy   {_number(highest['mean'])} +- {_number(highest['std'])} {unit}, "
+            f"bound {_number(reference[f'minimax_barrier_{suffix}'])} +- {_number(reference[f'error_{suffix}'])}"
+        )
+    if paths.get("hysteresis"):
+        row = paths["hysteresis"][0]
+        lines.append(f"worst hysteresis  {row['name']}: {row['difference_deg']:.0f} +- {row['error_deg']:.0f} deg")
+    lines.append(f"force evaluations {sum(summary['force_evaluations'].values()):,}")
+    lines.append(f"note              {paths['nature']}")
+    if unit == "kJ/mol":
+        lines.append(f"trajectories      {folder / 'paths'}/path_*.dcd with {folder / 'topology.pdb'}")
+    lines.append(f"summary           {folder / 'summary.json'}")
+    click.echo("\n".join(lines))

@@ -1,0 +1,49 @@
+"""spacetime-tps run: the whole chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spacetime_tps.cli.options import (
+    configuration_options,
+    folder_options,
+    output_option,
+    read_configuration,
+    refuse_both,
+    system_argument,
+)
+from spacetime_tps.cli.report import print_summary
+from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, finish_summary, run_stages
+from spacetime_tps.systems import load_system
+
+
+@click.command("run")
+@system_argument
+@output_option
+@configuration_options
+@click.option("--stop-after", type=click.Choice(STAGES), help="End after this stage.")
+@folder_options
+def command(
+    system: str, output: Path, stop_after: str | None, resume: bool, overwrite: bool, **configuration: Any
+) -> None:
+    """Generate transition paths for SYSTEM: a name, a folder or a YAML file."""
+    start(system, output, stop_after or STAGES[-1], resume, overwrite, configuration)
+
+
+def start(
+    system: str, output: Path, last: str, resume: bool, overwrite: bool, configuration: dict[str, Any]
+) -> None:
+    """Run the stages up to ``last`` in a new, resumed or overwritten folder."""
+    refuse_both(resume, overwrite)
+    config, source = read_configuration(system, **configuration)
+    load_system(config, source)
+    folder = RunFolder(output)
+    stages = {name: STAGE_FUNCTIONS[name] for name in STAGES[: STAGES.index(last) + 1]}
+    with folder.locked():
+        stored = folder.begin(config, source, resume, overwrite)
+        run_stages(folder, stored, stages, conclude=finish_summary, say=lambda text: click.echo(text, err=True))
+    if last == STAGES[-1]:
+        print_summary(folder)

@@ -1,0 +1,47 @@
+"""spacetime-tps train | geodesic | paths | export: one stage of a run that exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from spacetime_tps.cli.options import folder_options, refuse_both
+from spacetime_tps.cli.report import print_summary
+from spacetime_tps.errors import UserError
+from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, finish_summary, run_stages
+
+_HELP = {
+    "train": "Train the denoiser on the samples in the run folder OUT.",
+    "geodesic": "Find the geodesics of all channels in the run folder OUT.",
+    "paths": "Anneal all-atom paths along the chosen geodesic in the run folder OUT.",
+    "export": "Write trajectories, tables, figures and the summary of the run folder OUT.",
+}
+
+
+def command(name: str) -> click.Command:
+    """The command of one stage."""
+
+    @click.command(name, help=_HELP[name])
+    @click.argument("out", type=click.Path(path_type=Path))
+    @folder_options
+    def run_one(out: Path, resume: bool, overwrite: bool) -> None:
+        refuse_both(resume, overwrite)
+        folder = RunFolder(out)
+        folder.config()
+        with folder.locked():
+            if folder.finished(name) and not (resume or overwrite):
+                raise UserError(
+                    f"The stage {name!r} of {out} is finished; --overwrite runs it again and drops what came after."
+                )
+            if overwrite:
+                folder.forget(name)
+            run_stages(folder, folder.config(), {name: STAGE_FUNCTIONS[name]}, conclude=finish_summary, say=_say)
+        if name == STAGES[-1]:
+            print_summary(folder)
+
+    return run_one
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,143 @@
+"""The figures of a run, one function each. Matplotlib is used without its global state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from spacetime_tps.files import replacing
+from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.potentials import FreeEnergySurface
+
+FORWARD, BACKWARD = "#1f77b4", "#d62728"
+_MAX_SHOWN_PATHS = 12
+
+
+def _figure(panels: int = 1, width: float = 6.4, height: float = 4.2):
+    figure = Figure(figsize=(width * panels, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, panels, squeeze=False)[0]
+
+
+def save(figure: Figure, path: Path, note: str | None) -> None:
+    """Write a PNG atomically; ``note`` is printed across its foot."""
+    if note:
+        figure.text(0.5, 0.5, note, ha="center", va="center", rotation=25, fontsize=20, alpha=0.25, color="black")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130, metadata={"Software": None})
+
+
+def _scale(surface: FreeEnergySurface) -> float:
+    return 180.0 / np.pi if surface.periodic.all() else 1.0
+
+
+def surface_figure(
+    surface: FreeEnergySurface,
+    unit: str,
+    channels: dict[str, np.ndarray],
+    paths: PathEnsemble,
+    columns: list[int],
+    ends: np.ndarray,
+) -> Figure:
+    """Free-energy surface with the channels' posterior means and the frames of the paths.
+
+    Args:
+        surface: over two variables.
+        unit: of its energies.
+        channels: by label, curves of variables, shape (n, 2); the first is the chosen one.
+        paths: their variables ``columns`` are drawn.
+        columns: which variables of the paths are the surface's.
+        ends: the two end structures, shape (2, 2).
+    """
+    figure, (axes,) = _figure(width=7.0, height=5.6)
+    scale = _scale(surface)
+    x, y = surface.axis(0) * scale, surface.axis(1) * scale
+    top = 80.0 if unit == "kJ/mol" else 20.0
+    filled = axes.contourf(x, y, np.minimum(surface.free_energy, top).T, levels=np.linspace(0, top, 33), cmap="viridis")
+    figure.colorbar(filled, ax=axes, label=f"F [{unit}]")
+    shown = paths.variables[:, :, columns] * scale
+    for forward, color in ((True, FORWARD), (False, BACKWARD)):
+        points = shown[paths.forward == forward][: _MAX_SHOWN_PATHS // 2].reshape(-1, 2)
+        axes.plot(*points.T, ".", ms=1.2, alpha=0.5, color=color, label="A to B" if forward else "B to A")
+    for k, (label, curve) in enumerate(channels.items()):
+        broken = _broken(curve * scale, surface.periodic.all())
+        axes.plot(*broken.T, "-" if k == 0 else ":", color="white", lw=2.0 if k == 0 else 1.0,
+                  label=f"geodesic {label}" if k == 0 else None)  # fmt: skip
+    for point, name in zip(ends * scale, "AB", strict=True):
+        axes.annotate(name, point, color="white", fontsize=14, weight="bold", ha="center", va="center")
+    suffix = " [deg]" if surface.periodic.all() else ""
+    axes.set(xlabel=surface.names[0] + suffix, ylabel=surface.names[1] + suffix, xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+    axes.legend(loc="upper right", fontsize=8)
+    return figure
+
+
+def _broken(curve: np.ndarray, periodic: bool) -> np.ndarray:
+    """The curve with gaps where it passes the seam of the circle."""
+    if not periodic:
+        return curve
+    jumps = np.flatnonzero(np.abs(np.diff(curve, axis=0)).max(axis=1) > 180.0) + 1
+    return np.insert(curve, jumps, np.nan, axis=0)
+
+
+def energy_figure(paths: PathEnsemble, unit: str, bound: float | None) -> Figure:
+    """Free and potential energy along the paths."""
+    figure, (left, right) = _figure(panels=2)
+    for k in range(min(len(paths), _MAX_SHOWN_PATHS)):
+        color = FORWARD if paths.forward[k] else BACKWARD
+        left.plot(paths.curve_parameter[k], paths.free_energy[k], color=color, lw=0.6, alpha=0.6)
+        right.plot(paths.curve_parameter[k], paths.potential_energy[k], color=color, lw=0.4, alpha=0.5)
+    if bound is not None:
+        left.axhline(bound, color="black", ls="--", lw=1, label="minimax bound")
+        left.legend(fontsize=8)
+    left.set(xlabel="curve parameter (A = 0, B = 1)", ylabel=f"reference F, highest look since the last frame [{unit}]")
+    right.set(xlabel="curve parameter (A = 0, B = 1)", ylabel=f"potential energy without restraint [{unit}]")
+    return figure
+
+
+def spacetime_figure(
+    levels: np.ndarray, variance: np.ndarray, blocks: list[str], bound: float | None, length: np.ndarray
+) -> Figure:
+    """Log-SNR and posterior variance of every feature block along the chosen geodesic.
+
+    Args:
+        levels, variance: shape (n, n_blocks).
+        blocks: their names.
+        bound: of the variance, where there is one.
+        length: Fisher-Rao length travelled, shape (n,).
+    """
+    figure, (left, right) = _figure(panels=2)
+    for k, name in enumerate(blocks):
+        left.plot(length, levels[:, k], label=name)
+        right.plot(length, variance[:, k], label=name)
+    if bound is not None:
+        right.axhline(bound, color="black", ls="--", lw=1, label="bound")
+    left.set(xlabel="Fisher-Rao length", ylabel="log-SNR")
+    right.set(xlabel="Fisher-Rao length", ylabel="posterior variance", ylim=(0, None))
+    right.legend(fontsize=8)
+    return figure
+
+
+def work_figure(forward: np.ndarray, backward: np.ndarray, delta_f: float) -> Figure:
+    """Histograms of W (A to B) and -W (B to A) [kT]; they cross at the free-energy difference."""
+    figure, (axes,) = _figure()
+    both = np.concatenate([forward, -backward])
+    bins = np.linspace(both.min() - 0.5, both.max() + 0.5, 20)
+    axes.hist(forward, bins, alpha=0.6, color=FORWARD, label="W, A to B")
+    axes.hist(-backward, bins, alpha=0.6, color=BACKWARD, label="-W, B to A")
+    axes.axvline(delta_f, color="black", ls="--", lw=1, label="free-energy difference (BAR)")
+    axes.set(xlabel="work of the restraint [kT]", ylabel="paths")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def loss_figure(loss: np.ndarray) -> Figure:
+    """Training and held-out loss, columns (step, training, held-out)."""
+    figure, (axes,) = _figure()
+    axes.semilogy(loss[:, 0], loss[:, 1], label="training")
+    axes.semilogy(loss[:, 0], loss[:, 2], label="held out, averaged weights")
+    axes.set(xlabel="step", ylabel="relative squared error")
+    axes.legend(fontsize=8)
+    return figure

@@ -1,0 +1,128 @@
+"""What a stage works with, and how stages are run one after another."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from spacetime_tps.config import RunConfig
+from spacetime_tps.dynamics import MolecularDynamics, available_platforms, choose_platform
+from spacetime_tps.errors import UserError
+from spacetime_tps.files import read_json, write_json
+from spacetime_tps.parallel import WorkerPool, available_cores
+from spacetime_tps.stages.folder import STAGES, RunFolder
+from spacetime_tps.systems import System, load_system
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage reports: its part of the summary and the force evaluations it cost."""
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    force_evaluations: int = 0
+
+
+@dataclass(frozen=True)
+class Context:
+    """The run a stage belongs to."""
+
+    folder: RunFolder
+    system: System
+    pool: WorkerPool
+
+    @property
+    def config(self) -> RunConfig:
+        """The resolved configuration."""
+        return self.system.config
+
+    def dynamics(self) -> MolecularDynamics:
+        """Molecular dynamics on the run's platform, chosen once and kept for every later stage."""
+        assert self.system.molecule is not None
+        file = self.folder / "stages/platform.json"
+        dynamics = self.system.molecule.dynamics
+        if file.is_file() and read_json(file)["name"] in available_platforms():
+            return dynamics.on(read_json(file)["name"])
+        name, speeds = choose_platform(self.config.hardware.platform, dynamics, self.system.structures[0])
+        write_json(file, {"requested": self.config.hardware.platform, "name": name, "steps_per_second": speeds})
+        logger.info("OpenMM platform %s", name)
+        return dynamics.on(name)
+
+    def device(self) -> str:
+        """The torch device for training.
+
+        Raises:
+            UserError: an explicit device is not there.
+        """
+        wanted = self.config.hardware.device
+        if wanted == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.zeros(1, device=wanted)
+        except (RuntimeError, AssertionError) as error:
+            found = ["cpu"] + [f"cuda:{k}" for k in range(torch.cuda.device_count())]
+            raise UserError(f"The torch device {wanted!r} is not there; this machine has {', '.join(found)}.") from error
+        return wanted
+
+
+Stage = Callable[[Context], StageResult]
+
+
+def run_stages(
+    folder: RunFolder,
+    config: RunConfig,
+    stages: dict[str, Stage],
+    conclude: Callable[[Context], Any] | None = None,
+    say: Callable[[str], None] = logger.info,
+) -> None:
+    """Run the given stages in order, skipping those that are finished. The caller holds the folder's lock.
+
+    Args:
+        folder: of the run.
+        config: as stored in it.
+        stages: by name, in order.
+        conclude: called when the last of all stages is finished.
+        say: is told of every stage as it ends.
+
+    Raises:
+        UserError: a stage that must come first is missing.
+    """
+    system = load_system(config, folder.path)
+    workers = config.hardware.workers
+    torch.set_num_threads(config.hardware.torch_threads)
+    with WorkerPool(available_cores() if workers == "auto" else workers) as pool:
+        context = Context(folder, system, pool)
+        context.device()
+        if system.molecule is not None:
+            context.dynamics()
+        for name, stage in stages.items():
+            before = STAGES.index(name) - 1
+            if before >= 0 and not folder.finished(STAGES[before]):
+                raise UserError(f"The stage {STAGES[before]!r} of {folder.path} is not finished; run it first.")
+            if folder.finished(name):
+                say(f"{name}: finished before")
+                continue
+            say(f"{name}: {_run(folder, name, stage, context)}")
+        if conclude is not None and folder.finished(STAGES[-1]):
+            conclude(context)
+
+
+def _run(folder: RunFolder, name: str, stage: Stage, context: Context) -> str:
+    started = time.perf_counter()
+    result = stage(context)
+    seconds = time.perf_counter() - started
+    folder.finish(
+        name,
+        {
+            "summary": result.summary,
+            "force_evaluations": result.force_evaluations,
+            "wall_seconds": round(seconds, 2),
+        },
+    )
+    return f"{seconds:.0f} s, {result.force_evaluations:,} force evaluations"

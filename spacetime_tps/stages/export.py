@@ -1,0 +1,255 @@
+"""Stage 5: trajectories, tables, figures and the summary."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import mdtraj
+import numpy as np
+import torch
+
+from spacetime_tps.analysis.metrics import kinetic_temperature, max_free_energy, mean_and_std
+from spacetime_tps.analysis.minimax import MinimaxPath
+from spacetime_tps.analysis.structure import free_torsions, hysteresis, integrity_problems
+from spacetime_tps.analysis.work import WorkSummary
+from spacetime_tps.export import figures
+from spacetime_tps.export.trajectory import superposed, write_dcd, write_topology
+from spacetime_tps.files import read_arrays, read_json, write_csv, write_json
+from spacetime_tps.geometry.curve import FineCurve
+from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.stages.context import Context, StageResult
+from spacetime_tps.stages.folder import STAGES
+from spacetime_tps.stages.geodesic import reference_bound
+from spacetime_tps.stages.paths import reference_delta_f
+
+SCHEMA_VERSION = 1
+NOT_FOR_SCIENCE = "preset quick: not for science"
+NATURE_OF_PATHS = (
+    "Annealed paths are guided, non-equilibrium trajectories: their frames are neither Boltzmann nor "
+    "transition-path-ensemble samples and carry no rates."
+)
+_PACKAGES = ("spacetime-tps", "torch", "openmm", "mdtraj", "MDAnalysis", "numpy", "scipy", "pymbar", "pydantic")
+
+
+def export(context: Context) -> StageResult:
+    """Write everything a user opens; ``summary.json`` is written by ``finish_summary``, last of all."""
+    system, folder = context.system, context.folder
+    paths = PathEnsemble.load(folder / "paths.npz")
+    problems = _problems(context, paths)
+    whole = np.array([not p for p in problems])
+    arrived = paths.ends_in_state & paths.end_stays & whole
+    started = paths.starts_in_state & paths.start_stays
+    bound = reference_bound(system)
+    note = NOT_FOR_SCIENCE if context.config.preset == "quick" else None
+    if system.molecule is not None:
+        _write_trajectories(context, paths, note)
+    _write_tables(context, paths, arrived, started, problems, note)
+    _write_figures(context, paths, bound, note)
+    summary = _paths_summary(context, paths, arrived, started, problems, bound)
+    reference: dict[str, Any] = {"source": None}
+    if system.reference is not None:
+        reference = {"source": system.reference.source, "force_evaluations": system.reference.force_evaluations}
+    if bound is not None:
+        scale = 180 / np.pi if system.variables.angular else 1.0
+        saddle = dict(zip(system.variables.names, (bound.saddle * scale).tolist(), strict=True))
+        reference |= {
+            f"minimax_barrier_{system.suffix}": bound.barrier,
+            f"error_{system.suffix}": bound.error,
+            "saddle": saddle,
+        }
+    return StageResult({"paths": summary, "reference": reference})
+
+
+def _problems(context: Context, paths: PathEnsemble) -> list[list[str]]:
+    system = context.system
+    if system.molecule is None:
+        return [[] for _ in range(len(paths))]
+    topology = system.molecule.topology
+    return [integrity_problems(topology, system.structures, frames.astype(float)) for frames in paths.frames]
+
+
+def _paths_summary(
+    context: Context,
+    paths: PathEnsemble,
+    arrived: np.ndarray,
+    started: np.ndarray,
+    problems: list[list[str]],
+    bound: MinimaxPath | None,
+) -> dict[str, Any]:
+    system, suffix = context.system, context.system.suffix
+    stage = context.folder.record("paths")["summary"]
+    work = WorkSummary(**{key: np.nan if value is None else value for key, value in stage["work"].items()})
+    reference = reference_delta_f(context, stage["eta_ends"])
+    summary: dict[str, Any] = {
+        "count": len(paths),
+        "arrived_fraction": float(arrived.mean()),
+        "started_fraction": float(started.mean()),
+        "inside_state_after_release_fraction": {
+            "first": float(paths.start_inside.mean()),
+            "last": float(paths.end_inside.mean()),
+        },
+        "frames": int(paths.frames.shape[1]),
+        "frame_interval_ps" if system.molecule else "frame_interval": paths.interval,
+        "steps_per_path": stage["steps_per_path"],
+        "rounds": stage["rounds"],
+        "time": "curve parameter; the frames' spacing in physical time is no rate",
+        f"max_potential_energy_{suffix}": mean_and_std(paths.max_potential_energy[arrived]),
+        "dissipated_work_kt": {
+            "forward": work.dissipated_forward,
+            "backward": work.dissipated_backward,
+            "lag": work.lag,
+            "gaussian_forward": work.gaussian_forward,
+            "gaussian_backward": work.gaussian_backward,
+        },
+        f"delta_f_{suffix}": {
+            "crooks": work.delta_f * system.kt,
+            "error": work.error * system.kt,
+            "reference": None if reference is None else reference * system.kt,
+            "of": "restrained end ensembles, B minus A",
+        },
+        "integrity": {
+            "broken": int(sum(bool(p) for p in problems)),
+            "reasons": {f"path_{k:04d}": p for k, p in enumerate(problems) if p},
+        },
+        "nature": NATURE_OF_PATHS,
+    }
+    if bound is not None:
+        summary[f"max_free_energy_{suffix}"] = max_free_energy(paths, arrived, bound.barrier, bound.error)
+    if system.molecule is not None:
+        torsions = free_torsions(system.molecule.topology, system.representation.quadruples)
+        summary["hysteresis"] = hysteresis(torsions, paths.frames, paths.curve_parameter, paths.forward)[:3]
+        dof = system.molecule.dynamics.degrees_of_freedom()
+        summary["kinetic_temperature_k"] = kinetic_temperature(paths.kinetic_energy, dof)
+    return summary
+
+
+def _write_trajectories(context: Context, paths: PathEnsemble, note: str | None) -> None:
+    system, folder = context.system, context.folder
+    assert system.molecule is not None
+    topology = system.molecule.topology
+    write_topology(folder / "topology.pdb", topology, system.structures[0], note)
+    shutil.rmtree(folder / "paths", ignore_errors=True)
+    converted = mdtraj.Topology.from_openmm(topology)
+    for k, frames in enumerate(paths.frames):
+        trajectory = superposed(converted, frames, system.structures[0])
+        write_dcd(folder / f"paths/path_{k:04d}.dcd", trajectory, paths.interval)
+
+
+def _write_tables(
+    context: Context,
+    paths: PathEnsemble,
+    arrived: np.ndarray,
+    started: np.ndarray,
+    problems: list[list[str]],
+    note: str | None,
+) -> None:
+    system, folder, suffix = context.system, context.folder, context.system.suffix
+    direction = np.where(paths.forward, "A->B", "B->A")
+    header = ["path", "direction", "started", "arrived", "work_kt", f"max_free_energy_{suffix}"]
+    header += [f"max_potential_energy_{suffix}", "force_evaluations", "integrity"]
+    rows = [
+        [k, direction[k], int(started[k]), int(arrived[k]), paths.work_kt[k], paths.max_free_energy[k]]
+        + [paths.max_potential_energy[k], int(paths.force_evaluations[k]), "; ".join(problems[k]) or "ok"]
+        for k in range(len(paths))
+    ]
+    write_csv(folder / "paths.csv", header, rows, note)
+    angular = system.variables.angular
+    variables = paths.variables * (180 / np.pi if angular else 1.0)
+    names = [f"{name}_deg" if angular else name for name in system.variables.names]
+    header = ["path", "frame", "direction", "curve_parameter", *names]
+    header += [f"potential_energy_{suffix}", f"highest_free_energy_since_last_frame_{suffix}"]
+    rows = [
+        [k, t, direction[k], paths.curve_parameter[k, t], *variables[k, t], paths.potential_energy[k, t]]
+        + [paths.free_energy[k, t]]
+        for k in range(len(paths))
+        for t in range(paths.frames.shape[1])
+    ]
+    write_csv(folder / "colvar.csv", header, rows, note)
+
+
+def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | None, note: str | None) -> None:
+    system, folder = context.system, context.folder
+    representation, unit = system.representation, system.energy_unit
+    data = read_arrays(folder / "geodesic.npz")
+    target = folder / "figures"
+    surface = system.reference
+    if surface is None and (folder / "surface.npz").is_file():
+        surface = FreeEnergySurface.load(folder / "surface.npz")
+    if surface is not None and len(surface.names) == 2:
+        columns = [system.variables.names.index(name) for name in surface.names]
+        channels = {str(label): representation.center(mean) for label, mean in zip(data["labels"], data["mean"], strict=True)}
+        ends = system.variables(system.structures)[:, columns]
+        figures.save(
+            figures.surface_figure(surface, unit, channels, paths, columns, ends), target / "free_energy_surface.png", note
+        )
+    figures.save(figures.energy_figure(paths, unit, bound.barrier if bound else None), target / "energies.png", note)
+    curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))
+    levels = representation.block_log_snr(torch.from_numpy(curve.natural)).numpy()
+    travelled = np.concatenate([[0.0], np.cumsum(np.sqrt(np.maximum(curve.chords, 0.0)))])
+    spread = context.config.geodesic.max_spread
+    limit = representation.max_block_variance(spread) if spread is not None else None
+    spacetime = figures.spacetime_figure(levels, curve.block_variance, representation.block_names, limit, travelled)
+    figures.save(spacetime, target / "spacetime.png", note)
+    delta_f = folder.record("paths")["summary"]["work"]["delta_f"]
+    work = figures.work_figure(paths.work_kt[paths.forward], paths.work_kt[~paths.forward], delta_f)
+    figures.save(work, target / "work.png", note)
+    loss = np.array(folder.record("train")["summary"]["loss"], dtype=float).reshape(-1, 3)
+    figures.save(figures.loss_figure(loss), target / "training_loss.png", note)
+
+
+def finish_summary(context: Context) -> dict[str, Any]:
+    """Gather what all stages reported into ``summary.json``, the last file of a run, and return it.
+
+    Everything that may differ between two runs of one seed lies under ``wall_seconds``, ``versions``, ``platform``
+    or ``created``.
+    """
+    folder, config = context.folder, context.config
+    records = {stage: folder.record(stage) for stage in STAGES}
+    exported = records["export"]["summary"]
+    train = {key: value for key, value in records["train"]["summary"].items() if key != "loss"}
+    dynamics = config.system.model_dump(mode="json")
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "system": config.name,
+        "seed": config.seed,
+        "preset": config.preset,
+        "for_science": config.preset != "quick",
+        "definition": dynamics,
+        "force_evaluations": {stage: record["force_evaluations"] for stage, record in records.items()},
+        "sampling": records["sample"]["summary"],
+        "denoiser": train,
+        "geodesic": records["geodesic"]["summary"],
+        "paths": exported["paths"],
+        "reference": exported["reference"],
+        "versions": _versions(),
+        "platform": _platform(context),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "wall_seconds": {stage: record["wall_seconds"] for stage, record in records.items()},
+    }
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _platform(context: Context) -> dict[str, Any]:
+    file = context.folder / "stages/platform.json"
+    return {
+        "openmm": read_json(file) if file.is_file() else None,
+        "device": context.device(),
+        "machine": platform.machine(),
+        "host": platform.node(),
+    }

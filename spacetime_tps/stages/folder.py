@@ -1,0 +1,174 @@
+"""The run folder: who may write in it, which stages are finished, and what they said."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from spacetime_tps.config import RunConfig, dump, read_yaml, validate
+from spacetime_tps.errors import UserError
+from spacetime_tps.files import TEMPORARY_PREFIX, read_json, write_json, write_text
+
+STAGES = ("sample", "train", "geodesic", "paths", "export")
+_LOCK = ".lock"
+_OWN = {
+    "config.yaml", "inputs", "stages", "samples.npz", "denoiser.pt", "geodesic.npz", "surface.npz", "paths.npz",
+    "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json", "figures", _LOCK,
+}  # fmt: skip
+
+
+class RunFolder:
+    """Files of one run. Every file is written to a temporary name and renamed; ``summary.json`` comes last."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for writing; another process that tries is told so.
+
+        Raises:
+            UserError: the folder cannot be written or is in use.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / _LOCK).open("a")
+        except OSError as error:
+            raise UserError(
+                f"The output folder {self.path} cannot be written ({error.strerror}); choose another with -o."
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(f"The run folder {self.path} is in use by another process; wait for it.") from error
+            for stale in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
+                stale.unlink(missing_ok=True)
+            yield
+
+    def begin(self, config: RunConfig, source: Path, resume: bool, overwrite: bool) -> RunConfig:
+        """Make the folder ready for ``config`` and return the configuration as stored in it.
+
+        Args:
+            config: file names in it are relative to ``source``.
+            source: folder of the system file.
+            resume: go on where an earlier run of the same configuration and seed stopped.
+            overwrite: delete an earlier run first.
+
+        Raises:
+            UserError: the folder holds something else, or another configuration or seed is to be resumed.
+        """
+        present = {entry.name for entry in self.path.iterdir()} - {_LOCK}
+        foreign = sorted(present - _OWN)
+        if foreign:
+            raise UserError(
+                f"The output folder {self.path} holds files that no run wrote ({foreign[0]}); choose another with -o."
+            )
+        if overwrite:
+            self._clear(present)
+        elif present and not resume:
+            raise UserError(f"The output folder {self.path} is not empty; use --resume to go on or --overwrite.")
+        stored = _with_inputs(config)
+        if (self / "config.yaml").exists():
+            self._check_same(stored)
+            return stored
+        for original, copy in zip(_input_files(config), _input_files(stored), strict=True):
+            target = self / copy
+            target.parent.mkdir(exist_ok=True)
+            if (source / original).resolve() != target.resolve():
+                shutil.copyfile(source / original, target)
+        write_text(self / "config.yaml", dump(stored))
+        return stored
+
+    def _clear(self, names: set[str]) -> None:
+        for name in ["summary.json", "config.yaml", *sorted(names)]:
+            path = self / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _check_same(self, wanted: RunConfig) -> None:
+        stored = self.config()
+        if stored.seed != wanted.seed:
+            raise UserError(
+                f"The run in {self.path} has seed {stored.seed}, not {wanted.seed}; give the same seed to --resume."
+            )
+        ours, theirs = wanted.model_dump(mode="json"), stored.model_dump(mode="json")
+        for settings in (ours, theirs):
+            settings["hardware"].pop("workers")
+        different = _first_difference(theirs, ours)
+        if different:
+            raise UserError(
+                f"The run in {self.path} has another configuration ({different}); "
+                "--resume goes on with the same one only."
+            )
+
+    def config(self) -> RunConfig:
+        """The configuration stored in the folder.
+
+        Raises:
+            UserError: this is no run folder.
+        """
+        file = self / "config.yaml"
+        if not file.is_file():
+            raise UserError(f"{self.path} is no run folder: it has no config.yaml; start one with 'spacetime-tps run'.")
+        return validate(read_yaml(file), str(file))
+
+    # --- stages --------------------------------------------------------------------------------------------------------
+
+    def finished(self, stage: str) -> bool:
+        """Whether a stage and all before it are done."""
+        return all((self / f"stages/{name}.json").is_file() for name in STAGES[: STAGES.index(stage) + 1])
+
+    def record(self, stage: str) -> dict[str, Any]:
+        """What a finished stage left: ``summary``, ``force_evaluations``, ``wall_seconds``."""
+        return read_json(self / f"stages/{stage}.json")
+
+    def finish(self, stage: str, record: dict[str, Any]) -> None:
+        """Mark a stage as done."""
+        write_json(self / f"stages/{stage}.json", record)
+
+    def forget(self, stage: str) -> None:
+        """Drop a stage and all after it, so that they run anew."""
+        (self / "summary.json").unlink(missing_ok=True)
+        for name in reversed(STAGES[STAGES.index(stage) :]):
+            (self / f"stages/{name}.json").unlink(missing_ok=True)
+
+
+def _input_files(config: RunConfig) -> list[str]:
+    files = [state.pdb for state in (config.states.a, config.states.b)] + [config.reference]
+    return [file for file in files if file is not None]
+
+
+def _with_inputs(config: RunConfig) -> RunConfig:
+    """The configuration with its files under ``inputs/``, so that a run folder can be moved."""
+    states = {}
+    for key, state in (("a", config.states.a), ("b", config.states.b)):
+        pdb = f"inputs/{os.path.basename(state.pdb)}" if state.pdb else None
+        states[key] = state.model_copy(update={"pdb": pdb})
+    if states["a"].pdb and states["a"].pdb == states["b"].pdb:
+        raise UserError("Both states name a PDB file of the same name; rename one of them.")
+    reference = f"inputs/{os.path.basename(config.reference)}" if config.reference else None
+    return config.model_copy(update={"states": config.states.model_copy(update=states), "reference": reference})
+
+
+def _first_difference(stored: Any, wanted: Any, place: str = "") -> str:
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for key in sorted({*stored, *wanted}):
+            found = _first_difference(stored.get(key), wanted.get(key), f"{place}.{key}" if place else key)
+            if found:
+                return found
+        return ""
+    return "" if stored == wanted else f"{place} is {stored!r} there and {wanted!r} here"

@@ -1,0 +1,133 @@
+"""Stage 3: the geodesics of all channels, and the choice among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from spacetime_tps.analysis.minimax import MinimaxPath, minimax_between, minimax_of_channel
+from spacetime_tps.boltzmann.samples import WeightedSamples
+from spacetime_tps.config import ToyConfig
+from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.targets import reference_posterior
+from spacetime_tps.errors import UserError
+from spacetime_tps.files import write_arrays
+from spacetime_tps.geometry.channels import lifted_ends, merge_channels, smoothed_barrier, surface_barrier
+from spacetime_tps.geometry.constraints import Constraint, LowVariance, Objective
+from spacetime_tps.geometry.free_energy import MAX_GRID_DIMENSION, LowBarrier, SmoothSurface, smoothed_surface
+from spacetime_tps.geometry.geodesic import Geodesic, optimise_geodesics
+from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.seeds import torch_seed
+from spacetime_tps.stages.context import Context, StageResult
+from spacetime_tps.stages.train import load_denoiser
+from spacetime_tps.systems import System
+
+
+def geodesic(context: Context) -> StageResult:
+    """Optimise every channel, rank them by the barrier on the run's own surface, write ``geodesic.npz``."""
+    system, config = context.system, context.config.geodesic
+    representation = system.representation
+    samples = WeightedSamples.load(context.folder / "samples.npz")
+    rng = torch.Generator().manual_seed(torch_seed(context.config.seed, "geodesic"))
+    posterior = reference_posterior(representation, samples, context.config.denoiser.reference_samples, rng)
+    surface = _own_surface(context, posterior)
+    constraints: list[Constraint] = []
+    if config.max_spread is not None:
+        constraints.append(LowVariance(representation.max_block_variance(config.max_spread)))
+    ends = representation.features(system.structures)
+    channels = representation.channels(ends[0], ends[1], config.log_snr_end)
+    found = optimise_geodesics(
+        load_denoiser(context), representation, channels, config, constraints, _objectives(context, surface)
+    )
+    kept, merged = merge_channels(found, config.merge_distance)
+    own = {
+        g.channel.label: surface_barrier(g, representation, surface)
+        if surface is not None
+        else smoothed_barrier(g, representation, posterior, system.kt)
+        for g in kept
+    }
+    kept.sort(key=lambda g: (not g.converged, own[g.channel.label]))
+    _save(context, kept)
+    rows = [
+        {**_row(g, context), "merged": merged[g.channel.label], f"own_barrier_{system.suffix}": own[g.channel.label]}
+        for g in kept
+    ]
+    return StageResult({"chosen": kept[0].channel.label, "channels": rows})
+
+
+def _own_surface(context: Context, posterior: SampleDenoiser) -> FreeEnergySurface | None:
+    system = context.system
+    names = system.config.representation.torsions if system.molecule else system.variables.names
+    if len(names) > MAX_GRID_DIMENSION:
+        return None
+    box = context.config.system.box if isinstance(context.config.system, ToyConfig) else None
+    low_barrier = context.config.geodesic.low_barrier
+    level = low_barrier.log_snr if low_barrier else context.config.geodesic.log_snr_end
+    surface = smoothed_surface(posterior, names, box, system.kt, level)
+    surface.save(context.folder / "surface.npz")
+    return surface
+
+
+def _objectives(context: Context, surface: FreeEnergySurface | None) -> list[Objective]:
+    config = context.config.geodesic.low_barrier
+    if config is None:
+        return []
+    if surface is None:
+        raise UserError("geodesic.low_barrier needs a representation of at most two variables; set it to null.")
+    smooth, system = SmoothSurface(surface), context.system
+    return [LowBarrier(smooth, system.representation, system.kt, config.weight, config.softness_kt)]
+
+
+def _row(g: Geodesic, context: Context) -> dict[str, Any]:
+    system, config = context.system, context.config
+    levels = system.representation.block_log_snr(torch.from_numpy(g.curve.natural)).numpy()
+    low, high = config.denoiser.log_snr_range
+    row = {
+        "label": g.channel.label,
+        "energy": g.curve.energy,
+        "length": g.curve.length,
+        "max_posterior_variance": float(g.curve.block_variance.max()),
+        "max_posterior_variance_by_block": dict(
+            zip(system.representation.block_names, g.curve.block_variance.max(0).tolist(), strict=True)
+        ),
+        "max_constraint_violation": float(g.max_violation),
+        "negative_chord_fraction": g.curve.negative_chord_fraction,
+        "outside_trained_range_fraction": float(((levels < low) | (levels > high)).any(axis=1).mean()),
+        "converged": g.converged,
+    }
+    if system.reference is not None:
+        row[f"barrier_{system.suffix}"] = surface_barrier(g, system.representation, system.reference)
+        bound = minimax_of_channel(system.reference, *lifted_ends(g, system.representation))
+        row[f"minimax_barrier_{system.suffix}"] = bound.barrier
+    return row
+
+
+def _save(context: Context, kept: list[Geodesic]) -> None:
+    arrays = {
+        name: np.stack([getattr(g.curve, name) for g in kept])
+        for name in ("coordinates", "natural", "mean", "block_variance")
+    }
+    labels = np.array([g.channel.label for g in kept])
+    history = np.stack([g.history for g in kept])
+    write_arrays(context.folder / "geodesic.npz", labels=labels, history=history, **arrays)
+
+
+def reference_bound(system: System) -> MinimaxPath | None:
+    """The minimax bound between the two states on the reference surface.
+
+    Raises:
+        UserError: a state is too small for the grid.
+    """
+    if system.reference is None:
+        return None
+    names = system.variables.names
+    if list(system.reference.names) != list(names):
+        return None
+    points, shape = system.reference.points(), system.reference.free_energy.shape
+    masks = [state.contains(points).reshape(shape) for state in system.states]
+    try:
+        return minimax_between(system.reference, *masks)
+    except ValueError as error:
+        raise UserError(f"The reference surface does not fit the states: {error}.") from error
