@@ -116,9 +116,7 @@ def main() -> None:
         with path.open("w") as handle:
             app.PDBFile.writeFile(modeller.topology, positions, handle)
         trajectory = mdtraj.load(str(path))
-        phi, psi = (
-            np.rad2deg(compute(trajectory)[1][0, 0]) for compute in (mdtraj.compute_phi, mdtraj.compute_psi)
-        )
+        phi, psi = (np.rad2deg(compute(trajectory)[1][0, 0]) for compute in (mdtraj.compute_phi, mdtraj.compute_psi))
         print(f"{path.name}: phi {phi:.1f} deg, psi {psi:.1f} deg, energy {energy:.2f} kJ/mol")
 
 

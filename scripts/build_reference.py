@@ -125,7 +125,8 @@ def pass_surface(samples: np.ndarray, kt: float) -> np.ndarray:
 
 def molecule_surface(system: System) -> FreeEnergySurface:
     """Umbrella sampling with MBAR over the two torsions of the representation."""
-    assert system.molecule is not None and isinstance(system.representation, Torsions)
+    assert system.molecule is not None
+    assert isinstance(system.representation, Torsions)
     torsions, dynamics = system.representation, system.molecule.dynamics
     dynamics = dynamics.on(choose_platform("auto", dynamics, system.structures[0])[0])
     tasks = [(dynamics, torsions, system.structures[0], index) for index in range(PASSES)]
@@ -183,8 +184,10 @@ def main() -> None:
     surface = molecule_surface(system) if system.molecule else potential_surface(system)
     output = arguments.output or file.parent / "reference.npz"
     surface.save(output)
-    print(f"{output}: {surface.source}; largest error below 60 kJ/mol (or kT): "
-          f"{surface.error[surface.free_energy < 60].max():.2f}")
+    print(
+        f"{output}: {surface.source}; largest error below 60 kJ/mol (or kT): "
+        f"{surface.error[surface.free_energy < 60].max():.2f}"
+    )
 
 
 if __name__ == "__main__":

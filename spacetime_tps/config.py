@@ -21,7 +21,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-# --- what is simulated ---------------------------------------------------------------------------------------------
+# --- what is simulated --------------------------------------------------------------------------
 
 
 class MolecularDynamicsConfig(Model):
@@ -95,7 +95,7 @@ class StatesConfig(Model):
     b: StateConfig
 
 
-# --- how the configuration is described ------------------------------------------------------------------------------
+# --- how the configuration is described ---------------------------------------------------------
 
 
 class TorsionsConfig(Model):
@@ -114,7 +114,7 @@ class IdentityConfig(Model):
 RepresentationConfig = Annotated[TorsionsConfig | IdentityConfig, Field(discriminator="kind")]
 
 
-# --- stages ------------------------------------------------------------------------------------------------------------
+# --- stages -------------------------------------------------------------------------------------
 
 
 class MetadynamicsConfig(Model):
@@ -175,10 +175,8 @@ class DenoiserConfig(Model):
 class LowBarrierConfig(Model):
     """Soft maximum of the free energy of the posterior mean, from the run's own samples, added to the objective."""
 
-    weight: float = Field(0.3, gt=0)
-    softness_kt: float = Field(0.5, gt=0)
-    log_snr: float = 5.0
-    """Level at which the samples' free energy is smoothed."""
+    weight: float = Field(1.0, gt=0)
+    softness_kt: float = Field(0.3, gt=0)
 
 
 class GeodesicConfig(Model):
@@ -189,15 +187,17 @@ class GeodesicConfig(Model):
     nodes: int = Field(16, ge=2)
     """Interior nodes of the natural cubic spline."""
     fine_factor: int = Field(16, ge=1)
+    surface_log_snr: float = 5.0
+    """Level at which the free energy of the run's own samples is smoothed, to rank channels and to keep them low."""
     arch_depth: float = 1.0
     """Drop of the log-SNR in the middle of the initial curve."""
     max_spread: Angle | float | None = None
     """Largest posterior standard deviation of a feature block: an angle for torsions, a length for other features."""
     low_barrier: LowBarrierConfig | None = None
-    steps: int = Field(600, ge=1)
+    steps: int = Field(1500, ge=1)
     learning_rate: float = Field(0.05, gt=0)
-    multiplier_updates: int = Field(12, ge=0)
-    penalty: float = Field(10.0, gt=0)
+    multiplier_updates: int = Field(24, ge=0)
+    penalty: float = Field(30.0, gt=0)
     tolerance: float = Field(5e-3, gt=0)
     """Relative change of the fine-grid energy over the last rounds below which a channel counts as converged."""
     merge_distance: float = Field(0.1, gt=0)
@@ -209,7 +209,7 @@ class PathsConfig(Model):
 
     count: int = Field(32, ge=2)
     curve_points: int = Field(2000, ge=2)
-    steps_per_point: int = Field(100, ge=1)
+    steps_per_point: int = Field(10, ge=1)
     look_every: int = Field(5, ge=1)
     frames: int = Field(500, ge=2)
     equilibration_steps: int = Field(50_000, ge=0)
@@ -265,7 +265,7 @@ class RunConfig(Model):
         return self
 
 
-# --- reading -------------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -290,7 +290,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, is no safe YAML, or holds no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 (a safe loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text: {_first_line(error)}.") from error
     except yaml.YAMLError as error:
@@ -356,13 +356,15 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"the key '{shown}' is missing"
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    found = "" if isinstance(problem["input"], dict) or repr(problem["input"]) in message else f", not {problem['input']!r}"
+    found = (
+        "" if isinstance(problem["input"], dict) or repr(problem["input"]) in message else f", not {problem['input']!r}"
+    )
     return f"'{shown}': {message}{found}" if shown else message
 
 
 def _known_keys(model: type[BaseModel]) -> list[str]:
     """Every key that any section knows, for the "did you mean"."""
-    keys = set()
+    keys: set[str] = set()
     for candidate in [model, *Model.__subclasses__()]:
         keys.update(candidate.model_fields)
     return sorted(keys)

@@ -17,8 +17,8 @@ from spacetime_tps.config import (
     Preset,
     RunConfig,
     StateConfig,
-    ToyConfig,
     TorsionsConfig,
+    ToyConfig,
     apply_override,
     merge,
     read_yaml,
@@ -92,7 +92,7 @@ class System:
         return "kj_mol" if self.energy_unit == "kJ/mol" else "kt"
 
 
-# --- finding the configuration -----------------------------------------------------------------------------------------
+# --- finding the configuration ------------------------------------------------------------------
 
 
 def systems_folder() -> Path:
@@ -144,7 +144,7 @@ def load_config(
     return validate(settings, str(file))
 
 
-# --- building the system -------------------------------------------------------------------------------------------------
+# --- building the system ------------------------------------------------------------------------
 
 
 def load_system(config: RunConfig, folder: Path) -> System:
@@ -165,7 +165,7 @@ def _load_toy(config: RunConfig, toy: ToyConfig, folder: Path) -> System:
         raise UserError(f"system.box should hold {potential.dimension} (low, high) pairs, not {len(toy.box)}.")
     variables = CollectiveVariables(names, None)
     structures = np.array([_point(state, potential.dimension) for state in (config.states.a, config.states.b)])
-    system = System(
+    return System(
         config=config,
         representation=Identity(potential.dimension),
         variables=variables,
@@ -177,7 +177,6 @@ def _load_toy(config: RunConfig, toy: ToyConfig, folder: Path) -> System:
         potential_kt=toy.kt,
         reference=_reference(config, folder, names, 1.0),
     )
-    return system
 
 
 def _point(state: StateConfig, dimension: int) -> list[float]:
@@ -289,7 +288,9 @@ def _create_openmm_system(config: RunConfig, molecule: MoleculeConfig, topology:
     try:
         forcefield = app.ForceField(*molecule.forcefield)
     except Exception as error:  # a missing file and malformed XML raise different things
-        raise UserError(f"The force field {', '.join(molecule.forcefield)} cannot be loaded ({_reason(error)}).") from error
+        raise UserError(
+            f"The force field {', '.join(molecule.forcefield)} cannot be loaded ({_reason(error)})."
+        ) from error
     try:
         return forcefield.createSystem(
             topology,

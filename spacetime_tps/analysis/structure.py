@@ -189,7 +189,7 @@ def hysteresis(
     ]
     error = np.sqrt(scatter[0] + scatter[1])
     worst = np.nanargmax(difference, axis=0)
-    rows = [
+    rows: list[dict[str, float | str]] = [
         {
             "name": name,
             "difference_deg": float(np.rad2deg(difference[worst[k], k])),

@@ -1,0 +1,1 @@
+"""Samplers of the Boltzmann distribution: weighted samples."""

@@ -179,15 +179,15 @@ def sample_metadynamics(
             results = pool.map(build_round, tasks, bar)
             walkers = [walker for walker, _ in results]
             table = table + sum(added for _, added in results)
-    tasks = [
+    frozen_tasks = [
         (dynamics, quadruples, walker, table, config, openmm_seed(seed, "frozen", w))
         for w, walker in enumerate(walkers)
     ]
     with progress_bar(config.walkers, "frozen-bias sampling", "walker") as bar:
-        results = pool.map(frozen_round, tasks, bar)
-    angles, biases, frames = (np.concatenate(parts) for parts in zip(*results, strict=True))
+        sampled = pool.map(frozen_round, frozen_tasks, bar)
+    angles, biases, frames = (np.concatenate(parts) for parts in zip(*sampled, strict=True))
     interval = dynamics.steps(config.hill_interval)
     per_round = dynamics.steps(config.exchange_interval) // interval * interval
-    frozen = dynamics.steps(config.discard_time) + len(results[0][0]) * dynamics.steps(config.sample_interval)
+    frozen = dynamics.steps(config.discard_time) + len(sampled[0][0]) * dynamics.steps(config.sample_interval)
     cost = config.walkers * (rounds * per_round + frozen)
     return angles, biases / dynamics.kt, frames, table, cost

@@ -33,9 +33,7 @@ def command(
     start(system, output, stop_after or STAGES[-1], resume, overwrite, configuration)
 
 
-def start(
-    system: str, output: Path, last: str, resume: bool, overwrite: bool, configuration: dict[str, Any]
-) -> None:
+def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, configuration: dict[str, Any]) -> None:
     """Run the stages up to ``last`` in a new, resumed or overwritten folder."""
     refuse_both(resume, overwrite)
     config, source = read_configuration(system, **configuration)

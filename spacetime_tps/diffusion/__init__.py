@@ -1,0 +1,1 @@
+"""Denoisers: posterior targets, networks, training, and exact references."""

@@ -20,7 +20,7 @@ from spacetime_tps.representations import Identity, Torsions
 
 
 class ResidualMLP(nn.Module):
-    """SiLU layers with skip connections; the last layer starts at zero, so that training starts from the closed form."""
+    """SiLU layers with skip connections; the last one starts at zero, so that training starts from the closed form."""
 
     def __init__(self, inputs: int, outputs: int, width: int, depth: int):
         super().__init__()
@@ -45,6 +45,8 @@ def bessel_ratio(kappa: Tensor) -> Tensor:
 
 class TorsionNetwork(nn.Module):
     """Denoiser of the torsion representation; it takes eta alone."""
+
+    orders: Tensor
 
     def __init__(self, n_torsions: int, config: DenoiserConfig):
         super().__init__()
@@ -75,6 +77,10 @@ class TorsionNetwork(nn.Module):
 
 class EuclideanNetwork(nn.Module):
     """Denoiser of features without a fixed norm: E[x] and the posterior variance tr Cov(x) from (y, log-SNR)."""
+
+    orders: Tensor
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, dimension: int, config: DenoiserConfig):
         super().__init__()

@@ -79,12 +79,15 @@ def reference_posterior(
 
 def posterior_targets(posterior: SampleDenoiser, natural: Tensor, description: str) -> Targets:
     """Posterior moments at every query."""
-    means, variances, partitions = [], [], []
+    means: list[Tensor] = []
+    variances: list[Tensor] = []
+    partitions: list[Tensor] = []
     with progress_bar(len(natural), description, "query") as bar, torch.no_grad():
         for chunk in natural.split(_CHUNK):
             result = posterior(chunk)
             means.append(result.mean)
             variances.append(result.block_variance)
+            assert result.log_partition is not None
             partitions.append(result.log_partition)
             bar.update(len(chunk))
     return Targets(natural, torch.cat(means), torch.cat(variances), torch.cat(partitions))

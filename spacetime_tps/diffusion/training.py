@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import DenoiserConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
-from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.networks import EuclideanNetwork, LearnedDenoiser, TorsionNetwork, build_network
 from spacetime_tps.diffusion.targets import Targets, draw_queries, posterior_targets, reference_posterior
 from spacetime_tps.progress import progress_bar

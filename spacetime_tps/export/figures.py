@@ -16,7 +16,7 @@ FORWARD, BACKWARD = "#1f77b4", "#d62728"
 _MAX_SHOWN_PATHS = 12
 
 
-def _figure(panels: int = 1, width: float = 6.4, height: float = 4.2):
+def _figure(panels: int = 1, width: float = 6.4, height: float = 4.2) -> tuple[Figure, np.ndarray]:
     figure = Figure(figsize=(width * panels, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, panels, squeeze=False)[0]
@@ -63,7 +63,7 @@ def surface_figure(
         points = shown[paths.forward == forward][: _MAX_SHOWN_PATHS // 2].reshape(-1, 2)
         axes.plot(*points.T, ".", ms=1.2, alpha=0.5, color=color, label="A to B" if forward else "B to A")
     for k, (label, curve) in enumerate(channels.items()):
-        broken = _broken(curve * scale, surface.periodic.all())
+        broken = _broken(curve * scale, bool(surface.periodic.all()))
         axes.plot(*broken.T, "-" if k == 0 else ":", color="white", lw=2.0 if k == 0 else 1.0,
                   label=f"geodesic {label}" if k == 0 else None)  # fmt: skip
     for point, name in zip(ends * scale, "AB", strict=True):

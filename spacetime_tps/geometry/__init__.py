@@ -1,0 +1,1 @@
+"""Spacetime geometry: curves, constraints, geodesics, channels."""

@@ -76,7 +76,9 @@ class FineCurve:
 
 def fine_curves(coordinates: Tensor, natural: Tensor, posterior: Posterior) -> list[FineCurve]:
     """Split a batch of curves, shapes (n_curves, n, ...), into single ones."""
-    arrays = [value.detach().cpu().numpy() for value in (coordinates, natural, posterior.mean, posterior.block_variance)]
+    arrays = [
+        value.detach().cpu().numpy() for value in (coordinates, natural, posterior.mean, posterior.block_variance)
+    ]
     return [FineCurve(*parts) for parts in zip(*arrays, strict=True)]
 
 

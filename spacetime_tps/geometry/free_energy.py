@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.denoiser import Posterior
+from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Representation, Torsions
 
@@ -76,6 +76,14 @@ class SmoothSurface:
         self._origin = torch.from_numpy(np.asarray(surface.origin, dtype=np.float64))
         self._spacing = torch.from_numpy(np.asarray(surface.spacing, dtype=np.float64))
         self._periodic = [bool(p) for p in surface.periodic]
+        sizes = torch.tensor(surface.free_energy.shape, dtype=torch.float64)
+        self._period = torch.where(torch.tensor(self._periodic), sizes * self._spacing, torch.inf)
+
+    def displacement(self, start: Tensor, end: Tensor) -> Tensor:
+        """The shortest way from ``start`` to ``end``, shape (..., n_axes), around the circle where an axis is one."""
+        direct = end - start
+        turns = torch.where(self._period.isinf(), 0.0, torch.round(direct.detach() / self._period))
+        return direct - torch.nan_to_num(turns * self._period, nan=0.0)
 
     def __call__(self, points: Tensor) -> Tensor:
         """F, shape (...), at points, shape (..., n_axes)."""
@@ -103,16 +111,25 @@ def _keys_weights(f: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LowBarrier:
-    """weight * softmax_s F(center(mu_s)) / kT, the soft maximum taken at ``softness`` kT."""
+    """weight * softmax_s F(center(mu_s)) / kT, the soft maximum taken at ``softness`` kT.
+
+    F is also read between neighbouring points of the curve, ``subdivisions`` times a chord: otherwise the optimiser
+    learns to jump over the ridge between two of them.
+    """
 
     surface: SmoothSurface
     representation: Representation
     kt: float
     weight: float
     softness: float = 0.5
+    subdivisions: int = 4
 
     def __call__(self, natural: Tensor, posterior: Posterior) -> Tensor:
         """The term of every curve, shape (n_curves,)."""
-        height = self.surface(self.representation.center(posterior.mean)) / self.kt
+        center = self.representation.center(posterior.mean)
+        step = self.surface.displacement(center[:, :-1], center[:, 1:])
+        fractions = torch.arange(self.subdivisions, dtype=center.dtype) / self.subdivisions
+        between = center[:, :-1, None] + fractions[:, None] * step[:, :, None]
+        height = self.surface(between.flatten(1, 2)) / self.kt
         soft = self.softness * (torch.logsumexp(height / self.softness, dim=-1) - np.log(height.shape[-1]))
         return self.weight * soft

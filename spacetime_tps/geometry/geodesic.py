@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spacetime_tps.config import GeodesicConfig
-from spacetime_tps.diffusion.denoiser import Denoiser
+from spacetime_tps.diffusion.denoiser import Denoiser, Posterior
 from spacetime_tps.geometry.constraints import AugmentedLagrangian, Constraint, Objective
 from spacetime_tps.geometry.curve import FineCurve, chords, curve_energy, evaluate, fine_curves
 from spacetime_tps.geometry.spline import SplineBasis, straight
@@ -18,6 +18,8 @@ from spacetime_tps.representations import Channel, Representation
 
 _CONVERGENCE_ROUNDS = 3
 _VIOLATION_TOLERANCE = 0.05
+_RAMP_SHARE = 0.5
+"""Objectives grow in over this share of the steps: thrown in at once, they tear the posterior apart at the ridge."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ def optimise_geodesics(
         for step in range(config.steps):
             energy, natural, posterior = problem.energy(weights)
             loss = energy / initial + lagrangian(natural, posterior)
+            ramp = min(1.0, step / (_RAMP_SHARE * config.steps))
             for objective in objectives or []:
-                loss = loss + objective(natural, posterior)
+                loss = loss + ramp * objective(natural, posterior)
             loss = loss.sum()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -94,7 +97,7 @@ class _Problem:
     def coordinates(self, weights: Tensor) -> Tensor:
         return self.line + self.basis @ weights
 
-    def energy(self, weights: Tensor):
+    def energy(self, weights: Tensor) -> tuple[Tensor, Tensor, Posterior]:
         natural = self.representation.natural(self.coordinates(weights))
         posterior = self.denoiser(natural)
         return curve_energy(chords(natural, posterior.mean)), natural, posterior

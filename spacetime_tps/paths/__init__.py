@@ -1,0 +1,1 @@
+"""Annealed Langevin paths along a geodesic."""

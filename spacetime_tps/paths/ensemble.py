@@ -71,4 +71,5 @@ class PathEnsemble:
     def load(cls, path: Path) -> PathEnsemble:
         """Read a file written by ``save``."""
         data = read_arrays(path)
-        return cls(**{**data, "interval": float(data["interval"])})
+        interval = float(data.pop("interval"))
+        return cls(**data, interval=interval)

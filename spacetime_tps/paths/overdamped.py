@@ -27,7 +27,8 @@ class _Walkers:
     """A batch of restrained points; ``natural`` has shape (n, n_parameters)."""
 
     def __init__(self, system: System, dt: float, seed: int):
-        assert system.potential is not None and isinstance(system.representation, Identity)
+        assert system.potential is not None
+        assert isinstance(system.representation, Identity)
         self._potential, self._kt = system.potential, system.potential_kt
         self._representation, self._dt = system.representation, dt
         self._rng = torch.Generator().manual_seed(seed)

@@ -17,9 +17,8 @@ from spacetime_tps.representations.base import Array, Channel
 class Identity:
     """Representation of points of R^d by themselves."""
 
-    block_names = ["x"]
-
     def __init__(self, dimension: int):
+        self.block_names = ["x"]
         self.n_features = dimension
         self.n_parameters = self.n_coordinates = dimension + 1
         self.log_snr_coordinates = [dimension]

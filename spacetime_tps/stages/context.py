@@ -67,7 +67,9 @@ class Context:
             torch.zeros(1, device=wanted)
         except (RuntimeError, AssertionError) as error:
             found = ["cpu"] + [f"cuda:{k}" for k in range(torch.cuda.device_count())]
-            raise UserError(f"The torch device {wanted!r} is not there; this machine has {', '.join(found)}.") from error
+            raise UserError(
+                f"The torch device {wanted!r} is not there; this machine has {', '.join(found)}."
+            ) from error
         return wanted
 
 

@@ -22,6 +22,7 @@ from spacetime_tps.files import read_arrays, read_json, write_csv, write_json
 from spacetime_tps.geometry.curve import FineCurve
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.representations import Torsions
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.folder import STAGES
 from spacetime_tps.stages.geodesic import reference_bound
@@ -120,7 +121,7 @@ def _paths_summary(
     }
     if bound is not None:
         summary[f"max_free_energy_{suffix}"] = max_free_energy(paths, arrived, bound.barrier, bound.error)
-    if system.molecule is not None:
+    if system.molecule is not None and isinstance(system.representation, Torsions):
         torsions = free_torsions(system.molecule.topology, system.representation.quadruples)
         summary["hysteresis"] = hysteresis(torsions, paths.frames, paths.curve_parameter, paths.forward)[:3]
         dof = system.molecule.dynamics.degrees_of_freedom()
@@ -182,10 +183,14 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
         surface = FreeEnergySurface.load(folder / "surface.npz")
     if surface is not None and len(surface.names) == 2:
         columns = [system.variables.names.index(name) for name in surface.names]
-        channels = {str(label): representation.center(mean) for label, mean in zip(data["labels"], data["mean"], strict=True)}
+        channels = {
+            str(label): representation.center(mean) for label, mean in zip(data["labels"], data["mean"], strict=True)
+        }
         ends = system.variables(system.structures)[:, columns]
         figures.save(
-            figures.surface_figure(surface, unit, channels, paths, columns, ends), target / "free_energy_surface.png", note
+            figures.surface_figure(surface, unit, channels, paths, columns, ends),
+            target / "free_energy_surface.png",
+            note,
         )
     figures.save(figures.energy_figure(paths, unit, bound.barrier if bound else None), target / "energies.png", note)
     curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,7 +32,7 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    # --- opening -----------------------------------------------------------------------------------------------------
+    # --- opening ---------------------------------------------------------------------------------
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -126,7 +126,7 @@ class RunFolder:
             raise UserError(f"{self.path} is no run folder: it has no config.yaml; start one with 'spacetime-tps run'.")
         return validate(read_yaml(file), str(file))
 
-    # --- stages --------------------------------------------------------------------------------------------------------
+    # --- stages ----------------------------------------------------------------------------------
 
     def finished(self, stage: str) -> bool:
         """Whether a stage and all before it are done."""

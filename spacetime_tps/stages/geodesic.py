@@ -19,6 +19,7 @@ from spacetime_tps.geometry.constraints import Constraint, LowVariance, Objectiv
 from spacetime_tps.geometry.free_energy import MAX_GRID_DIMENSION, LowBarrier, SmoothSurface, smoothed_surface
 from spacetime_tps.geometry.geodesic import Geodesic, optimise_geodesics
 from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.representations import Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.train import load_denoiser
@@ -59,13 +60,12 @@ def geodesic(context: Context) -> StageResult:
 
 def _own_surface(context: Context, posterior: SampleDenoiser) -> FreeEnergySurface | None:
     system = context.system
-    names = system.config.representation.torsions if system.molecule else system.variables.names
+    torsions = isinstance(system.representation, Torsions)
+    names = system.representation.block_names if torsions else system.variables.names
     if len(names) > MAX_GRID_DIMENSION:
         return None
     box = context.config.system.box if isinstance(context.config.system, ToyConfig) else None
-    low_barrier = context.config.geodesic.low_barrier
-    level = low_barrier.log_snr if low_barrier else context.config.geodesic.log_snr_end
-    surface = smoothed_surface(posterior, names, box, system.kt, level)
+    surface = smoothed_surface(posterior, names, box, system.kt, context.config.geodesic.surface_log_snr)
     surface.save(context.folder / "surface.npz")
     return surface
 

@@ -58,9 +58,7 @@ def chosen_schedule(context: Context) -> Schedule:
     data = read_arrays(context.folder / "geodesic.npz")
     curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))
     denoiser = load_denoiser(context)
-    return constant_speed_schedule(
-        curve, context.system.representation, denoiser, context.config.paths.curve_points
-    )
+    return constant_speed_schedule(curve, context.system.representation, denoiser, context.config.paths.curve_points)
 
 
 def _anneal(context: Context, schedule: Schedule, steps: int, doubling: int) -> PathEnsemble:

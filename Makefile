@@ -1,0 +1,35 @@
+# One command each: `make demo` runs alanine dipeptide from PDB to DCD, `make test` passes the tests.
+# TORCH_INDEX=URL installs torch from a wheel index of your choice, for example a CPU build.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+TORCH_INDEX ?=
+RUN := runs/alanine_dipeptide
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed
+	$(BIN)/spacetime-tps run alanine_dipeptide -o $(RUN) --resume
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --constraint constraints.txt torch
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
