@@ -36,6 +36,8 @@ PASSES = 4
 GLIDE_STEPS, EQUILIBRATION_STEPS, SAMPLES, SAMPLE_STRIDE = 1000, 10_000, 100, 250
 GRID = 180
 BANDWIDTH = np.deg2rad(4.0)
+CEILING_KJ_MOL = 150.0
+"""Where atoms overlap no window could hold its walker; F is not known there and is cut off at this height."""
 
 
 def window_order(index: int) -> list[tuple[int, int]]:
@@ -142,7 +144,7 @@ def molecule_surface(system: System) -> FreeEnergySurface:
         origin=np.full(2, -np.pi),
         spacing=np.full(2, 2 * np.pi / GRID),
         periodic=np.ones(2, dtype=bool),
-        free_energy=(mean - mean.min()).astype(np.float32),
+        free_energy=np.minimum(mean - mean.min(), CEILING_KJ_MOL).astype(np.float32),
         error=error.astype(np.float32),
         source=(
             f"umbrella sampling, {WINDOWS} x {WINDOWS} windows, {PASSES} passes, {sampled_ns:.0f} ns in all, MBAR; "

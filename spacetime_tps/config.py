@@ -191,8 +191,8 @@ class GeodesicConfig(Model):
     """Level at which the free energy of the run's own samples is smoothed, to rank channels and to keep them low."""
     arch_depth: float = 1.0
     """Drop of the log-SNR in the middle of the initial curve."""
-    max_spread: Angle | float | None = None
-    """Largest posterior standard deviation of a feature block: an angle for torsions, a length for other features."""
+    max_spread: str | float | None = None
+    """Largest posterior standard deviation of a feature block: an angle such as "10 deg" for torsions, else a number."""
     low_barrier: LowBarrierConfig | None = None
     steps: int = Field(1500, ge=1)
     learning_rate: float = Field(0.05, gt=0)
@@ -246,8 +246,22 @@ class RunConfig(Model):
     paths: PathsConfig
     hardware: HardwareConfig = HardwareConfig()
 
+    @property
+    def max_spread(self) -> float | None:
+        """``geodesic.max_spread`` in internal units: radians for torsions."""
+        given = self.geodesic.max_spread
+        if given is None:
+            return None
+        return parse_quantity(given, "angle") if isinstance(self.representation, TorsionsConfig) else float(given)
+
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
+        try:
+            spread = self.max_spread
+        except ValueError as error:
+            raise ValueError(f"geodesic.max_spread: {error}") from error
+        if spread is not None and spread <= 0:
+            raise ValueError("geodesic.max_spread should be greater than 0")
         molecule = isinstance(self.system, MoleculeConfig)
         if molecule != isinstance(self.representation, TorsionsConfig):
             raise ValueError("representation.kind must be 'torsions' for a molecule and 'identity' for a potential")

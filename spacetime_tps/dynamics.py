@@ -54,8 +54,8 @@ class MolecularDynamics:
         return replace(self, platform=platform)
 
     def steps(self, duration_ps: float) -> int:
-        """Integration steps in ``duration_ps``, at least one."""
-        return max(1, round(duration_ps / self.time_step_ps))
+        """Integration steps in ``duration_ps``, at least one unless it is zero."""
+        return max(1, round(duration_ps / self.time_step_ps)) if duration_ps else 0
 
     def degrees_of_freedom(self) -> int:
         """3N minus constraints; Langevin dynamics keeps the centre of mass in motion."""

@@ -16,7 +16,8 @@ class WorkSummary:
 
     Attributes:
         delta_f, error: Bennett acceptance ratio estimate of the free-energy difference between the restrained ends,
-            B minus A, and its standard error.
+            B minus A, and its standard error; where both distributions are too far apart for it, the middle between
+            their means and half their distance.
         dissipated_forward, dissipated_backward: mean work minus what a reversible change would cost.
         gaussian_forward, gaussian_backward: var(W) / (2 W_diss), 1 for Gaussian work; NaN where W_diss is not
             positive.
@@ -44,11 +45,16 @@ def summarise_work(forward: np.ndarray, backward: np.ndarray, chord_sum: float) 
         ValueError: a direction has no path.
     """
     from pymbar.other_estimators import bar
+    from pymbar.utils import BoundsError, ConvergenceError, ParameterError
 
     if len(forward) == 0 or len(backward) == 0:
         raise ValueError("work in both directions is needed")
-    result = bar(forward, backward, method="bisection")
-    delta_f, error = float(result["Delta_f"]), float(result["dDelta_f"])
+    try:
+        result = bar(forward, backward, method="bisection")
+        delta_f, error = float(result["Delta_f"]), float(result["dDelta_f"])
+    except (BoundsError, ConvergenceError, ParameterError):
+        delta_f = 0.5 * float(forward.mean() - backward.mean())
+        error = 0.5 * float(abs(forward.mean() + backward.mean()))
     w_forward, w_backward = float(forward.mean() - delta_f), float(backward.mean() + delta_f)
     return WorkSummary(
         delta_f=delta_f,

@@ -72,9 +72,9 @@ class SmoothSurface:
     """Cubic convolution (Keys 1981) of a tabulated surface in torch; differentiable, constant beyond open rims."""
 
     def __init__(self, surface: FreeEnergySurface):
-        self._table = torch.from_numpy(np.ascontiguousarray(surface.free_energy, dtype=np.float64))
-        self._origin = torch.from_numpy(np.asarray(surface.origin, dtype=np.float64))
-        self._spacing = torch.from_numpy(np.asarray(surface.spacing, dtype=np.float64))
+        self._table = torch.tensor(surface.free_energy, dtype=torch.float64)
+        self._origin = torch.tensor(surface.origin, dtype=torch.float64)
+        self._spacing = torch.tensor(surface.spacing, dtype=torch.float64)
         self._periodic = [bool(p) for p in surface.periodic]
         sizes = torch.tensor(surface.free_energy.shape, dtype=torch.float64)
         self._period = torch.where(torch.tensor(self._periodic), sizes * self._spacing, torch.inf)

@@ -55,7 +55,7 @@ def optimise_geodesics(
     multipliers are updated after every round of ``steps / (multiplier_updates + 1)`` steps.
     """
     basis = SplineBasis(config.nodes)
-    start, end = (torch.from_numpy(np.stack([getattr(c, side) for c in channels])) for side in ("start", "end"))
+    start, end = (torch.tensor(np.stack([getattr(c, side) for c in channels])) for side in ("start", "end"))
     coarse, fine = config.points, (config.points - 1) * config.fine_factor + 1
     problem = _Problem(denoiser, representation, straight(start, end, coarse), basis.matrix(coarse))
     judge = _Problem(denoiser, representation, straight(start, end, fine), basis.matrix(fine))
@@ -104,12 +104,15 @@ class _Problem:
 
 
 def _arched(problem: _Problem, representation: Representation, depth: float) -> Tensor:
-    """Coefficients of the initial curve: the straight line with its log-SNR lowered by a parabola of ``depth``."""
+    """Coefficients of the initial curve: the straight line with its log-SNR lowered by a parabola of ``depth``.
+
+    The basis is white in the inner product of derivatives, so that a projection in it is one product.
+    """
     n_curves, points, n_coordinates = problem.line.shape
     s = torch.linspace(0.0, 1.0, points, dtype=problem.line.dtype)
     arch = torch.zeros(points, n_coordinates, dtype=problem.line.dtype)
     arch[:, representation.log_snr_coordinates] = (-4.0 * depth * s * (1 - s))[:, None]
-    weights = torch.linalg.lstsq(problem.basis, arch).solution
+    weights = (points - 1) * problem.basis.diff(dim=0).T @ arch.diff(dim=0)
     return weights.expand(n_curves, -1, -1).clone()
 
 

@@ -30,7 +30,7 @@ class SplineBasis:
     def matrix(self, points: int) -> Tensor:
         """The whitened basis on ``points`` equal steps of s in [0, 1], shape (points, nodes)."""
         values = self._spline(np.linspace(0.0, 1.0, points)) @ self._whiten
-        return torch.as_tensor(values, dtype=self._dtype, device=self._device)
+        return torch.tensor(values, dtype=self._dtype, device=self._device)
 
 
 def straight(start: Tensor, end: Tensor, points: int) -> Tensor:

@@ -196,7 +196,7 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))
     levels = representation.block_log_snr(torch.from_numpy(curve.natural)).numpy()
     travelled = np.concatenate([[0.0], np.cumsum(np.sqrt(np.maximum(curve.chords, 0.0)))])
-    spread = context.config.geodesic.max_spread
+    spread = context.config.max_spread
     limit = representation.max_block_variance(spread) if spread is not None else None
     spacetime = figures.spacetime_figure(levels, curve.block_variance, representation.block_names, limit, travelled)
     figures.save(spacetime, target / "spacetime.png", note)

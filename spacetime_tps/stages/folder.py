@@ -82,14 +82,14 @@ class RunFolder:
         stored = _with_inputs(config)
         if (self / "config.yaml").exists():
             self._check_same(stored)
-            return stored
+            return self.config()
         for original, copy in zip(_input_files(config), _input_files(stored), strict=True):
             target = self / copy
             target.parent.mkdir(exist_ok=True)
             if (source / original).resolve() != target.resolve():
                 shutil.copyfile(source / original, target)
         write_text(self / "config.yaml", dump(stored))
-        return stored
+        return self.config()
 
     def _clear(self, names: set[str]) -> None:
         for name in ["summary.json", "config.yaml", *sorted(names)]:

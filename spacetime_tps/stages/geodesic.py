@@ -35,8 +35,8 @@ def geodesic(context: Context) -> StageResult:
     posterior = reference_posterior(representation, samples, context.config.denoiser.reference_samples, rng)
     surface = _own_surface(context, posterior)
     constraints: list[Constraint] = []
-    if config.max_spread is not None:
-        constraints.append(LowVariance(representation.max_block_variance(config.max_spread)))
+    if context.config.max_spread is not None:
+        constraints.append(LowVariance(representation.max_block_variance(context.config.max_spread)))
     ends = representation.features(system.structures)
     channels = representation.channels(ends[0], ends[1], config.log_snr_end)
     found = optimise_geodesics(

@@ -1,0 +1,105 @@
+"""Structural integrity: what must be found, what must not be, and hysteresis of a known size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from openmm import app
+
+from spacetime_tps.analysis.metrics import kinetic_temperature, mean_and_std
+from spacetime_tps.analysis.structure import (
+    NamedTorsions,
+    chiral_centers,
+    free_torsions,
+    hysteresis,
+    integrity_problems,
+    omega_torsions,
+    planar_impropers,
+)
+from spacetime_tps.systems import systems_folder
+from spacetime_tps.units import GAS_CONSTANT
+
+
+@pytest.fixture(scope="module")
+def alanine() -> tuple[app.Topology, np.ndarray]:
+    files = [app.PDBFile(str(systems_folder() / "alanine_dipeptide" / name)) for name in ("c5.pdb", "c7ax.pdb")]
+    return files[0].topology, np.stack([np.array(f.getPositions(asNumpy=True)._value, dtype=float) for f in files])
+
+
+def rotated(frame: np.ndarray, origin: int, axis_end: int, atoms: list[int], angle: float) -> np.ndarray:
+    """Turn ``atoms`` about a bond (Rodrigues)."""
+    out, axis = frame.copy(), frame[axis_end] - frame[origin]
+    axis /= np.linalg.norm(axis)
+    for k in atoms:
+        v = frame[k] - frame[axis_end]
+        out[k] = frame[axis_end] + v * np.cos(angle) + np.cross(axis, v) * np.sin(angle)
+        out[k] += axis * (axis @ v) * (1 - np.cos(angle))
+    return out
+
+
+def test_what_is_watched_in_alanine_dipeptide(alanine: tuple[app.Topology, np.ndarray]) -> None:
+    topology, structures = alanine
+    assert len(chiral_centers(topology).names) == 1
+    assert len(omega_torsions(topology).names) == 2
+    assert len(planar_impropers(topology, structures[0]).names) == 4
+    assert len(free_torsions(topology, np.zeros((0, 4), int)).names) == 2 + 2 + 4 + 2
+
+
+def test_both_ends_and_what_lies_between_are_whole(alanine: tuple[app.Topology, np.ndarray]) -> None:
+    topology, structures = alanine
+    shaken = structures[0] + np.random.default_rng(0).normal(0, 0.004, (200, *structures[0].shape))
+    assert integrity_problems(topology, structures, shaken) == []
+    assert integrity_problems(topology, structures, np.repeat(structures[1][None], 20, 0)) == []
+
+
+def test_mirror_image_flips_the_chirality(alanine: tuple[app.Topology, np.ndarray]) -> None:
+    topology, structures = alanine
+    frames = np.repeat(structures[0][None], 20, 0)
+    frames[10:] *= np.array([1.0, 1.0, -1.0])
+    assert integrity_problems(topology, structures, frames)[0].startswith("chirality")
+
+
+def test_cis_peptide_bond_is_found(alanine: tuple[app.Topology, np.ndarray]) -> None:
+    topology, structures = alanine
+    index = {f"{a.residue.name}:{a.name}": a.index for a in topology.atoms()}
+    moved = [a.index for a in topology.atoms() if a.residue.name != "ACE" and a.index != index["ALA:N"]]
+    turned = rotated(structures[0], index["ACE:C"], index["ALA:N"], moved, np.pi)
+    frames = np.repeat(structures[0][None], 20, 0)
+    frames[12:] = turned
+    problems = integrity_problems(topology, structures, frames)
+    assert any(p.startswith("peptide bond") for p in problems)
+    assert not any(p.startswith("chirality") for p in problems)
+
+
+def test_hysteresis_of_a_known_lag() -> None:
+    """One torsion that trails by 20 degrees in either direction, one that does not."""
+    rng, n, t = np.random.default_rng(1), 12, 60
+    forward = np.arange(n) % 2 == 0
+    s = np.linspace(0, 1, t)
+    parameter = np.where(forward[:, None], s, 1 - s)
+    lag = np.where(forward, -1, 1)[:, None] * np.deg2rad(20.0)
+    angles = np.stack([2 * parameter + lag, 2 * parameter], axis=-1) + rng.normal(0, 0.02, (n, t, 2))
+    frames = np.zeros((n, t, 8, 3))
+    for k in range(2):
+        a = angles[..., k]
+        frames[:, :, 4 * k] = [1.0, 0.0, 0.0]
+        frames[:, :, 4 * k + 2] = [0.0, 0.0, 1.0]
+        frames[:, :, 4 * k + 3] = np.stack([np.cos(a), np.sin(a), np.ones_like(a)], axis=-1)
+    torsions = NamedTorsions(["trails", "follows"], np.arange(8).reshape(2, 4))
+    rows = hysteresis(torsions, frames, parameter, forward)
+    assert [row["name"] for row in rows] == ["trails", "follows"]
+    assert rows[0]["difference_deg"] == pytest.approx(40.0, abs=2.0)
+    assert rows[1]["difference_deg"] < 3.0
+
+
+def test_kinetic_temperature_of_equipartition() -> None:
+    dof = 54
+    energy = np.random.default_rng(3).gamma(dof / 2, GAS_CONSTANT * 300.0, (20, 400))
+    found = kinetic_temperature(energy, dof)
+    assert abs(found["mean"] - 300.0) < 4 * found["error"]
+    assert found["error"] == pytest.approx(300 * np.sqrt(2 / dof) / np.sqrt(8000), rel=0.5)
+
+
+def test_mean_and_std_of_nothing_is_not_a_number() -> None:
+    assert np.isnan(mean_and_std(np.zeros(0))["mean"])
+    assert mean_and_std(np.array([1.0, 3.0])) == {"mean": 2.0, "std": pytest.approx(np.sqrt(2))}

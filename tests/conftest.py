@@ -1,0 +1,52 @@
+"""Shared by all tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TINY_ALANINE = (
+    "sampling.build_time=20 ps", "sampling.exchange_interval=10 ps", "sampling.frozen_time=20 ps",
+    "sampling.discard_time=0 ps", "sampling.sample_interval=0.1 ps", "sampling.frame_interval=2 ps",
+    "denoiser.queries=2000", "denoiser.validation_queries=200", "denoiser.steps=100", "denoiser.width=32",
+    "denoiser.depth=2", "geodesic.points=24", "geodesic.steps=60", "geodesic.multiplier_updates=3",
+    "paths.count=4", "paths.curve_points=60", "paths.steps_per_point=5", "paths.equilibration_steps=500",
+    "paths.release_steps=200", "paths.frames=20", "paths.max_doublings=0", "hardware.platform=Reference",
+)  # fmt: skip
+"""Overrides that push alanine dipeptide through the whole chain in seconds; its results mean nothing."""
+
+TINY_TOY = (
+    "sampling.walkers=128", "sampling.burn_in_steps=200", "sampling.steps=500", "sampling.sample_every=50",
+    "denoiser.queries=3000", "denoiser.validation_queries=200", "denoiser.steps=150", "denoiser.width=32",
+    "denoiser.depth=2", "geodesic.points=32", "geodesic.steps=80", "geodesic.multiplier_updates=3",
+    "paths.count=8", "paths.curve_points=100", "paths.steps_per_point=10", "paths.equilibration_steps=200",
+    "paths.frames=20", "paths.max_doublings=0",
+)  # fmt: skip
+
+
+def command_line(*arguments: str | Path) -> list[str]:
+    """The command as a user's shell would start it."""
+    code = "from spacetime_tps.cli.main import main; main(prog_name='spacetime-tps')"
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+def run_cli(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, as in a pipe."""
+    return subprocess.run(command_line(*arguments), capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def settings(overrides: tuple[str, ...]) -> list[str]:
+    """``--set`` options."""
+    return [word for assignment in overrides for word in ("--set", assignment)]
+
+
+@pytest.fixture(scope="session")
+def tiny_alanine_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run of alanine dipeptide, seed 5, two workers."""
+    out = tmp_path_factory.mktemp("alanine") / "run"
+    done = run_cli("run", "alanine_dipeptide", "-o", out, "--seed", "5", "--workers", "2", *settings(TINY_ALANINE))
+    assert done.returncode == 0, done.stderr
+    return out

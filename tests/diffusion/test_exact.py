@@ -1,0 +1,83 @@
+"""Exact denoisers against quadrature."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
+from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.representations import Identity, Torsions
+
+GRID = np.linspace(-9, 9, 400)
+
+
+def mixture() -> GaussianMixtureDenoiser:
+    return GaussianMixtureDenoiser(np.array([[-1.0, 0.3], [1.2, -0.5]]), np.array([0.4, 0.7]), np.array([0.7, 0.3]))
+
+
+def mixture_on_grid() -> tuple[np.ndarray, np.ndarray]:
+    points = np.stack([m.ravel() for m in np.meshgrid(GRID, GRID, indexing="ij")], axis=-1)
+    density = sum(
+        w * np.exp(-0.5 * np.square(points - m).sum(-1) / s**2) / (2 * np.pi * s**2)
+        for m, s, w in (((-1.0, 0.3), 0.4, 0.7), ((1.2, -0.5), 0.7, 0.3))
+    )
+    return points, np.log(density)
+
+
+def queries() -> torch.Tensor:
+    rng = torch.Generator().manual_seed(0)
+    chart = torch.cat([2 * torch.randn(30, 2, generator=rng), 4 * torch.rand(30, 1, generator=rng) - 1], -1)
+    return Identity(2).natural(chart.double())
+
+
+def test_mixture_moments_match_quadrature() -> None:
+    points, log_density = mixture_on_grid()
+    grid = SampleDenoiser(Identity(2), torch.from_numpy(Identity(2).statistics(points)), torch.from_numpy(log_density))
+    exact, summed = mixture()(queries()), grid(queries())
+    assert torch.allclose(exact.mean, summed.mean, atol=1e-6)
+    assert torch.allclose(exact.block_variance, summed.block_variance, atol=1e-6)
+
+
+def test_mixture_log_partition_is_normalised_and_its_gradient_is_the_mean() -> None:
+    points, log_density = mixture_on_grid()
+    natural = queries().requires_grad_(True)
+    posterior = mixture()(natural)
+    statistics = Identity(2).statistics(points)
+    by_sum = np.log(np.exp(log_density + natural.detach().numpy() @ statistics.T).sum(-1) * (GRID[1] - GRID[0]) ** 2)
+    assert posterior.log_partition.detach().numpy() == pytest.approx(by_sum, abs=1e-6)
+    (gradient,) = torch.autograd.grad(posterior.log_partition.sum(), natural)
+    assert torch.allclose(gradient, posterior.mean, atol=1e-9)
+
+
+def test_metric_is_symmetric() -> None:
+    natural = queries()[:5]
+    for row in natural:
+        jacobian = torch.autograd.functional.jacobian(lambda eta: mixture()(eta).mean, row)
+        assert torch.allclose(jacobian, jacobian.T, atol=1e-9)
+
+
+def test_uniform_torsion_gives_the_von_mises_posterior() -> None:
+    from tests.oracles import von_mises_resultant
+
+    torsions = Torsions(["phi"], [(0, 1, 2, 3)])
+    flat = FreeEnergySurface(
+        names=("phi",), origin=np.array([-np.pi]), spacing=np.array([2 * np.pi / 720]), periodic=np.array([True]),
+        free_energy=np.zeros(720), error=np.zeros(720), source="test", kt=1.0,
+    )  # fmt: skip
+    denoiser = SampleDenoiser.from_surface(torsions, flat)
+    for kappa in (0.1, 1.0, 10.0, 100.0):
+        posterior = denoiser(torch.tensor([[kappa * np.cos(0.7), kappa * np.sin(0.7)]]))
+        assert posterior.mean.norm().item() == pytest.approx(von_mises_resultant(kappa), abs=1e-9)
+        assert torsions.center(posterior.mean).item() == pytest.approx(0.7)
+
+
+def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, log_density = mixture_on_grid()
+    chosen = slice(None, None, 37)
+    statistics = torch.from_numpy(Identity(2).statistics(points[chosen]))
+    denoiser = SampleDenoiser(Identity(2), statistics, torch.from_numpy(log_density[chosen]))
+    whole = denoiser(queries()).mean
+    monkeypatch.setattr("spacetime_tps.diffusion.exact._CHUNK_ELEMENTS", 3 * len(statistics))
+    assert torch.allclose(denoiser(queries()).mean, whole, atol=1e-12)

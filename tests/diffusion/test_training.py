@@ -1,0 +1,96 @@
+"""The learned denoiser against the exact posterior it should learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from spacetime_tps.boltzmann.samples import WeightedSamples
+from spacetime_tps.config import DenoiserConfig
+from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
+from spacetime_tps.diffusion.networks import LearnedDenoiser, bessel_ratio, build_network, state_to_save
+from spacetime_tps.diffusion.targets import draw_queries
+from spacetime_tps.diffusion.training import rms_errors, train_denoiser
+from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.representations import Identity, Torsions
+from tests.oracles import von_mises_resultant
+
+SMALL = DenoiserConfig(reference_samples=4000, queries=12_000, validation_queries=500, steps=700, width=48, depth=2)
+LEVELS = (0.0, 2.0, 4.0)
+
+
+def test_bessel_ratio_against_quadrature() -> None:
+    kappa = torch.tensor([0.01, 0.5, 3.0, 40.0, 900.0], dtype=torch.float64)
+    expected = [von_mises_resultant(k) for k in kappa.tolist()]
+    assert np.allclose(bessel_ratio(kappa).numpy(), expected, atol=1e-9)
+
+
+def test_untrained_networks_are_the_closed_form() -> None:
+    """Before training the torsion network is von Mises, the Euclidean one Gaussian."""
+    torsions = Torsions(["a", "b"], [(0, 1, 2, 3), (1, 2, 3, 4)])
+    eta = torch.tensor([[3.0, 4.0, 0.0, -0.5]])
+    mean = build_network(torsions, SMALL)(eta)[0].detach()
+    a = [von_mises_resultant(5.0), von_mises_resultant(0.5)]
+    assert torch.allclose(mean, torch.tensor([0.6 * a[0], 0.8 * a[0], 0.0, -a[1]]), atol=1e-5)
+    gauss, exact = build_network(Identity(2), SMALL), GaussianMixtureDenoiser(np.zeros((1, 2)), np.ones(1), np.ones(1))
+    natural = Identity(2).natural(torch.tensor([[0.4, -1.0, 1.0]], dtype=torch.float64))
+    learned = LearnedDenoiser(Identity(2), gauss).double()(natural)
+    assert torch.allclose(learned.mean, exact(natural).mean, atol=1e-6)
+
+
+def two_state_surface() -> FreeEnergySurface:
+    angle = 2 * np.pi * np.arange(60) / 60 - np.pi
+    table = (
+        4 * np.cos(2 * angle)[:, None] - np.cos(angle[None] - 1.0) + 1.5 * np.cos(angle)[:, None] * np.sin(angle)[None]
+    )
+    return FreeEnergySurface(
+        names=("a", "b"), origin=np.full(2, -np.pi), spacing=np.full(2, 2 * np.pi / 60), periodic=np.ones(2, bool),
+        free_energy=table - table.min(), error=np.zeros_like(table), source="test", kt=1.0,
+    )  # fmt: skip
+
+
+def flat_samples(surface: FreeEnergySurface, torsions: Torsions) -> WeightedSamples:
+    """Uniform (perfectly biased) samples: the log-weight is -F/kT."""
+    angles = np.random.default_rng(1).uniform(-np.pi, np.pi, (4000, 2))
+    return WeightedSamples(torsions.features_of_angles(angles), -surface(angles), np.zeros((0, 1, 3)), 0)
+
+
+def test_torsion_denoiser_learns_the_exact_posterior_through_the_barrier() -> None:
+    torsions, surface = Torsions(["a", "b"], [(0, 1, 2, 3), (1, 2, 3, 4)]), two_state_surface()
+    samples = flat_samples(surface, torsions)
+    result = train_denoiser(torsions, samples, SMALL, seed=3)
+    exact = SampleDenoiser.from_surface(torsions, surface)
+    rng = torch.Generator().manual_seed(4)
+    table = rms_errors(result.denoiser, exact, torsions, samples.features, rng, LEVELS, count=400)
+    for row in table.values():
+        assert row["rms_error"] < 0.12
+        assert row["rms_error"] < 0.4 * row["posterior_std"]
+    untrained = LearnedDenoiser(torsions, build_network(torsions, SMALL)).double()
+    before = rms_errors(untrained, exact, torsions, samples.features, rng, LEVELS, count=400)
+    assert all(table[level]["rms_error"] < 0.3 * before[level]["rms_error"] for level in table)
+
+
+def test_euclidean_denoiser_learns_mean_and_variance() -> None:
+    mixture = GaussianMixtureDenoiser(np.array([[-1.0], [1.0]]), np.array([0.3, 0.3]), np.array([0.5, 0.5]))
+    points = np.random.default_rng(2).uniform(-2.2, 2.2, (4000, 1))
+    density = np.exp(-0.5 * ((points - 1) / 0.3) ** 2) + np.exp(-0.5 * ((points + 1) / 0.3) ** 2)
+    samples = WeightedSamples(points, np.log(density[:, 0]), points, 0)
+    result = train_denoiser(Identity(1), samples, SMALL, seed=3)
+    rng = torch.Generator().manual_seed(5)
+    queries = draw_queries(Identity(1), points, 500, (0.0, 4.0), rng)
+    learned, exact = result.denoiser(queries), mixture(queries)
+    assert (learned.mean - exact.mean)[:, 0].square().mean().sqrt() < 0.05
+    assert (learned.block_variance - exact.block_variance).abs().mean() < 0.15 * exact.block_variance.mean()
+    assert torch.allclose(learned.mean[:, 1:] - learned.mean[:, :1].square(), learned.block_variance)
+
+
+def test_training_is_reproducible_and_saved_weights_are_plain_tensors() -> None:
+    torsions, surface = Torsions(["a", "b"], [(0, 1, 2, 3), (1, 2, 3, 4)]), two_state_surface()
+    samples = flat_samples(surface, torsions)
+    config = SMALL.model_copy(update={"steps": 20, "queries": 1000})
+    first, second = (
+        state_to_save(train_denoiser(torsions, samples, config, seed=9).denoiser.network) for _ in range(2)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = state_to_save(train_denoiser(torsions, samples, config, seed=10).denoiser.network)
+    assert any(not torch.equal(first[name], other[name]) for name in first)

@@ -1,0 +1,285 @@
+"""The whole chain from the command line: files, reproducibility, interruption, refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import MDAnalysis
+import mdtraj
+import numpy as np
+import pytest
+
+from spacetime_tps.stages import STAGES
+from spacetime_tps.systems import find_system_file, load_config, load_system
+from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, run_cli, settings
+
+MAY_DIFFER = {"wall_seconds", "versions", "platform", "created"}
+FIGURES = {"free_energy_surface.png", "energies.png", "spacetime.png", "work.png", "training_loss.png"}
+
+
+def comparable(folder: Path) -> dict[str, Any]:
+    summary = json.loads((folder / "summary.json").read_text())
+    return {key: value for key, value in summary.items() if key not in MAY_DIFFER}
+
+
+def test_run_folder_holds_what_is_promised(tiny_alanine_run: Path) -> None:
+    present = {p.name for p in tiny_alanine_run.iterdir()}
+    assert {"config.yaml", "samples.npz", "denoiser.pt", "geodesic.npz", "topology.pdb", "paths.csv"} <= present
+    assert {"colvar.csv", "summary.json"} <= present
+    assert {p.name for p in (tiny_alanine_run / "figures").iterdir()} == FIGURES
+    assert not list(tiny_alanine_run.rglob(".partial-*"))
+
+
+def test_summary_has_the_promised_keys(tiny_alanine_run: Path) -> None:
+    summary = json.loads((tiny_alanine_run / "summary.json").read_text())
+    for key in ("schema_version", "system", "seed", "preset", "versions", "platform", "created", "wall_seconds",
+                "force_evaluations", "denoiser", "geodesic", "paths", "reference"):  # fmt: skip
+        assert key in summary
+    assert set(summary["force_evaluations"]) == set(summary["wall_seconds"]) == set(STAGES)
+    assert "rms_error_by_log_snr" in summary["denoiser"]
+    channel = summary["geodesic"]["channels"][0]
+    assert summary["geodesic"]["chosen"] == channel["label"]
+    for key in ("energy", "length", "max_posterior_variance", "negative_chord_fraction", "barrier_kj_mol",
+                "minimax_barrier_kj_mol", "converged"):  # fmt: skip
+        assert key in channel
+    paths = summary["paths"]
+    for key in ("count", "arrived_fraction", "started_fraction", "max_free_energy_kj_mol", "dissipated_work_kt",
+                "max_potential_energy_kj_mol", "delta_f_kj_mol", "hysteresis", "integrity", "kinetic_temperature_k",
+                "frames"):  # fmt: skip
+        assert key in paths
+    assert len(paths["hysteresis"]) == 3
+    assert summary["reference"]["saddle"].keys() == {"phi", "psi"}
+    assert 38 < summary["reference"]["minimax_barrier_kj_mol"] < 41
+
+
+def test_force_evaluations_add_up(tiny_alanine_run: Path) -> None:
+    summary = json.loads((tiny_alanine_run / "summary.json").read_text())
+    steps_of_walker = (20 + 20) / 0.002
+    assert summary["force_evaluations"]["sample"] == 4 * steps_of_walker
+    with (tiny_alanine_run / "paths.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert summary["force_evaluations"]["paths"] == sum(int(row["force_evaluations"]) for row in rows)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_trajectories_agree_with_the_tables(tiny_alanine_run: Path) -> None:
+    """Torsions by MDTraj from the DCD equal colvar.csv; MDAnalysis sees the same frames and the right interval."""
+    summary = json.loads((tiny_alanine_run / "summary.json").read_text())
+    top = str(tiny_alanine_run / "topology.pdb")
+    with (tiny_alanine_run / "colvar.csv").open() as handle:
+        table = list(csv.DictReader(handle))
+    for k in range(4):
+        file = str(tiny_alanine_run / f"paths/path_{k:04d}.dcd")
+        trajectory = mdtraj.load(file, top=top)
+        rows = [row for row in table if int(row["path"]) == k]
+        for name, compute in (("phi_deg", mdtraj.compute_phi), ("psi_deg", mdtraj.compute_psi)):
+            written = np.deg2rad([float(row[name]) for row in rows])
+            difference = np.angle(np.exp(1j * (compute(trajectory)[1][:, 0] - written)))
+            assert np.abs(difference).max() < 2e-3
+        universe = MDAnalysis.Universe(top, file)
+        assert universe.trajectory.dt == pytest.approx(summary["paths"]["frame_interval_ps"], rel=1e-5)
+        xyz = np.array([step.positions.copy() for step in universe.trajectory]) / 10
+        assert np.abs(xyz - trajectory.xyz).max() < 1e-3
+
+
+def test_arrived_column_obeys_the_state_definitions(tiny_alanine_run: Path) -> None:
+    file = find_system_file("alanine_dipeptide")
+    system = load_system(load_config(file), file.parent)
+    with (tiny_alanine_run / "paths.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    for k, row in enumerate(rows):
+        frames = mdtraj.load(
+            str(tiny_alanine_run / f"paths/path_{k:04d}.dcd"), top=str(tiny_alanine_run / "topology.pdb")
+        ).xyz
+        target = system.states[1 if row["direction"] == "A->B" else 0]
+        if row["arrived"] == "1":
+            assert target.contains(system.variables(frames[-1].astype(float)))
+    assert {row["direction"] for row in rows} == {"A->B", "B->A"}
+
+
+def test_one_worker_gives_the_same_numbers_in_a_moved_folder(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "one"
+    options = ["--seed", "5", "--workers", "1", *settings(TINY_ALANINE)]
+    done = run_cli("run", "alanine_dipeptide", "-o", out, *options, "--stop-after", "geodesic")
+    assert done.returncode == 0, done.stderr
+    moved = tmp_path / "moved"
+    out.rename(moved)
+    for stage in ("paths", "export"):
+        done = run_cli(stage, moved)
+        assert done.returncode == 0, done.stderr
+    assert comparable(moved) == comparable(tiny_alanine_run)
+
+
+def alive(pids: list[int]) -> list[int]:
+    found = []
+    for pid in pids:
+        stat = Path(f"/proc/{pid}/stat")
+        try:
+            if stat.read_text().rsplit(")", 1)[1].split()[0] != "Z":
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    children = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children += [int(child) for child in task.read_text().split()]
+        except OSError:
+            continue
+    return children + [grandchild for child in children for grandchild in descendants(child)]
+
+
+@pytest.mark.parametrize(
+    ("system", "tiny", "seed"), [("alanine_dipeptide", TINY_ALANINE, "5"), ("mueller_brown", TINY_TOY, "3")]
+)
+def test_killed_in_every_stage_and_resumed(
+    system: str, tiny: tuple[str, ...], seed: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """SIGKILL in each stage: no orphan, no half-written file, and the resumed run ends with the same summary."""
+    out, options = tmp_path / "killed", ["--seed", seed, "--workers", "2", *settings(tiny)]
+    for number in range(len(STAGES)):
+        process = subprocess.Popen(
+            command_line("run", system, "-o", out, *options, "--resume"),
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        before = out / ("config.yaml" if number == 0 else f"stages/{STAGES[number - 1]}.json")
+        deadline = time.time() + 120
+        while not before.exists() and time.time() < deadline:
+            time.sleep(0.005)
+        time.sleep(0.15)
+        family = descendants(process.pid)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (out / "summary.json").exists() or number == len(STAGES) - 1
+        deadline = time.time() + 10
+        while alive(family) and time.time() < deadline:
+            time.sleep(0.05)
+        assert not alive(family)
+    done = run_cli("run", system, "-o", out, *options, "--resume")
+    assert done.returncode == 0, done.stderr
+    if system == "alanine_dipeptide":
+        undisturbed = request.getfixturevalue("tiny_alanine_run")
+    else:
+        undisturbed = tmp_path / "undisturbed"
+        done = run_cli("run", system, "-o", undisturbed, "--seed", seed, "--workers", "1", *settings(tiny))
+        assert done.returncode == 0, done.stderr
+    assert comparable(out) == comparable(undisturbed)
+    assert not list(out.rglob(".partial-*"))
+
+
+def test_interrupt_says_how_to_go_on_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        command_line("run", "alanine_dipeptide", "-o", out, *settings(TINY_ALANINE), "--set", "sampling.build_time=50 ns"),
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not (out / "stages/platform.json").exists() and not (out / "config.yaml").exists():
+        time.sleep(0.05)
+    time.sleep(4)
+    family = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    assert not alive(family)
+
+
+def refusal(*arguments: str | Path) -> str:
+    done = run_cli(*arguments)
+    assert done.returncode not in (0, 130)
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_a_finished_folder_is_kept(tiny_alanine_run: Path) -> None:
+    before = (tiny_alanine_run / "summary.json").read_bytes()
+    assert "not empty" in refusal("run", "alanine_dipeptide", "-o", tiny_alanine_run)
+    same = ["-o", tiny_alanine_run, *settings(TINY_ALANINE), "--resume"]
+    assert "has seed 5, not 6" in refusal("run", "alanine_dipeptide", *same, "--seed", "6")
+    other = refusal("run", "alanine_dipeptide", *same, "--seed", "5", "--set", "paths.count=6")
+    assert "paths.count is 4 there and 6 here" in other
+    assert "is finished" in refusal("train", tiny_alanine_run)
+    assert (tiny_alanine_run / "summary.json").read_bytes() == before
+
+
+def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").write_text("precious")
+    out = tmp_path / "out"
+    assert "no system 'nonsense'" in refusal("run", "nonsense", "-o", out)
+    assert "did you mean 'count'" in refusal("run", "alanine_dipeptide", "-o", out, "--set", "paths.cuont=3")
+    assert "no unit" in refusal("run", "alanine_dipeptide", "-o", out, "--set", "sampling.build_time=3")
+    assert "'Quantum'" in refusal("run", "alanine_dipeptide", "-o", out, "--platform", "Quantum")
+    assert "'cuda:77'" in refusal("run", "mueller_brown", "-o", out / "b", "--device", "cuda:77")
+    for flag in ("--resume", "--overwrite"):
+        assert "thesis.tex" in refusal("run", "mueller_brown", "-o", foreign, flag)
+    assert "contradict" in refusal("run", "mueller_brown", "-o", out, "--resume", "--overwrite")
+    assert "no run folder" in refusal("train", tmp_path / "nothing")
+    assert (foreign / "thesis.tex").read_text() == "precious"
+
+
+def test_stages_must_come_in_order(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run_cli("sample", "mueller_brown", "-o", out, *settings(TINY_TOY)).returncode == 0
+    assert "'train'" in refusal("geodesic", out)
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    import fcntl
+
+    out = tmp_path / "run"
+    out.mkdir()
+    with (out / ".lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert "in use" in refusal("run", "mueller_brown", "-o", out)
+
+
+def test_full_disk_is_told_and_leaves_no_torn_file(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk: the write of the samples fails half-way."""
+    out = tmp_path / "run"
+    arguments = command_line("run", "mueller_brown", "-o", out, *settings(TINY_TOY), "--set", "sampling.walkers=2048")
+    quoted = " ".join(f"'{a}'" if "'" not in a else '"' + a + '"' for a in arguments)
+    done = subprocess.run(
+        ["bash", "-c", f"trap '' XFSZ; ulimit -f 100; exec {quoted}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Error: " in done.stderr
+    assert not (out / "samples.npz").exists()
+    assert not list(out.rglob(".partial-*"))
+
+
+def test_quick_preset_says_that_it_is_not_for_science(tmp_path: Path) -> None:
+    out, started = tmp_path / "run", time.time()
+    done = run_cli("run", "mueller_brown", "--preset", "quick", "-o", out)
+    assert done.returncode == 0, done.stderr
+    assert time.time() - started < 60
+    assert "NOT FOR SCIENCE" in done.stdout
+    assert (out / "paths.csv").read_text().startswith("# preset quick: not for science")
+    assert json.loads((out / "summary.json").read_text())["for_science"] is False
+    assert "Traceback" not in done.stderr
+    assert "\r" not in done.stderr
+
+
+def test_config_and_doctor_and_version() -> None:
+    shown = run_cli("config", "alanine_dipeptide", "--set", "paths.count=6")
+    assert shown.returncode == 0
+    assert "temperature: 300 K" in shown.stdout
+    assert "count: 6" in shown.stdout
+    doctor = run_cli("doctor")
+    assert "Reference" in doctor.stdout
+    assert "steps/s" in doctor.stdout
+    assert run_cli("--version").stdout.startswith("spacetime-tps, version ")

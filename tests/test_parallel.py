@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from spacetime_tps.parallel import WorkerPool, available_cores
+
+# --- tasks: module-level, so that spawned workers can import them ---------------------------------------------------
+
+
+def square_after(delay: float, x: int) -> tuple[int, int]:
+    time.sleep(delay)
+    return x * x, os.getpid()
+
+
+def fail_or_sleep(x: int) -> None:
+    if x == 0:
+        raise ZeroDivisionError("task 0 is broken")
+    time.sleep(60)
+
+
+class Bar:
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+
+    def update(self, weight: float) -> None:
+        self.steps.append(weight)
+
+
+# --- tests -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_order_is_kept(workers: int) -> None:
+    """The first task takes longest, so with two workers it ends after others."""
+    bar = Bar()
+    tasks = [(0.3 if x == 0 else 0.0, x) for x in range(8)]
+    with WorkerPool(workers) as pool:
+        results = pool.map(square_after, tasks, bar, 2.5)
+        again = pool.map(square_after, [(0.0, 9)])
+    assert [value for value, _ in results] == [0, 1, 4, 9, 16, 25, 36, 49]
+    assert again[0][0] == 81
+    assert bar.steps == [2.5] * 8
+    pids = {pid for _, pid in results}
+    assert (pids == {os.getpid()}) if workers == 1 else (os.getpid() not in pids and len(pids) <= 2)
+
+
+def test_no_tasks() -> None:
+    with WorkerPool(2) as pool:
+        assert pool.map(square_after, []) == []
+
+
+def test_exception_in_this_process() -> None:
+    with WorkerPool(1) as pool, pytest.raises(ZeroDivisionError, match="task 0 is broken"):
+        pool.map(fail_or_sleep, [(0,), (1,)])
+
+
+def test_exception_in_a_worker_ends_the_others() -> None:
+    started = time.monotonic()
+    with pytest.raises(ZeroDivisionError, match="task 0 is broken"), WorkerPool(2) as pool:
+        pool.map(fail_or_sleep, [(1,), (0,), (1,)])
+    assert time.monotonic() - started < 30  # the sleepers would take 60 s
+
+
+def test_available_cores() -> None:
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+ORPHANS = """
+import os, sys, time
+from pathlib import Path
+from spacetime_tps.parallel import WorkerPool
+
+def sleep(folder, k):
+    (Path(folder) / f"{k}.pid").write_text(f"{os.getpid()}.")
+    time.sleep(120)
+
+if __name__ == "__main__":
+    with WorkerPool(2) as pool:
+        pool.map(sleep, [(sys.argv[1], k) for k in range(2)])
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and no zombie (an orphan's remains wait for init, which a container may lack)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return not Path("/proc/self").exists()
+
+
+def wait_until(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS)
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    pids: list[int] = []
+
+    def both_started() -> bool:
+        texts = [path.read_text() for path in tmp_path.glob("*.pid")]
+        pids[:] = [int(text[:-1]) for text in texts if text.endswith(".")]
+        return len(pids) == 2
+
+    try:
+        assert wait_until(both_started, 60)
+        assert len(set(pids)) == 2
+        assert parent.pid not in pids
+        time.sleep(0.3)
+        assert all(is_running(pid) for pid in pids)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait(10)
+        assert wait_until(lambda: not any(is_running(pid) for pid in pids), 10)
+    finally:
+        parent.kill()
+        parent.wait()
+        for pid in pids:
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
