@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from spacetime_tps.errors import UserError
 from spacetime_tps.units import Angle, Rate, Temperature, Time, parse_quantity
@@ -70,7 +71,16 @@ class BallConfig(Model):
     radius: str | float
 
 
-RegionConfig = BallConfig | dict[str, tuple[str | float, str | float]]
+def _kind_of_region(region: Any) -> str:
+    return "ball" if isinstance(region, BallConfig) or (isinstance(region, dict) and "ball" in region) else "box"
+
+
+BoxConfig = dict[str, tuple[str | float, str | float]]
+"""Intervals (low, high) in named collective variables."""
+
+RegionConfig = Annotated[
+    Annotated[BallConfig, Tag("ball")] | Annotated[BoxConfig, Tag("box")], Discriminator(_kind_of_region)
+]
 
 
 class StateConfig(Model):
@@ -139,6 +149,15 @@ class MetadynamicsConfig(Model):
     sample_interval: Time = Field(gt=0)
     frame_interval: Time = Field(gt=0)
 
+    @model_validator(mode="after")
+    def _intervals_fit(self) -> MetadynamicsConfig:
+        chains = (("hill_interval", "exchange_interval", "build_time"), ("sample_interval", "frozen_time"))
+        for chain in chains:
+            for short, long in itertools.pairwise(chain):
+                if getattr(self, short) > getattr(self, long):
+                    raise ValueError(f"{short} should not be longer than {long}")
+        return self
+
 
 class LangevinConfig(Model):
     """Metropolis-adjusted overdamped Langevin walkers at a raised temperature, reweighted to the system's."""
@@ -164,12 +183,18 @@ class DenoiserConfig(Model):
     queries: int = Field(200_000, ge=64)
     validation_queries: int = Field(8_000, ge=16)
     steps: int = Field(5000, ge=1)
-    batch_size: int = Field(1024, ge=1)
+    batch_size: int = Field(512, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
     ema_decay: float = Field(0.998, ge=0, lt=1)
     width: int = Field(128, ge=4)
     depth: int = Field(4, ge=1)
     harmonics: int = Field(6, ge=1)
+
+    @model_validator(mode="after")
+    def _range_is_ordered(self) -> DenoiserConfig:
+        if self.log_snr_range[0] >= self.log_snr_range[1]:
+            raise ValueError("log_snr_range should be (low, high)")
+        return self
 
 
 class LowBarrierConfig(Model):
@@ -192,7 +217,7 @@ class GeodesicConfig(Model):
     arch_depth: float = 1.0
     """Drop of the log-SNR in the middle of the initial curve."""
     max_spread: str | float | None = None
-    """Largest posterior standard deviation of a feature block: an angle such as "10 deg" for torsions, else a number."""
+    """Largest posterior standard deviation of a feature block: an angle ("10 deg") for torsions, else a number."""
     low_barrier: LowBarrierConfig | None = None
     steps: int = Field(1500, ge=1)
     learning_rate: float = Field(0.05, gt=0)
@@ -225,7 +250,8 @@ class HardwareConfig(Model):
     platform: str = "auto"
     device: str = "auto"
     workers: int | Literal["auto"] = "auto"
-    torch_threads: int = Field(2, ge=1)
+    torch_threads: int = Field(1, ge=1)
+    """More pay on an idle machine only: beside other work they wait for each other."""
 
 
 class RunConfig(Model):
@@ -256,12 +282,6 @@ class RunConfig(Model):
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
-        try:
-            spread = self.max_spread
-        except ValueError as error:
-            raise ValueError(f"geodesic.max_spread: {error}") from error
-        if spread is not None and spread <= 0:
-            raise ValueError("geodesic.max_spread should be greater than 0")
         molecule = isinstance(self.system, MoleculeConfig)
         if molecule != isinstance(self.representation, TorsionsConfig):
             raise ValueError("representation.kind must be 'torsions' for a molecule and 'identity' for a potential")
@@ -274,9 +294,21 @@ class RunConfig(Model):
             unknown = [name for name in self.representation.torsions if name not in self.collective_variables]
             if unknown:
                 raise ValueError(f"representation.torsions names {unknown[0]!r}, which is no collective variable")
+            if len(set(self.representation.torsions)) < len(self.representation.torsions):
+                raise ValueError("representation.torsions names a torsion twice")
             if isinstance(self.sampling, MetadynamicsConfig) and len(self.representation.torsions) > 3:
                 raise ValueError("metadynamics takes at most three torsions")
+        self._check_spread(molecule)
         return self
+
+    def _check_spread(self, molecule: bool) -> None:
+        try:
+            spread = self.max_spread
+        except (ValueError, TypeError) as error:
+            wanted = 'an angle such as "10 deg"' if molecule else "a plain number"
+            raise ValueError(f"geodesic.max_spread is {self.geodesic.max_spread!r}, expected {wanted}") from error
+        if spread is not None and not spread > 0:
+            raise ValueError(f"geodesic.max_spread is {self.geodesic.max_spread!r}, expected more than 0")
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -307,8 +339,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text: {_first_line(error)}.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not safe YAML: {' '.join(str(error).split())}.") from error
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is not safe YAML: {' '.join(str(error).split()).rstrip('.')}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} should hold a mapping of settings; it holds {type(content).__name__}.")
     return content
@@ -325,7 +357,7 @@ def apply_override(settings: dict[str, Any], assignment: str) -> None:
         raise UserError(f"--set {assignment!r} should read KEY=VALUE, such as paths.count=32.")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         raise UserError(f"--set {assignment!r}: the value is not YAML.") from error
     *sections, last = key.strip().split(".")
     target = settings
@@ -361,9 +393,19 @@ def _first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     # An unknown key explains the missing ones around it, so it is told first.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    tags = {"molecule", "mueller_brown", "double_well", "torsions", "identity", "metadynamics", "langevin"}
+    tags = {
+        "ball",
+        "box",
+        "molecule",
+        "mueller_brown",
+        "double_well",
+        "torsions",
+        "identity",
+        "metadynamics",
+        "langevin",
+    }
     place = [str(part) for part in problem["loc"]]
-    shown = ".".join(p for i, p in enumerate(place) if not (i == 1 and p in tags))
+    shown = ".".join(p for i, p in enumerate(place) if not (i in (1, 4) and p in tags))
     if problem["type"] == "extra_forbidden":
         hint = difflib.get_close_matches(place[-1], _known_keys(RunConfig), n=1)
         return f"unknown key '{shown}'" + (f" (did you mean '{hint[0]}'?)" if hint else "")

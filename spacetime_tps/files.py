@@ -7,12 +7,16 @@ import json
 import math
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from spacetime_tps.errors import UserError
 
 TEMPORARY_PREFIX = ".partial-"
 
@@ -78,9 +82,16 @@ def write_arrays(path: Path, **arrays: Any) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read a ``.npz`` without executing anything in it."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    """Read a ``.npz`` without executing anything in it.
+
+    Raises:
+        UserError: the file is missing, damaged or no such archive.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is missing or damaged and cannot be read as an npz archive.") from error
 
 
 def write_csv(path: Path, header: list[str], rows: Iterable[Iterable[Any]], note: str | None = None) -> None:

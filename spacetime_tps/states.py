@@ -94,8 +94,10 @@ def build_state(config: StateConfig, names: list[str], angular: bool) -> State:
     regions: list[Region] = []
     for region in config.any_of:
         if isinstance(region, BallConfig):
-            center = tuple(number(value) for value in region.ball.values())
-            regions.append(Ball(columns(region.ball), center, number(region.radius), period))
+            center, radius = tuple(number(value) for value in region.ball.values()), number(region.radius)
+            if radius <= 0:
+                raise UserError(f"In {where}: the radius {region.radius!r} of a ball should be greater than 0.")
+            regions.append(Ball(columns(region.ball), center, radius, period))
             continue
         ends = [(number(low), number(high)) for low, high in region.values()]
         empty = next((v for v, (low, high) in zip(region, ends, strict=True) if high <= low), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -319,5 +320,6 @@ def _atoms(topology: app.Topology, name: str, atoms: list[str]) -> list[int]:
 
 
 def _reason(error: Exception) -> str:
+    """The first sentence of a library's message, to stand inside one of ours."""
     text = " ".join(str(error).split())
-    return text.rstrip(".") if text else type(error).__name__
+    return re.split(r"[.!?](?:\s|$)", text)[0] if text else type(error).__name__

@@ -43,19 +43,27 @@ def parse_quantity(value: Any, dimension: str) -> float:
     match = _NUMBER.match(value) if isinstance(value, str) else None
     if match is None or match.group(2) not in accepted:
         raise ValueError(
-            f"{value!r} is not a {dimension}: expected a number and one of the units "
+            f"{value!r} is no {dimension}: expected a number and one of the units "
             f"{', '.join(accepted)}, such as {example}"
         )
     number = float(match.group(1)) * accepted[match.group(2)]
     if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a finite {dimension}")
+        raise ValueError(f"{value!r} is no finite {dimension}")
     return number
 
 
 def format_quantity(value: float, dimension: str) -> str:
-    """Write ``value`` (internal unit) as text in the customary unit of ``dimension``."""
+    """Write ``value`` (internal unit) as text that ``parse_quantity`` reads back exactly.
+
+    The customary unit of ``dimension`` is used where twelve to seventeen digits in it suffice, else the internal one.
+    """
     unit = _CANONICAL[dimension]
-    return f"{value / UNITS[dimension][unit]:.12g} {unit}"
+    for digits in (12, 15, 17):
+        text = f"{value / UNITS[dimension][unit]:.{digits}g} {unit}"
+        if parse_quantity(text, dimension) == value:
+            return text
+    internal = next(name for name, factor in UNITS[dimension].items() if factor == 1.0)
+    return f"{value!r} {internal}"
 
 
 def _quantity(dimension: str) -> Any:

@@ -88,6 +88,8 @@ def test_missing_or_wrong_unit(override: str, key: str, found: str, units: str) 
         ("system.temperature=-3 K", ["'system.temperature'", "greater than 0"]),
         ("denoiser.learning_rate=.nan", ["'denoiser.learning_rate'"]),
         ("seed=-1", ["'seed'", "not -1"]),
+        ("geodesic.max_spread=10", ["geodesic.max_spread", "10", "deg, rad"]),
+        ("geodesic.max_spread=0 deg", ["geodesic.max_spread", "greater than 0"]),
         ("sampling.kind=magic", ["'sampling'", "magic", "metadynamics", "langevin"]),
         ("system.kind=protein", ["'system'", "protein", "molecule"]),
         ("representation.torsions=[phi, omega]", ["representation.torsions", "'omega'"]),

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def is_running(pid: int) -> bool:
         return not Path("/proc/self").exists()
 
 
-def wait_until(condition, seconds: float) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -112,7 +113,9 @@ def wait_until(condition, seconds: float) -> bool:
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "orphans.py"
     script.write_text(ORPHANS)
-    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    package = Path(sys.modules["spacetime_tps"].__file__ or "").parent.parent
+    environment = os.environ | {"PYTHONPATH": str(package)}
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=environment)
     pids: list[int] = []
 
     def both_started() -> bool:

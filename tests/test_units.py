@@ -85,5 +85,5 @@ def test_in_a_model() -> None:
     settings = Settings.model_validate({"temperature": "310 K", "time_step": "4 fs"})
     assert (settings.temperature, settings.time_step) == (310.0, 0.004)
     assert settings.model_dump() == {"temperature": "310 K", "time_step": "0.004 ps"}
-    with pytest.raises(ValidationError, match="310 is not a temperature"):
+    with pytest.raises(ValidationError, match="310 is no temperature"):
         Settings.model_validate({"temperature": 310, "time_step": "4 fs"})

@@ -18,7 +18,8 @@ class WorkSummary:
         delta_f, error: Bennett acceptance ratio estimate of the free-energy difference between the restrained ends,
             B minus A, and its standard error; where both distributions are too far apart for it, the middle between
             their means and half their distance.
-        dissipated_forward, dissipated_backward: mean work minus what a reversible change would cost.
+        dissipated_forward, dissipated_backward: mean work minus what a reversible change would cost, with the
+            standard errors of the means in ``*_error``.
         gaussian_forward, gaussian_backward: var(W) / (2 W_diss), 1 for Gaussian work; NaN where W_diss is not
             positive.
         lag: mean dissipated work over half the sum of chords; 1 if the system is relaxed at every curve point.
@@ -28,6 +29,8 @@ class WorkSummary:
     error: float
     dissipated_forward: float
     dissipated_backward: float
+    dissipated_forward_error: float
+    dissipated_backward_error: float
     gaussian_forward: float
     gaussian_backward: float
     lag: float
@@ -61,10 +64,16 @@ def summarise_work(forward: np.ndarray, backward: np.ndarray, chord_sum: float) 
         error=error,
         dissipated_forward=w_forward,
         dissipated_backward=w_backward,
+        dissipated_forward_error=_standard_error(forward),
+        dissipated_backward_error=_standard_error(backward),
         gaussian_forward=_gaussian_ratio(forward, w_forward),
         gaussian_backward=_gaussian_ratio(backward, w_backward),
         lag=0.5 * (w_forward + w_backward) / (0.5 * chord_sum),
     )
+
+
+def _standard_error(work: np.ndarray) -> float:
+    return float(np.std(work, ddof=1) / np.sqrt(len(work))) if len(work) > 1 else float("nan")
 
 
 def _gaussian_ratio(work: np.ndarray, dissipated: float) -> float:

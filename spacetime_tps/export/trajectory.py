@@ -28,13 +28,18 @@ def write_topology(path: Path, topology: app.Topology, positions_nm: np.ndarray,
 
 
 def superposed(topology: mdtraj.Topology, frames_nm: np.ndarray, onto_nm: np.ndarray) -> mdtraj.Trajectory:
-    """Frames, shape (T, n_atoms, 3) [nm], rotated and shifted onto the heavy atoms of ``onto_nm``.
+    """Frames, shape (T, n_atoms, 3) [nm], rotated and shifted onto the heavy atoms of ``onto_nm`` (Kabsch 1976).
 
-    Paths diffuse and tumble freely in the simulation; nobody wants to watch that.
+    Paths diffuse and tumble freely in the simulation; nobody wants to watch that. In float64, because MDTraj's own
+    superposition does not always converge in its float32.
     """
     heavy = topology.select("element != H")
-    target = mdtraj.Trajectory(onto_nm[None], topology)
-    return mdtraj.Trajectory(frames_nm, topology).superpose(target, atom_indices=heavy)
+    frames, target = frames_nm.astype(float), onto_nm.astype(float)
+    center = target[heavy].mean(axis=0)
+    centred = frames - frames[:, heavy].mean(axis=1, keepdims=True)
+    left, _, right = np.linalg.svd(np.swapaxes(centred[:, heavy], 1, 2) @ (target[heavy] - center))
+    left[:, :, -1] *= np.sign(np.linalg.det(left @ right))[:, None]
+    return mdtraj.Trajectory(centred @ (left @ right) + center, topology)
 
 
 def write_dcd(path: Path, trajectory: mdtraj.Trajectory, interval_ps: float) -> None:

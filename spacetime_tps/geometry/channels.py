@@ -45,6 +45,28 @@ def _apart(first: Geodesic, second: Geodesic) -> float:
     return float(np.sqrt(np.square(means[0] - means[1]).sum(-1).mean()))
 
 
+def rank_channels(geodesics: list[Geodesic], barriers: dict[str, float], tie: float) -> list[Geodesic]:
+    """Best first: converged ones before others, then by barrier; of those within ``tie`` of the lowest, the shortest.
+
+    Args:
+        geodesics: the kept channels.
+        barriers: of each, by label.
+        tie: difference of barriers that means nothing.
+    """
+
+    def barrier(geodesic: Geodesic) -> float:
+        return barriers[geodesic.channel.label]
+
+    converged = [barrier(g) for g in geodesics if g.converged] or [barrier(g) for g in geodesics]
+    lowest = min(converged)
+
+    def key(geodesic: Geodesic) -> tuple[bool, float, float]:
+        tied = barrier(geodesic) <= lowest + tie
+        return not geodesic.converged, lowest if tied else barrier(geodesic), geodesic.curve.length
+
+    return sorted(geodesics, key=key)
+
+
 def surface_barrier(geodesic: Geodesic, representation: Representation, surface: FreeEnergySurface) -> float:
     """Maximum of F at the posterior mean along the fine curve, above the surface's global minimum."""
     return float(surface(representation.center(geodesic.curve.mean)).max())

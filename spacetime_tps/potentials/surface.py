@@ -82,8 +82,8 @@ class FreeEnergySurface:
         Raises:
             UserError: the file is missing or is no such table.
         """
+        data = read_arrays(path)
         try:
-            data = read_arrays(path)
             return cls(
                 names=tuple(map(str, data["names"])),
                 origin=data["origin"],
@@ -95,8 +95,8 @@ class FreeEnergySurface:
                 kt=float(data["kt"]),
                 force_evaluations=int(data["force_evaluations"]),
             )
-        except (OSError, KeyError, ValueError) as problem:
+        except (KeyError, ValueError, TypeError) as problem:
             raise UserError(
-                f"The reference surface {path} cannot be read ({problem}); make it with scripts/build_reference.py "
-                "or remove the key 'reference' from the system file."
+                f"{path} holds no free-energy surface; make it with scripts/build_reference.py or remove the key "
+                "'reference' from the system file."
             ) from problem

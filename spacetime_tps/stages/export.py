@@ -103,6 +103,8 @@ def _paths_summary(
         "dissipated_work_kt": {
             "forward": work.dissipated_forward,
             "backward": work.dissipated_backward,
+            "forward_error": work.dissipated_forward_error,
+            "backward_error": work.dissipated_backward_error,
             "lag": work.lag,
             "gaussian_forward": work.gaussian_forward,
             "gaussian_backward": work.gaussian_backward,

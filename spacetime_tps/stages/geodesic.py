@@ -14,7 +14,13 @@ from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import write_arrays
-from spacetime_tps.geometry.channels import lifted_ends, merge_channels, smoothed_barrier, surface_barrier
+from spacetime_tps.geometry.channels import (
+    lifted_ends,
+    merge_channels,
+    rank_channels,
+    smoothed_barrier,
+    surface_barrier,
+)
 from spacetime_tps.geometry.constraints import Constraint, LowVariance, Objective
 from spacetime_tps.geometry.free_energy import MAX_GRID_DIMENSION, LowBarrier, SmoothSurface, smoothed_surface
 from spacetime_tps.geometry.geodesic import Geodesic, optimise_geodesics
@@ -24,6 +30,9 @@ from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
+
+_TIE_KT = 0.5
+"""Barriers on the run's own surface that differ by less are equal within its noise."""
 
 
 def geodesic(context: Context) -> StageResult:
@@ -49,7 +58,7 @@ def geodesic(context: Context) -> StageResult:
         else smoothed_barrier(g, representation, posterior, system.kt)
         for g in kept
     }
-    kept.sort(key=lambda g: (not g.converged, own[g.channel.label]))
+    kept = rank_channels(kept, own, _TIE_KT * system.kt)
     _save(context, kept)
     rows = [
         {**_row(g, context), "merged": merged[g.channel.label], f"own_barrier_{system.suffix}": own[g.channel.label]}

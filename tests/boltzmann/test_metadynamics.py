@@ -14,10 +14,11 @@ import openmm
 import pytest
 from scipy.interpolate import CubicSpline
 
-from spacetime_tps.boltzmann.metadynamics import sample_metadynamics, start_walker
+from spacetime_tps.boltzmann.metadynamics import frozen_round, sample_metadynamics, start_walker
 from spacetime_tps.config import MetadynamicsConfig
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.parallel import WorkerPool
+from spacetime_tps.representations import dihedral_angles
 from spacetime_tps.units import GAS_CONSTANT
 from tests.oracles import four_atoms, ratio_with_error
 
@@ -148,6 +149,46 @@ def test_walkers_are_dealt_the_structures_in_turn_and_differ() -> None:
     walkers = angles.reshape(4, -1)
     assert np.median(walkers, axis=1) == pytest.approx(np.pi / 2 * np.array([1, -1, 1, -1]), abs=0.6)
     assert len({tuple(walker) for walker in walkers}) == 4
+
+
+class RecordingPool(WorkerPool):
+    """Runs tasks here and remembers their seeds, the last argument of each."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.seeds: list[int] = []
+
+    def map(self, task: Any, arguments: Any, *rest: Any) -> list[Any]:
+        self.seeds += [args[-1] for args in arguments]
+        return super().map(task, arguments, *rest)
+
+
+def test_all_walkers_share_the_hills_and_no_two_tasks_a_seed() -> None:
+    """Without tempering the bias holds every walker's hills in full: its mean is their number times their area."""
+    pool = RecordingPool()
+    untempered = config(**TINY | {"bias_factor": 1e12})
+    table = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, untempered, 3, pool)[3]
+    hills = 4 * 10  # four walkers, two rounds of five intervals
+    area = 0.5 * KT * math.radians(20) * math.sqrt(2 * math.pi)
+    assert table.mean() * 2 * math.pi == pytest.approx(hills * area, rel=1e-6)
+    assert len(pool.seeds) == len(set(pool.seeds)) == 4 * (2 + 1)
+
+
+def test_a_walker_goes_on_with_its_velocities() -> None:
+    """Free particles without friction move straight: x + v t."""
+    system = openmm.System()
+    for _ in range(4):
+        system.addParticle(12.0)
+    free = MolecularDynamics(openmm.XmlSerializer.serialize(system), TEMPERATURE, 0.001, 1e-12)
+    walker = start_walker(free, STRUCTURES[0], 7)
+    assert np.abs(walker.velocities).max() > 0.1
+    times = {"discard_time": "0.03 ps", "frozen_time": "0.04 ps", "sample_interval": "0.01 ps"}
+    times["frame_interval"] = "0.02 ps"
+    angles, biases, frames = frozen_round(free, QUADRUPLES, walker, np.zeros(36), config(**times), 5)
+    expected = np.array([walker.positions + walker.velocities * t for t in (0.04, 0.05, 0.06, 0.07)])
+    assert frames == pytest.approx(expected[::2], abs=1e-5)
+    assert angles == pytest.approx(dihedral_angles(expected, QUADRUPLES), abs=1e-4)
+    assert biases.tolist() == [0.0] * 4
 
 
 def test_walkers_start_warm() -> None:

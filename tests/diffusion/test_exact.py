@@ -59,7 +59,7 @@ def test_metric_is_symmetric() -> None:
 
 
 def test_uniform_torsion_gives_the_von_mises_posterior() -> None:
-    from tests.oracles import von_mises_resultant
+    from tests.oracles import von_mises_mean_length
 
     torsions = Torsions(["phi"], [(0, 1, 2, 3)])
     flat = FreeEnergySurface(
@@ -69,7 +69,7 @@ def test_uniform_torsion_gives_the_von_mises_posterior() -> None:
     denoiser = SampleDenoiser.from_surface(torsions, flat)
     for kappa in (0.1, 1.0, 10.0, 100.0):
         posterior = denoiser(torch.tensor([[kappa * np.cos(0.7), kappa * np.sin(0.7)]]))
-        assert posterior.mean.norm().item() == pytest.approx(von_mises_resultant(kappa), abs=1e-9)
+        assert posterior.mean.norm().item() == pytest.approx(von_mises_mean_length(kappa), abs=1e-9)
         assert torsions.center(posterior.mean).item() == pytest.approx(0.7)
 
 

@@ -13,7 +13,7 @@ from spacetime_tps.diffusion.targets import draw_queries
 from spacetime_tps.diffusion.training import rms_errors, train_denoiser
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Identity, Torsions
-from tests.oracles import von_mises_resultant
+from tests.oracles import von_mises_mean_length
 
 SMALL = DenoiserConfig(reference_samples=4000, queries=12_000, validation_queries=500, steps=700, width=48, depth=2)
 LEVELS = (0.0, 2.0, 4.0)
@@ -21,7 +21,7 @@ LEVELS = (0.0, 2.0, 4.0)
 
 def test_bessel_ratio_against_quadrature() -> None:
     kappa = torch.tensor([0.01, 0.5, 3.0, 40.0, 900.0], dtype=torch.float64)
-    expected = [von_mises_resultant(k) for k in kappa.tolist()]
+    expected = [von_mises_mean_length(k) for k in kappa.tolist()]
     assert np.allclose(bessel_ratio(kappa).numpy(), expected, atol=1e-9)
 
 
@@ -30,7 +30,7 @@ def test_untrained_networks_are_the_closed_form() -> None:
     torsions = Torsions(["a", "b"], [(0, 1, 2, 3), (1, 2, 3, 4)])
     eta = torch.tensor([[3.0, 4.0, 0.0, -0.5]])
     mean = build_network(torsions, SMALL)(eta)[0].detach()
-    a = [von_mises_resultant(5.0), von_mises_resultant(0.5)]
+    a = [von_mises_mean_length(5.0), von_mises_mean_length(0.5)]
     assert torch.allclose(mean, torch.tensor([0.6 * a[0], 0.8 * a[0], 0.0, -a[1]]), atol=1e-5)
     gauss, exact = build_network(Identity(2), SMALL), GaussianMixtureDenoiser(np.zeros((1, 2)), np.ones(1), np.ones(1))
     natural = Identity(2).natural(torch.tensor([[0.4, -1.0, 1.0]], dtype=torch.float64))

@@ -10,7 +10,7 @@ import torch
 
 from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser
-from spacetime_tps.geometry.channels import lifted_ends, merge_channels
+from spacetime_tps.geometry.channels import lifted_ends, merge_channels, rank_channels
 from spacetime_tps.geometry.constraints import LowVariance
 from spacetime_tps.geometry.curve import chords, curve_energy
 from spacetime_tps.geometry.free_energy import LowBarrier, SmoothSurface, smoothed_surface
@@ -114,7 +114,7 @@ def tilted_surface() -> FreeEnergySurface:
     x, y = np.linspace(-1.5, 1.5, 61), np.linspace(-1.5, 1.5, 61)
     height = 8 * np.exp(-((x[:, None] / 0.2) ** 2)) * (1 - 0.8 * np.exp(-(((y[None] - 0.8) / 0.4) ** 2)))
     return FreeEnergySurface(
-        names=("x", "y"), origin=np.array([-1.5, -1.5]), spacing=np.array([0.05, 0.05]), periodic=np.array([False, False]),
+        names=("x", "y"), origin=np.full(2, -1.5), spacing=np.full(2, 0.05), periodic=np.zeros(2, bool),
         free_energy=height, error=np.zeros_like(height), source="test", kt=1.0,
     )  # fmt: skip
 
@@ -174,6 +174,22 @@ def test_equal_curves_are_merged_and_different_ones_are_not() -> None:
     kept, merged = merge_channels(named, 0.02)
     assert {g.channel.label for g in kept} == {"a", "c"}
     assert merged == {"a": ["b"], "c": []}
+
+
+def test_ranking_prefers_converged_then_low_then_short() -> None:
+    long, short = half_plane_geodesic(16, BEGIN, END), half_plane_geodesic(16, BEGIN, (0.2, 0.4))
+    made = {
+        "unconverged": (short, False, 1.0),
+        "lowest but long": (long, True, 10.0),
+        "tied and short": (short, True, 10.3),
+        "high": (short, True, 12.0),
+    }
+    named = [
+        replace(g, channel=replace(g.channel, label=label), converged=converged)
+        for label, (g, converged, _) in made.items()
+    ]
+    ranked = rank_channels(named, {label: barrier for label, (_, _, barrier) in made.items()}, tie=0.5)
+    assert [g.channel.label for g in ranked] == ["tied and short", "lowest but long", "high", "unconverged"]
 
 
 def test_lifted_ends_of_the_identity_are_the_means() -> None:

@@ -81,7 +81,7 @@ def test_start_is_the_restrained_ensemble(annealed: tuple[System, Schedule, Path
 
 
 def test_paths_go_where_their_direction_says(annealed: tuple[System, Schedule, PathEnsemble]) -> None:
-    system, _, paths = annealed
+    _, _, paths = annealed
     assert paths.forward.sum() == 100
     assert paths.starts_in_state.mean() > 0.95
     assert paths.ends_in_state.mean() > 0.95
@@ -122,7 +122,7 @@ def test_ensemble_round_trip(annealed: tuple[System, Schedule, PathEnsemble], tm
 def test_restraint_work_is_the_change_of_the_restraint_energy() -> None:
     rng = np.random.default_rng(0)
     before, after, x = rng.normal(size=(3, 5, 2))
-    eta, statistics = [np.append(b, -1.0) for b in before[0:1]][0], np.append(x[0], x[0] @ x[0])
+    eta, statistics = np.append(before[0], -1.0), np.append(x[0], x[0] @ x[0])
     new = np.append(after[0], -2.0)
     assert restraint_work(new - eta, statistics) == pytest.approx(-(new @ statistics) + eta @ statistics)
 

@@ -52,15 +52,17 @@ def test_block_variance_is_the_trace_of_the_covariance() -> None:
     assert PLANE.max_block_variance(0.12) == pytest.approx(0.0144)
 
 
+@pytest.mark.parametrize("dimension", [1, 2, 3])
 @pytest.mark.parametrize("log_snr", [-3.0, 0.0, 2.0, 6.0])
-def test_profile_of_gaussian_data(log_snr: float) -> None:
+def test_profile_of_gaussian_data(log_snr: float, dimension: int) -> None:
     """A = -log N(y; m, (s^2 + 1/SNR) I): the data density smoothed by the noise."""
-    data_mean, data_std, y = np.array([0.4, -1.1]), 0.7, np.array([0.9, 0.2])
-    eta = PLANE.natural(torch.tensor([*y, log_snr], dtype=torch.float64))
+    data_mean, data_std, y = np.array([0.4, -1.1, 0.3])[:dimension], 0.7, np.array([0.9, 0.2, -0.1])[:dimension]
+    space = Identity(dimension)
+    eta = space.natural(torch.tensor([*y, log_snr], dtype=torch.float64))
     psi = gaussian_log_partition(data_mean, data_std, eta.numpy())
     variance = data_std**2 + math.exp(-log_snr)
-    expected = ((y - data_mean) ** 2).sum() / (2 * variance) + math.log(2 * math.pi * variance)
-    assert PLANE.profile(eta, torch.tensor(psi, dtype=torch.float64)).item() == pytest.approx(expected, abs=1e-8)
+    expected = ((y - data_mean) ** 2).sum() / (2 * variance) + dimension / 2 * math.log(2 * math.pi * variance)
+    assert space.profile(eta, torch.tensor(psi, dtype=torch.float64)).item() == pytest.approx(expected, abs=1e-8)
 
 
 def test_only_channel() -> None:

@@ -179,7 +179,7 @@ def test_killed_in_every_stage_and_resumed(
 def test_interrupt_says_how_to_go_on_and_leaves_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = subprocess.Popen(
-        command_line("run", "alanine_dipeptide", "-o", out, *settings(TINY_ALANINE), "--set", "sampling.build_time=50 ns"),
+        command_line("run", "alanine_dipeptide", "-o", out, *settings((*TINY_ALANINE, "sampling.build_time=50 ns"))),
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while not (out / "stages/platform.json").exists() and not (out / "config.yaml").exists():
@@ -221,7 +221,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert "no system 'nonsense'" in refusal("run", "nonsense", "-o", out)
     assert "did you mean 'count'" in refusal("run", "alanine_dipeptide", "-o", out, "--set", "paths.cuont=3")
-    assert "no unit" in refusal("run", "alanine_dipeptide", "-o", out, "--set", "sampling.build_time=3")
+    assert "3 is no time" in refusal("run", "alanine_dipeptide", "-o", out, "--set", "sampling.build_time=3")
     assert "'Quantum'" in refusal("run", "alanine_dipeptide", "-o", out, "--platform", "Quantum")
     assert "'cuda:77'" in refusal("run", "mueller_brown", "-o", out / "b", "--device", "cuda:77")
     for flag in ("--resume", "--overwrite"):
