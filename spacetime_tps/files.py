@@ -91,7 +91,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is missing or damaged and cannot be read as an npz archive.") from error
+        raise UserError(f"{path} cannot be read as an npz archive: it is missing or damaged.") from error
 
 
 def write_csv(path: Path, header: list[str], rows: Iterable[Iterable[Any]], note: str | None = None) -> None:

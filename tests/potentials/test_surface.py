@@ -129,7 +129,7 @@ def test_missing_file_and_files_that_hold_something_else(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"nowhere\.npz cannot be read"):
         FreeEnergySurface.load(tmp_path / "nowhere.npz")
     np.savez(tmp_path / "other.npz", phi=np.zeros(3))
-    with pytest.raises(UserError, match=r"other\.npz cannot be read"):
+    with pytest.raises(UserError, match=r"other\.npz holds no free-energy surface"):
         FreeEnergySurface.load(tmp_path / "other.npz")
 
 
