@@ -70,7 +70,7 @@ def surface_figure(
         axes.annotate(name, point, color="white", fontsize=14, weight="bold", ha="center", va="center")
     suffix = " [deg]" if surface.periodic.all() else ""
     axes.set(xlabel=surface.names[0] + suffix, ylabel=surface.names[1] + suffix, xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
-    axes.legend(loc="upper right", fontsize=8)
+    axes.legend(loc="upper right", fontsize=8, facecolor="0.6", markerscale=6)
     return figure
 
 
@@ -114,7 +114,8 @@ def spacetime_figure(
         right.plot(length, variance[:, k], label=name)
     if bound is not None:
         right.axhline(bound, color="black", ls="--", lw=1, label="bound")
-    left.set(xlabel="Fisher-Rao length", ylabel="log-SNR")
+    left.set(xlabel="Fisher-Rao length", ylabel="log-SNR of each feature block")
+    left.legend(fontsize=8)
     right.set(xlabel="Fisher-Rao length", ylabel="posterior variance", ylim=(0, None))
     right.legend(fontsize=8)
     return figure
