@@ -209,7 +209,7 @@ class GeodesicConfig(Model):
 
     log_snr_end: float = 4.0
     points: int = Field(128, ge=4)
-    nodes: int = Field(16, ge=2)
+    nodes: int = Field(24, ge=2)
     """Interior nodes of the natural cubic spline."""
     fine_factor: int = Field(16, ge=1)
     surface_log_snr: float = 5.0

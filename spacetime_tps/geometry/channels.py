@@ -11,6 +11,7 @@ from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Representation
 
 _COMPARED_POINTS = 200
+_TUNNELLING = 0.5
 
 
 def merge_channels(geodesics: list[Geodesic], distance: float) -> tuple[list[Geodesic], dict[str, list[str]]]:
@@ -46,7 +47,10 @@ def _apart(first: Geodesic, second: Geodesic) -> float:
 
 
 def rank_channels(geodesics: list[Geodesic], barriers: dict[str, float], tie: float) -> list[Geodesic]:
-    """Best first: converged ones before others, then by barrier; of those within ``tie`` of the lowest, the shortest.
+    """Best first: by barrier; of those within ``tie`` of the lowest, converged ones first and then the shortest.
+
+    A channel that breaks a constraint by more than half its bound comes last whatever its barrier: its posterior
+    tunnels, and the barrier of its mean is none.
 
     Args:
         geodesics: the kept channels.
@@ -57,12 +61,15 @@ def rank_channels(geodesics: list[Geodesic], barriers: dict[str, float], tie: fl
     def barrier(geodesic: Geodesic) -> float:
         return barriers[geodesic.channel.label]
 
-    converged = [barrier(g) for g in geodesics if g.converged] or [barrier(g) for g in geodesics]
-    lowest = min(converged)
+    def tunnels(geodesic: Geodesic) -> bool:
+        return geodesic.max_violation > _TUNNELLING
 
-    def key(geodesic: Geodesic) -> tuple[bool, float, float]:
+    lowest = min(barrier(g) for g in geodesics if not tunnels(g) or all(map(tunnels, geodesics)))
+
+    def key(geodesic: Geodesic) -> tuple[bool, float, bool, float]:
         tied = barrier(geodesic) <= lowest + tie
-        return not geodesic.converged, lowest if tied else barrier(geodesic), geodesic.curve.length
+        height = lowest if tied else barrier(geodesic)
+        return tunnels(geodesic), height, not geodesic.converged, geodesic.curve.length
 
     return sorted(geodesics, key=key)
 

@@ -18,6 +18,10 @@ class Constraint(Protocol):
         """g in its natural scale, shape (n_curves, n_points, n_parts)."""
         ...
 
+    def tightened(self) -> Constraint:
+        """The constraint with the margin that the optimiser needs to satisfy it between its points."""
+        ...
+
 
 class Objective(Protocol):
     """A term added to the curve energy, in its relative scale."""
@@ -31,14 +35,21 @@ class Objective(Protocol):
 class LowVariance:
     """The posterior variance of every feature block stays below ``bound``: g = variance / bound - 1.
 
-    Without it a geodesic between deep wells tunnels: its posterior turns bimodal and switches modes.
+    Without it a geodesic between deep wells tunnels: its posterior turns bimodal and switches modes. The optimiser is
+    given a bound lower by ``margin``, because it sees the coarse grid only and the variance peaks at ridges, between
+    its points.
     """
 
     bound: float
+    margin: float = 0.05
 
     def violation(self, natural: Tensor, posterior: Posterior) -> Tensor:
         """g, shape (n_curves, n_points, n_blocks)."""
         return posterior.block_variance / self.bound - 1.0
+
+    def tightened(self) -> LowVariance:
+        """The constraint the optimiser works with."""
+        return LowVariance((1.0 - self.margin) * self.bound, 0.0)
 
 
 class AugmentedLagrangian:

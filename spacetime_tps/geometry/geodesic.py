@@ -60,7 +60,7 @@ def optimise_geodesics(
     problem = _Problem(denoiser, representation, straight(start, end, coarse), basis.matrix(coarse))
     judge = _Problem(denoiser, representation, straight(start, end, fine), basis.matrix(fine))
     weights = _arched(problem, representation, config.arch_depth).requires_grad_(True)
-    lagrangian = AugmentedLagrangian(constraints, config.penalty)
+    lagrangian = AugmentedLagrangian([c.tightened() for c in constraints], config.penalty)
     optimiser = torch.optim.Adam([weights], lr=config.learning_rate)
     rounds = config.multiplier_updates + 1
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)

@@ -179,17 +179,20 @@ def test_equal_curves_are_merged_and_different_ones_are_not() -> None:
 def test_ranking_prefers_converged_then_low_then_short() -> None:
     long, short = half_plane_geodesic(16, BEGIN, END), half_plane_geodesic(16, BEGIN, (0.2, 0.4))
     made = {
-        "unconverged": (short, False, 1.0),
-        "lowest but long": (long, True, 10.0),
-        "tied and short": (short, True, 10.3),
-        "high": (short, True, 12.0),
+        "tunnels": (short, 2.0, True, 1.0),
+        "lowest but long": (long, 0.0, True, 10.0),
+        "tied and short": (short, 0.0, True, 10.3),
+        "tied, unconverged": (short, 0.1, False, 10.1),
+        "high": (short, 0.0, True, 12.0),
+        "highest, unconverged": (short, 0.1, False, 13.0),
     }
     named = [
-        replace(g, channel=replace(g.channel, label=label), converged=converged)
-        for label, (g, converged, _) in made.items()
+        replace(g, channel=replace(g.channel, label=label), converged=converged, max_violation=violation)
+        for label, (g, violation, converged, _) in made.items()
     ]
-    ranked = rank_channels(named, {label: barrier for label, (_, _, barrier) in made.items()}, tie=0.5)
-    assert [g.channel.label for g in ranked] == ["tied and short", "lowest but long", "high", "unconverged"]
+    ranked = rank_channels(named, {label: row[3] for label, row in made.items()}, tie=0.5)
+    order = ["tied and short", "lowest but long", "tied, unconverged", "high", "highest, unconverged", "tunnels"]
+    assert [g.channel.label for g in ranked] == order
 
 
 def test_lifted_ends_of_the_identity_are_the_means() -> None:
