@@ -60,6 +60,12 @@ class ToyConfig(Model):
     """Region of the reference surface, one (low, high) pair a coordinate."""
     dynamics: OverdampedConfig
 
+    @model_validator(mode="after")
+    def _box_is_ordered(self) -> ToyConfig:
+        if any(low >= high for low, high in self.box):
+            raise ValueError("box should hold (low, high) pairs")
+        return self
+
 
 SystemKind = Annotated[MoleculeConfig | ToyConfig, Field(discriminator="kind")]
 
@@ -170,6 +176,12 @@ class LangevinConfig(Model):
     steps: int = Field(ge=1)
     sample_every: int = Field(ge=1)
 
+    @model_validator(mode="after")
+    def _samples_are_drawn(self) -> LangevinConfig:
+        if self.sample_every > self.steps:
+            raise ValueError("sample_every should not be larger than steps")
+        return self
+
 
 SamplingConfig = Annotated[MetadynamicsConfig | LangevinConfig, Field(discriminator="kind")]
 
@@ -249,7 +261,7 @@ class HardwareConfig(Model):
 
     platform: str = "auto"
     device: str = "auto"
-    workers: int | Literal["auto"] = "auto"
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     torch_threads: int = Field(1, ge=1)
     """More pay on an idle machine only: beside other work they wait for each other."""
 
@@ -298,6 +310,8 @@ class RunConfig(Model):
                 raise ValueError("representation.torsions names a torsion twice")
             if isinstance(self.sampling, MetadynamicsConfig) and len(self.representation.torsions) > 3:
                 raise ValueError("metadynamics takes at most three torsions")
+            if self.geodesic.low_barrier and len(self.representation.torsions) > 2:
+                raise ValueError("geodesic.low_barrier needs a representation of at most two torsions; set it to null")
         self._check_spread(molecule)
         return self
 
@@ -339,7 +353,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text: {_first_line(error)}.") from error
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not safe YAML: {' '.join(str(error).split()).rstrip('.')}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} should hold a mapping of settings; it holds {type(content).__name__}.")
@@ -357,7 +371,7 @@ def apply_override(settings: dict[str, Any], assignment: str) -> None:
         raise UserError(f"--set {assignment!r} should read KEY=VALUE, such as paths.count=32.")
     try:
         value = yaml.safe_load(text)
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"--set {assignment!r}: the value is not YAML.") from error
     *sections, last = key.strip().split(".")
     target = settings
@@ -408,7 +422,7 @@ def _first_problem(error: ValidationError) -> str:
     shown = ".".join(p for i, p in enumerate(place) if not (i in (1, 4) and p in tags))
     if problem["type"] == "extra_forbidden":
         hint = difflib.get_close_matches(place[-1], _known_keys(RunConfig), n=1)
-        return f"unknown key '{shown}'" + (f" (did you mean '{hint[0]}'?)" if hint else "")
+        return f"unknown key '{shown}'" + (f" (did you mean '{hint[0]}'?)" if hint and hint[0] != place[-1] else "")
     if problem["type"] == "missing":
         return f"the key '{shown}' is missing"
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")

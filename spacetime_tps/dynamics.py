@@ -86,6 +86,12 @@ def thermalise(context: openmm.Context, temperature_k: float, seed: int) -> None
     context.setVelocitiesToTemperature(temperature_k * unit.kelvin, seed)
 
 
+def advance(context: openmm.Context, steps: int, chunk: int = 1000) -> None:
+    """Integrate in chunks, between which Python sees signals."""
+    for done in range(0, steps, chunk):
+        context.getIntegrator().step(min(chunk, steps - done))
+
+
 def positions_of(context: openmm.Context) -> np.ndarray:
     """Positions [nm], shape (n_atoms, 3), float64."""
     return context.getState(positions=True).getPositions(asNumpy=True)._value

@@ -71,8 +71,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is missing or damaged and cannot be read as JSON.") from error
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:
@@ -81,17 +88,31 @@ def write_arrays(path: Path, **arrays: Any) -> None:
         np.savez_compressed(handle, **arrays)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarray]:
     """Read a ``.npz`` without executing anything in it.
 
     Raises:
-        UserError: the file is missing, damaged or no such archive.
+        UserError: the file is missing, damaged, no such archive, or lacks one of the ``required`` arrays.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            found = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} cannot be read as an npz archive: it is missing or damaged.") from error
+    for name in required:
+        if name not in found or (found[name].ndim and found[name].size == 0):
+            raise UserError(f"{path} does not hold what it should: the array {name!r} is missing or empty.")
+    return found
+
+
+def require_finite(what: str, advice: str, *arrays: Any) -> None:
+    """Stop where numbers turn into NaN or infinity, not three stages later.
+
+    Raises:
+        UserError: one of the arrays holds a number that is not finite.
+    """
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise UserError(f"{what} not finite; {advice}.")
 
 
 def write_csv(path: Path, header: list[str], rows: Iterable[Iterable[Any]], note: str | None = None) -> None:

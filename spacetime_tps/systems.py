@@ -31,6 +31,9 @@ from spacetime_tps.potentials import POTENTIALS, FreeEnergySurface, Potential
 from spacetime_tps.representations import Identity, Torsions, dihedral_angles
 from spacetime_tps.states import State, build_state
 
+_OVERLAP_PROBES = 100_000
+_FARTHEST_NM = 900.0
+"""A PDB file has no room for more."""
 _CONSTRAINTS = {"none": None, "hbonds": app.HBonds}
 
 
@@ -232,6 +235,10 @@ def _states(config: RunConfig, variables: CollectiveVariables, structures: np.nd
             )
         if other.contains(values[k]):
             raise UserError(f"{what} ({shown}) lies in both states; make the states disjoint.")
+    span = np.abs(values).max() + 2.0 if not variables.angular else np.pi
+    probes = np.random.default_rng(0).uniform(-span, span, (_OVERLAP_PROBES, len(variables.names)))
+    if np.any(a.contains(probes) & b.contains(probes)):
+        raise UserError(f"The states {a.name!r} and {b.name!r} overlap; make them disjoint.")
     return a, b
 
 
@@ -246,7 +253,7 @@ def _reference(config: RunConfig, folder: Path, names: list[str], kt: float) -> 
         )
     if abs(surface.kt - kt) > 1e-6 * kt:
         raise UserError(
-            f"The reference surface {config.reference} is for kT = {surface.kt:.4f}, the system has {kt:.4f}; "
+            f"The reference surface {config.reference} is for kT = {surface.kt:.5g}, the system has {kt:.5g}; "
             "make a new one with scripts/build_reference.py or remove 'reference'."
         )
     return surface
@@ -268,6 +275,8 @@ def _read_pdb(folder: Path, state: StateConfig) -> tuple[app.Topology, np.ndarra
         raise UserError(f"{path} holds no atoms.")
     if not np.isfinite(positions).all():
         raise UserError(f"{path} holds coordinates that are not finite.")
+    if np.abs(positions).max() > _FARTHEST_NM:
+        raise UserError(f"{path} holds coordinates beyond {_FARTHEST_NM:.0f} nm; check its columns.")
     return pdb.topology, positions
 
 

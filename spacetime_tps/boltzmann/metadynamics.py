@@ -14,7 +14,7 @@ import numpy as np
 import openmm
 
 from spacetime_tps.config import MetadynamicsConfig
-from spacetime_tps.dynamics import MolecularDynamics, positions_of, restraint_energy_of, thermalise
+from spacetime_tps.dynamics import MolecularDynamics, advance, positions_of, restraint_energy_of, thermalise
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import dihedral_angles, wrap
@@ -128,7 +128,7 @@ def frozen_round(
         shape (m, n_atoms, 3).
     """
     context = _resume(dynamics, TabulatedBias(quadruples, table), walker, seed)
-    context.getIntegrator().step(dynamics.steps(config.discard_time))
+    advance(context, dynamics.steps(config.discard_time))
     interval = dynamics.steps(config.sample_interval)
     frame_stride = max(1, round(config.frame_interval / config.sample_interval))
     angles, biases, frames = [], [], []

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spacetime_tps.files import read_arrays, write_arrays
+from spacetime_tps.errors import UserError
+from spacetime_tps.files import read_arrays, require_finite, write_arrays
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,12 @@ class WeightedSamples:
     @classmethod
     def load(cls, path: Path) -> WeightedSamples:
         """Read a file written by ``save``."""
-        data = read_arrays(path)
+        data = read_arrays(path, ("features", "log_weights", "force_evaluations"))
+        if len(data["features"]) != len(data["log_weights"]):
+            raise UserError(f"{path} is damaged: it has {len(data['features'])} samples, not one for each weight.")
+        require_finite(
+            f"The samples in {path} are", "draw them again with 'sample'", data["features"], data["log_weights"]
+        )
         return cls(
             features=data["features"].astype(np.float64),
             log_weights=data["log_weights"],

@@ -16,7 +16,7 @@ from spacetime_tps.cli.options import (
     system_argument,
 )
 from spacetime_tps.cli.report import print_summary
-from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, finish_summary, run_stages
+from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, check_hardware, finish_summary, run_stages
 from spacetime_tps.systems import load_system
 
 
@@ -37,7 +37,7 @@ def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, c
     """Run the stages up to ``last`` in a new, resumed or overwritten folder."""
     refuse_both(resume, overwrite)
     config, source = read_configuration(system, **configuration)
-    load_system(config, source)
+    check_hardware(config, load_system(config, source))
     folder = RunFolder(output)
     stages = {name: STAGE_FUNCTIONS[name] for name in STAGES[: STAGES.index(last) + 1]}
     with folder.locked():

@@ -70,6 +70,6 @@ class PathEnsemble:
     @classmethod
     def load(cls, path: Path) -> PathEnsemble:
         """Read a file written by ``save``."""
-        data = read_arrays(path)
+        data = read_arrays(path, [f.name for f in fields(cls)])
         interval = float(data.pop("interval"))
         return cls(**data, interval=interval)

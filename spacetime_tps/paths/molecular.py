@@ -13,7 +13,7 @@ import numpy as np
 import openmm
 
 from spacetime_tps.config import PathsConfig
-from spacetime_tps.dynamics import MolecularDynamics, energies_of, positions_of, thermalise
+from spacetime_tps.dynamics import MolecularDynamics, advance, energies_of, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.schedule import Schedule, restraint_work
@@ -56,11 +56,11 @@ def anneal_path(task: AnnealingTask) -> dict[str, np.ndarray]:
     """Run one path; returns its fields of ``PathEnsemble`` without the first axis."""
     restraint = task.torsions.restraint(task.dynamics.kt)
     context = task.dynamics.context(task.seed, [restraint.force])
-    integrator, config = context.getIntegrator(), task.config
+    config = task.config
     context.setPositions(task.structure_nm)
     thermalise(context, task.dynamics.temperature_k, task.seed)
     restraint.move_to(task.schedule.natural[0], context)
-    integrator.step(config.equilibration_steps)
+    advance(context, config.equilibration_steps)
     start = context.getState(positions=True, velocities=True)
     released_start = _release(context, restraint, task, *task.states)
     context.setState(start)

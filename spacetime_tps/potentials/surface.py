@@ -84,7 +84,7 @@ class FreeEnergySurface:
         """
         data = read_arrays(path)
         try:
-            return cls(
+            surface = cls(
                 names=tuple(map(str, data["names"])),
                 origin=data["origin"],
                 spacing=data["spacing"],
@@ -95,8 +95,21 @@ class FreeEnergySurface:
                 kt=float(data["kt"]),
                 force_evaluations=int(data["force_evaluations"]),
             )
+            surface._check()
         except (KeyError, ValueError, TypeError) as problem:
             raise UserError(
                 f"{path} holds no free-energy surface; make it with scripts/build_reference.py or remove the key "
                 "'reference' from the system file."
             ) from problem
+        return surface
+
+    def _check(self) -> None:
+        """Raise ValueError where the parts do not fit together."""
+        d = len(self.names)
+        shapes = (self.origin.shape, self.spacing.shape, self.periodic.shape)
+        if self.free_energy.ndim != d or self.error.shape != self.free_energy.shape or set(shapes) != {(d,)}:
+            raise ValueError("shapes do not fit")
+        if min(self.free_energy.shape) < 2 or not np.isfinite(self.free_energy).all() or self.kt <= 0:
+            raise ValueError("values are not finite")
+        if not (self.spacing > 0).all():
+            raise ValueError("the spacing is not positive")

@@ -1,6 +1,6 @@
 """The stages of a run, in their order."""
 
-from spacetime_tps.stages.context import Context, Stage, StageResult, run_stages
+from spacetime_tps.stages.context import Context, Stage, StageResult, check_hardware, run_stages
 from spacetime_tps.stages.export import export, finish_summary
 from spacetime_tps.stages.folder import STAGES, RunFolder
 from spacetime_tps.stages.geodesic import geodesic
@@ -16,4 +16,13 @@ STAGE_FUNCTIONS: dict[str, Stage] = {
     "export": export,
 }
 
-__all__ = ["STAGES", "STAGE_FUNCTIONS", "Context", "RunFolder", "StageResult", "finish_summary", "run_stages"]
+__all__ = [
+    "STAGES",
+    "STAGE_FUNCTIONS",
+    "Context",
+    "RunFolder",
+    "StageResult",
+    "check_hardware",
+    "finish_summary",
+    "run_stages",
+]

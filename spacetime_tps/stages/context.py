@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,30 +48,56 @@ class Context:
         assert self.system.molecule is not None
         file = self.folder / "stages/platform.json"
         dynamics = self.system.molecule.dynamics
-        if file.is_file() and read_json(file)["name"] in available_platforms():
-            return dynamics.on(read_json(file)["name"])
+        chosen = _platform_in(file)
+        if chosen in available_platforms():
+            return dynamics.on(chosen)
         name, speeds = choose_platform(self.config.hardware.platform, dynamics, self.system.structures[0])
         write_json(file, {"requested": self.config.hardware.platform, "name": name, "steps_per_second": speeds})
         logger.info("OpenMM platform %s", name)
         return dynamics.on(name)
 
     def device(self) -> str:
-        """The torch device for training.
+        """The torch device for training."""
+        return choose_device(self.config.hardware.device)
 
-        Raises:
-            UserError: an explicit device is not there.
-        """
-        wanted = self.config.hardware.device
-        if wanted == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            torch.zeros(1, device=wanted)
-        except (RuntimeError, AssertionError) as error:
-            found = ["cpu"] + [f"cuda:{k}" for k in range(torch.cuda.device_count())]
-            raise UserError(
-                f"The torch device {wanted!r} is not there; this machine has {', '.join(found)}."
-            ) from error
-        return wanted
+
+def _platform_in(file: Path) -> str:
+    """The platform recorded in a run folder, or nothing."""
+    if not file.is_file():
+        return ""
+    try:
+        return str(read_json(file)["name"])
+    except (UserError, KeyError, TypeError):
+        return ""
+
+
+def choose_device(wanted: str) -> str:
+    """Resolve ``auto`` to a GPU where there is one, or check an explicit choice.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        if torch.device(wanted).type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("nothing can be computed there")
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        found = ["cpu"] + [f"cuda:{k}" for k in range(torch.cuda.device_count())]
+        raise UserError(f"The torch device {wanted!r} is not there; this machine has {', '.join(found)}.") from error
+    return wanted
+
+
+def check_hardware(config: RunConfig, system: System) -> None:
+    """Refuse explicit choices that this machine cannot serve, before anything is written.
+
+    Raises:
+        UserError: the platform or the device is not there.
+    """
+    choose_device(config.hardware.device)
+    if system.molecule is not None and config.hardware.platform != "auto":
+        choose_platform(config.hardware.platform, system.molecule.dynamics, system.structures[0])
 
 
 Stage = Callable[[Context], StageResult]

@@ -255,7 +255,7 @@ def _versions() -> dict[str, str | None]:
 def _platform(context: Context) -> dict[str, Any]:
     file = context.folder / "stages/platform.json"
     return {
-        "openmm": read_json(file) if file.is_file() else None,
+        "openmm": read_json(file) if context.system.molecule is not None and file.is_file() else None,
         "device": context.device(),
         "machine": platform.machine(),
         "host": platform.node(),

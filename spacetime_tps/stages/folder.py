@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from spacetime_tps.config import RunConfig, dump, read_yaml, validate
 from spacetime_tps.errors import UserError
-from spacetime_tps.files import TEMPORARY_PREFIX, read_json, write_json, write_text
+from spacetime_tps.files import TEMPORARY_PREFIX, read_json, replacing, write_json, write_text
 
 STAGES = ("sample", "train", "geodesic", "paths", "export")
 _LOCK = ".lock"
@@ -20,6 +20,15 @@ _OWN = {
     "config.yaml", "inputs", "stages", "samples.npz", "denoiser.pt", "geodesic.npz", "surface.npz", "paths.npz",
     "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json", "figures", _LOCK,
 }  # fmt: skip
+_LEFT_BY_AN_EARLY_END = {"inputs"}
+_OUTPUT = {
+    "sample": "samples.npz",
+    "train": "denoiser.pt",
+    "geodesic": "geodesic.npz",
+    "paths": "paths.npz",
+    "export": "paths.csv",
+}
+"""The file of each stage that later ones need."""
 
 
 class RunFolder:
@@ -75,19 +84,26 @@ class RunFolder:
             raise UserError(
                 f"The output folder {self.path} holds files that no run wrote ({foreign[0]}); choose another with -o."
             )
-        if overwrite:
-            self._clear(present)
-        elif present and not resume:
+        if not (self / "config.yaml").is_file() and not present <= _LEFT_BY_AN_EARLY_END:
+            raise UserError(
+                f"The output folder {self.path} holds files but no config.yaml, so no run wrote it; "
+                "choose another with -o."
+            )
+        if present and not resume and not overwrite:
             raise UserError(f"The output folder {self.path} is not empty; use --resume to go on or --overwrite.")
         stored = _with_inputs(config)
+        inputs = {
+            copy: (source / original).read_bytes()
+            for original, copy in zip(_input_files(config), _input_files(stored), strict=True)
+        }
+        if overwrite:
+            self._clear(present)
         if (self / "config.yaml").exists():
             self._check_same(stored)
             return self.config()
-        for original, copy in zip(_input_files(config), _input_files(stored), strict=True):
-            target = self / copy
-            target.parent.mkdir(exist_ok=True)
-            if (source / original).resolve() != target.resolve():
-                shutil.copyfile(source / original, target)
+        for copy, content in inputs.items():
+            with replacing(self / copy) as temporary:
+                temporary.write_bytes(content)
         write_text(self / "config.yaml", dump(stored))
         return self.config()
 
@@ -129,12 +145,19 @@ class RunFolder:
     # --- stages ----------------------------------------------------------------------------------
 
     def finished(self, stage: str) -> bool:
-        """Whether a stage and all before it are done."""
-        return all((self / f"stages/{name}.json").is_file() for name in STAGES[: STAGES.index(stage) + 1])
+        """Whether a stage and all before it are done and what they wrote is still there."""
+        return all(
+            (self / f"stages/{name}.json").is_file() and (self / _OUTPUT[name]).is_file()
+            for name in STAGES[: STAGES.index(stage) + 1]
+        )
 
     def record(self, stage: str) -> dict[str, Any]:
         """What a finished stage left: ``summary``, ``force_evaluations``, ``wall_seconds``."""
-        return read_json(self / f"stages/{stage}.json")
+        file = self / f"stages/{stage}.json"
+        record = read_json(file)
+        if not isinstance(record, dict) or not {"summary", "force_evaluations", "wall_seconds"} <= set(record):
+            raise UserError(f"{file} is damaged; run '{stage}' again with --overwrite.")
+        return record
 
     def finish(self, stage: str, record: dict[str, Any]) -> None:
         """Mark a stage as done."""

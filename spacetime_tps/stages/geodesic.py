@@ -13,7 +13,7 @@ from spacetime_tps.config import ToyConfig
 from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.errors import UserError
-from spacetime_tps.files import write_arrays
+from spacetime_tps.files import require_finite, write_arrays
 from spacetime_tps.geometry.channels import (
     lifted_ends,
     merge_channels,
@@ -50,6 +50,11 @@ def geodesic(context: Context) -> StageResult:
     channels = representation.channels(ends[0], ends[1], config.log_snr_end)
     found = optimise_geodesics(
         load_denoiser(context), representation, channels, config, constraints, _objectives(context, surface)
+    )
+    require_finite(
+        "The geodesics are",
+        "lower geodesic.learning_rate or geodesic.log_snr_end",
+        *(array for g in found for array in (g.curve.natural, g.curve.mean)),
     )
     kept, merged = merge_channels(found, config.merge_distance)
     own = {

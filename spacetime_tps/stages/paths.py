@@ -9,7 +9,7 @@ import torch
 
 from spacetime_tps.analysis.work import WorkSummary, summarise_work
 from spacetime_tps.diffusion.exact import SampleDenoiser
-from spacetime_tps.files import read_arrays
+from spacetime_tps.files import read_arrays, require_finite
 from spacetime_tps.geometry.curve import FineCurve
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.molecular import anneal_molecule, seeds_of
@@ -29,6 +29,9 @@ def paths(context: Context) -> StageResult:
     steps, cost, rounds = config.steps_per_point, 0, []
     for doubling in range(config.max_doublings + 1):
         ensemble = _anneal(context, schedule, steps, doubling)
+        require_finite(
+            "The paths are", "lower the time step or geodesic.log_snr_end", ensemble.frames, ensemble.work_kt
+        )
         cost += int(ensemble.force_evaluations.sum())
         work = work_of(ensemble, schedule)
         rounds.append({"steps_per_point": steps, "worst_dissipation_kt": work.worst_dissipation})
@@ -55,8 +58,10 @@ def paths(context: Context) -> StageResult:
 
 def chosen_schedule(context: Context) -> Schedule:
     """The schedule of the chosen channel."""
-    data = read_arrays(context.folder / "geodesic.npz")
-    curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))
+    names = ("coordinates", "natural", "mean", "block_variance")
+    data = read_arrays(context.folder / "geodesic.npz", names)
+    require_finite("The geodesics are", "run 'geodesic' again with --overwrite", *(data[name] for name in names))
+    curve = FineCurve(*(data[name][0] for name in names))
     denoiser = load_denoiser(context)
     return constant_speed_schedule(curve, context.system.representation, denoiser, context.config.paths.curve_points)
 

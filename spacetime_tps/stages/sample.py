@@ -6,6 +6,7 @@ from spacetime_tps.boltzmann.langevin import sample_langevin
 from spacetime_tps.boltzmann.metadynamics import sample_metadynamics
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import LangevinConfig, MetadynamicsConfig
+from spacetime_tps.files import require_finite
 from spacetime_tps.representations import Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
@@ -20,6 +21,12 @@ def sample(context: Context) -> StageResult:
         samples, summary = sample_langevin(system.potential, system.potential_kt, system.structures, config, seed)
     else:
         samples, summary = _molecule(context, config)
+    require_finite(
+        "The samples are",
+        "check the structures, lower the time step or the hill height",
+        samples.features,
+        samples.log_weights,
+    )
     samples.save(context.folder / "samples.npz")
     visited = [bool(state.contains(system.variables(samples.frames)).any()) for state in system.states]
     return StageResult(

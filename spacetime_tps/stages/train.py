@@ -12,7 +12,7 @@ from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.networks import LearnedDenoiser, build_network, state_to_save
 from spacetime_tps.diffusion.training import rms_errors, train_denoiser
 from spacetime_tps.errors import UserError
-from spacetime_tps.files import replacing
+from spacetime_tps.files import replacing, require_finite
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 
@@ -23,6 +23,8 @@ def train(context: Context) -> StageResult:
     samples = WeightedSamples.load(context.folder / "samples.npz")
     seed = torch_seed(config.seed, "train")
     result = train_denoiser(system.representation, samples, config.denoiser, seed, context.device())
+    errors = [row["rms_error"] for row in result.validation.values()]
+    require_finite("The denoiser's errors are", "lower denoiser.learning_rate or narrow denoiser.log_snr_range", errors)
     buffer = io.BytesIO()
     torch.save(state_to_save(result.denoiser.network.float()), buffer)
     with replacing(context.folder / "denoiser.pt") as temporary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -229,6 +230,40 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     assert "contradict" in refusal("run", "mueller_brown", "-o", out, "--resume", "--overwrite")
     assert "no run folder" in refusal("train", tmp_path / "nothing")
     assert (foreign / "thesis.tex").read_text() == "precious"
+
+
+def test_overwrite_spares_what_no_run_wrote_and_what_it_cannot_replace(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    (mine / "figures").mkdir(parents=True)
+    (mine / "figures/thesis.png").write_text("precious")
+    assert "no run wrote it" in refusal("run", "mueller_brown", "-o", mine, "--overwrite")
+    assert (mine / "figures/thesis.png").read_text() == "precious"
+    before = (tiny_alanine_run / "summary.json").read_bytes()
+    refusal("run", "alanine_dipeptide", "-o", tiny_alanine_run, "--overwrite", "--platform", "Nope")
+    refusal("run", "alanine_dipeptide", "-o", tiny_alanine_run, "--overwrite", "--set", "states.a.pdb=missing.pdb")
+    assert (tiny_alanine_run / "summary.json").read_bytes() == before
+    new = tmp_path / "new"
+    refusal("run", "alanine_dipeptide", "-o", new, "--platform", "Nope")
+    assert not new.exists()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "stage"),
+    [("samples.npz", "train"), ("denoiser.pt", "geodesic"), ("geodesic.npz", "paths"), ("paths.npz", "export"),
+     ("stages/paths.json", "export"), ("config.yaml", "export"), ("inputs/c5.pdb", "export")],
+)  # fmt: skip
+def test_damaged_run_folder_is_told(damaged: str, stage: str, tiny_alanine_run: Path, tmp_path: Path) -> None:
+    for k, content in enumerate((b"", (tiny_alanine_run / damaged).read_bytes()[:100], b"{}")):
+        copy = tmp_path / f"copy_{k}"
+        shutil.copytree(tiny_alanine_run, copy)
+        (copy / damaged).write_bytes(content)
+        refusal(stage, copy, "--overwrite")
+
+
+def test_numbers_that_explode_are_told_at_once(tmp_path: Path) -> None:
+    options = settings((*TINY_TOY, "denoiser.learning_rate=1e30"))
+    assert "not finite" in refusal("run", "mueller_brown", "-o", tmp_path / "run", *options)
+    assert not (tmp_path / "run/denoiser.pt").exists()
 
 
 def test_stages_must_come_in_order(tmp_path: Path) -> None:
