@@ -139,6 +139,14 @@ def descendants(pid: int) -> list[int]:
     return children + [grandchild for child in children for grandchild in descendants(child)]
 
 
+def all_end(pids: list[int], seconds: float = 10.0) -> bool:
+    """Whether processes whose parent has ended are gone soon after it."""
+    deadline = time.time() + seconds
+    while alive(pids) and time.time() < deadline:
+        time.sleep(0.05)
+    return not alive(pids)
+
+
 @pytest.mark.parametrize(
     ("system", "tiny", "seed"), [("alanine_dipeptide", TINY_ALANINE, "5"), ("mueller_brown", TINY_TOY, "3")]
 )
@@ -161,10 +169,7 @@ def test_killed_in_every_stage_and_resumed(
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (out / "summary.json").exists() or number == len(STAGES) - 1
-        deadline = time.time() + 10
-        while alive(family) and time.time() < deadline:
-            time.sleep(0.05)
-        assert not alive(family)
+        assert all_end(family)
     done = run_cli("run", system, "-o", out, *options, "--resume")
     assert done.returncode == 0, done.stderr
     if system == "alanine_dipeptide":
@@ -192,7 +197,7 @@ def test_interrupt_says_how_to_go_on_and_leaves_nothing_behind(tmp_path: Path) -
     assert process.returncode == 130
     assert "--resume" in errors
     assert "Traceback" not in errors
-    assert not alive(family)
+    assert all_end(family)
 
 
 def refusal(*arguments: str | Path) -> str:
