@@ -147,7 +147,7 @@ def molecule_surface(system: System) -> FreeEnergySurface:
         free_energy=np.minimum(mean - mean.min(), CEILING_KJ_MOL).astype(np.float32),
         error=error.astype(np.float32),
         source=(
-            f"umbrella sampling, {WINDOWS} x {WINDOWS} windows, {PASSES} passes, {sampled_ns:.0f} ns in all, MBAR; "
+            f"umbrella sampling, {WINDOWS} x {WINDOWS} windows, {PASSES} passes, {sampled_ns:.0f} ns of sampling, MBAR; "
             f"scripts/build_reference.py, OpenMM {openmm.version.short_version}, platform {dynamics.platform}"
         ),
         kt=system.kt,

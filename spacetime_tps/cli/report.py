@@ -32,8 +32,8 @@ def print_summary(folder: RunFolder) -> None:
         f"paths             {paths['count']}, arrived {paths['arrived_fraction']:.0%}, "
         f"started in their state {paths['started_fraction']:.0%}",
         f"dissipated work   {_number(work['forward'])} kT forward, {_number(work['backward'])} kT backward",
-        f"free energy B-A   {_number(delta_f['crooks'])} +- {_number(delta_f['error'])} {unit} by work, "
-        f"{_number(delta_f['reference'])} by the reference (restrained ends)",
+        f"restrained ends   B-A {_number(delta_f['crooks'])} +- {_number(delta_f['error'])} {unit} by work, "
+        f"{_number(delta_f['reference'])} by the reference",
     ]
     highest = paths.get(f"max_free_energy_{suffix}")
     if highest is not None:
