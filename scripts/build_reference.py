@@ -148,7 +148,8 @@ def molecule_surface(system: System) -> FreeEnergySurface:
         error=error.astype(np.float32),
         source=(
             f"umbrella sampling, {WINDOWS} x {WINDOWS} windows, {PASSES} passes, "
-            f"{sampled_ns:.0f} ns of sampling, MBAR; scripts/build_reference.py, OpenMM {openmm.version.short_version}, platform {dynamics.platform}"
+            f"{sampled_ns:.0f} ns of sampling, MBAR; scripts/build_reference.py, "
+            f"OpenMM {openmm.version.short_version}, platform {dynamics.platform}"
         ),
         kt=system.kt,
         force_evaluations=PASSES * (WINDOWS**2 * per_window + 49 * GLIDE_STEPS),
