@@ -129,14 +129,24 @@ def alive(pids: list[int]) -> list[int]:
     return found
 
 
+def is_tracker(pid: int) -> bool:
+    """Whether this is Python's resource tracker, which holds nothing and ends by itself when its pipe closes."""
+    try:
+        return "resource_tracker" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+
+
 def descendants(pid: int) -> list[int]:
+    """Processes below ``pid``: the workers."""
     children = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             children += [int(child) for child in task.read_text().split()]
         except OSError:
             continue
-    return children + [grandchild for child in children for grandchild in descendants(child)]
+    children += [grandchild for child in children for grandchild in descendants(child)]
+    return [child for child in children if not is_tracker(child)]
 
 
 def all_end(pids: list[int], seconds: float = 10.0) -> bool:
