@@ -47,8 +47,9 @@ class WorkerPool:
             return
         if kind is not None:
             for process in list((self._executor._processes or {}).values()):
-                process.terminate()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+                process.kill()
+        # After a failure nothing may be waited for: the executor's queue can be stuck with a task no worker reads.
+        self._executor.shutdown(wait=kind is None, cancel_futures=True)
         self._executor = None
 
     def map(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -60,8 +61,11 @@ def _terminate(*_: Any) -> NoReturn:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
+    """Say it and leave at once: joining the threads of an abandoned worker pool could wait for ever."""
     click.echo(f"Error: {message}", err=True)
-    sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @click.command(cls=_Commands)
