@@ -7,13 +7,14 @@ number of workers. Processes are spawned, not forked (torch and OpenMM hold thre
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import connection
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
@@ -23,6 +24,15 @@ Result = TypeVar("Result")
 def available_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """End this process without joining the threads of an abandoned worker pool, which could wait for ever.
+
+    Semaphores are given back first, as at an ordinary exit, or Python's resource tracker would complain of them.
+    """
+    multiprocessing.util._run_finalizers(0)  # type: ignore[attr-defined]
+    os._exit(code)
 
 
 class WorkerPool:

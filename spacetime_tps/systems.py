@@ -20,15 +20,13 @@ from spacetime_tps.config import (
     StateConfig,
     TorsionsConfig,
     ToyConfig,
-    apply_override,
-    merge,
-    read_yaml,
     validate,
 )
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import UserError
 from spacetime_tps.potentials import POTENTIALS, FreeEnergySurface, Potential
 from spacetime_tps.representations import Identity, Torsions, dihedral_angles
+from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.states import State, build_state
 
 _OVERLAP_PROBES = 100_000

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from spacetime_tps.config import RunConfig, apply_override, dump, merge, read_yaml, validate
+from spacetime_tps.config import RunConfig, dump, validate
+from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.errors import UserError
 from spacetime_tps.systems import find_system_file, load_config
 from tests.oracles import is_one_sentence

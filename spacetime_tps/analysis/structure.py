@@ -181,6 +181,11 @@ def hysteresis(
             chosen = which[path] == b
             if chosen.any():
                 per_path[path, b] = vectors[path, chosen].mean(0)
+    seen = [~np.isnan(per_path[side]).all(axis=(0, 2)) for side in (forward, ~forward)]
+    filled = np.flatnonzero(seen[0] & seen[1])
+    if not len(filled):
+        return []
+    per_path = per_path[:, filled]
     mean = [np.nanmean(per_path[side], axis=0) for side in (forward, ~forward)]
     difference = np.abs(np.angle(mean[0] / mean[1]))
     scatter = [
@@ -194,7 +199,7 @@ def hysteresis(
             "name": name,
             "difference_deg": float(np.rad2deg(difference[worst[k], k])),
             "error_deg": float(np.rad2deg(error[worst[k], k])),
-            "curve_parameter": float((worst[k] + 0.5) / bins),
+            "curve_parameter": float((filled[worst[k]] + 0.5) / bins),
         }
         for k, name in enumerate(torsions.names)
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from spacetime_tps.errors import UserError
+from spacetime_tps.parallel import leave_at_once
 
 _INTERRUPTED = 130
 
@@ -61,11 +61,11 @@ def _terminate(*_: Any) -> NoReturn:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    """Say it and leave at once: joining the threads of an abandoned worker pool could wait for ever."""
+    """Say it and leave at once."""
     click.echo(f"Error: {message}", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    leave_at_once(code)
 
 
 @click.command(cls=_Commands)

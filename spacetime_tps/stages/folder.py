@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from spacetime_tps.config import RunConfig, dump, read_yaml, validate
+from spacetime_tps.config import RunConfig, dump, validate
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import TEMPORARY_PREFIX, read_json, replacing, write_json, write_text
+from spacetime_tps.settings import read_yaml
 
 STAGES = ("sample", "train", "geodesic", "paths", "export")
 _LOCK = ".lock"

@@ -207,6 +207,7 @@ def test_interrupt_says_how_to_go_on_and_leaves_nothing_behind(tmp_path: Path) -
     assert process.returncode == 130
     assert "--resume" in errors
     assert "Traceback" not in errors
+    assert len(errors.splitlines()) == 1, errors
     assert all_end(family)
 
 
@@ -272,7 +273,7 @@ def test_damaged_run_folder_is_told(damaged: str, stage: str, tiny_alanine_run: 
         copy = tmp_path / f"copy_{k}"
         shutil.copytree(tiny_alanine_run, copy)
         (copy / damaged).write_bytes(content)
-        refusal(stage, copy, "--overwrite")
+        assert Path(damaged).stem in refusal(stage, copy, "--overwrite")
 
 
 def test_numbers_that_explode_are_told_at_once(tmp_path: Path) -> None:

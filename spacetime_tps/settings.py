@@ -1,0 +1,77 @@
+"""Settings as plain data: read from safe YAML, laid over each other, overridden one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spacetime_tps.errors import UserError
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        UserError: the file cannot be read, is no safe YAML, or holds no mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text: {_first_line(error)}.") from error
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not safe YAML: {' '.join(str(error).split()).rstrip('.')}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} should hold a mapping of settings; it holds {type(content).__name__}.")
+    return content
+
+
+def apply_override(settings: dict[str, Any], assignment: str) -> None:
+    """Set one ``KEY=VALUE``, the key dotted (``paths.count=32``), the value YAML.
+
+    Raises:
+        UserError: the assignment is malformed or walks through something that is no section.
+    """
+    key, separator, text = assignment.partition("=")
+    if not separator or not key.strip():
+        raise UserError(f"--set {assignment!r} should read KEY=VALUE, such as paths.count=32.")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"--set {assignment!r}: the value is not YAML.") from error
+    *sections, last = key.strip().split(".")
+    target = settings
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise UserError(f"--set {assignment!r}: {section!r} is a value, not a section.")
+    target[last] = value
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` laid over it, section by section."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
