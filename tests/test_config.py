@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from spacetime_tps.config import RunConfig, dump, validate
-from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.errors import UserError
+from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.systems import find_system_file, load_config
 from tests.oracles import is_one_sentence
 
