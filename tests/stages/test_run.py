@@ -192,11 +192,16 @@ def test_killed_in_every_stage_and_resumed(
     assert not list(out.rglob(".partial-*"))
 
 
+def heed_interrupts() -> None:
+    """A shell's background jobs, and so all that they start, are born with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_interrupt_says_how_to_go_on_and_leaves_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = subprocess.Popen(
         command_line("run", "alanine_dipeptide", "-o", out, *settings((*TINY_ALANINE, "sampling.build_time=50 ns"))),
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
     while not (out / "stages/platform.json").exists() and not (out / "config.yaml").exists():
         time.sleep(0.05)
