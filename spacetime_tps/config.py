@@ -191,15 +191,18 @@ class DenoiserConfig(Model):
     log_snr_range: tuple[float, float] = (-1.0, 7.0)
     reference_samples: int = Field(50_000, ge=16)
     """At most this many weighted samples enter each posterior target."""
-    queries: int = Field(200_000, ge=64)
-    validation_queries: int = Field(8_000, ge=16)
-    steps: int = Field(5000, ge=1)
+    queries: int = Field(60_000, ge=64)
+    validation_queries: int = Field(4_000, ge=16)
+    steps: int = Field(2000, ge=1)
     batch_size: int = Field(512, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(0.05, gt=0)
     ema_decay: float = Field(0.998, ge=0, lt=1)
-    width: int = Field(128, ge=4)
-    depth: int = Field(4, ge=1)
-    harmonics: int = Field(6, ge=1)
+    factors: int = Field(48, ge=2)
+    """One-dimensional densities in the dictionary of each coordinate."""
+    components: int = Field(256, ge=1)
+    """Mixture components of each group."""
+    groups: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Mixtures that are multiplied; ``auto``: one up to three coordinates, else eight."""
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> DenoiserConfig:
@@ -227,15 +230,32 @@ class GeodesicConfig(Model):
     """Level at which the free energy of the run's own samples is smoothed, to rank channels and to keep them low."""
     arch_depth: float = 1.0
     """Drop of the log-SNR in the middle of the initial curve."""
-    max_spread: str | float | None = None
+    low_variance: str | float | None = None
     """Largest posterior standard deviation of a feature block: an angle ("10 deg") for torsions, else a number."""
     low_barrier: LowBarrierConfig | None = None
-    steps: int = Field(1500, ge=1)
+    avoid: list[RegionConfig] = []
+    """Regions the paths shall keep out of."""
+    avoid_share: float = Field(1e-3, gt=0, lt=1)
+    """Share of the steps of a path that may lie in them."""
+    waypoints: list[BallConfig] = []
+    """Balls that the posterior mean shall pass through."""
+    starts: int = Field(8, ge=1)
+    """Initial curves of each channel, all but the first bent; the best after a rough search goes on."""
+    scout_steps: int = Field(150, ge=1)
+    """Steps of that search."""
+    bend: float = Field(0.3, gt=0)
+    """Size of these bends as a share of the distance between the ends."""
+    steps: int = Field(200, ge=0)
+    """Steps of Adam."""
     learning_rate: float = Field(0.05, gt=0)
-    multiplier_updates: int = Field(24, ge=0)
+    polish_rounds: int = Field(16, ge=0)
+    """Rounds of L-BFGS at most; after each the multipliers are updated and the points spaced evenly."""
+    polish_steps: int = Field(40, ge=1)
     penalty: float = Field(30.0, gt=0)
     tolerance: float = Field(5e-3, gt=0)
-    """Relative change of the fine-grid energy over the last rounds below which a channel counts as converged."""
+    """Relative change of the fine-grid energy in a round below which a channel has converged."""
+    violation_tolerance: float = Field(0.02, ge=0)
+    """Largest relative violation of a constraint on the fine grid with which a channel may count as converged."""
     merge_distance: float = Field(0.1, gt=0)
     """Channels whose posterior means differ by less (root mean square) are one."""
 
@@ -284,9 +304,9 @@ class RunConfig(Model):
     hardware: HardwareConfig = HardwareConfig()
 
     @property
-    def max_spread(self) -> float | None:
-        """``geodesic.max_spread`` in internal units: radians for torsions."""
-        given = self.geodesic.max_spread
+    def low_variance(self) -> float | None:
+        """``geodesic.low_variance`` in internal units: radians for torsions."""
+        given = self.geodesic.low_variance
         if given is None:
             return None
         return parse_quantity(given, "angle") if isinstance(self.representation, TorsionsConfig) else float(given)
@@ -316,12 +336,12 @@ class RunConfig(Model):
 
     def _check_spread(self, molecule: bool) -> None:
         try:
-            spread = self.max_spread
+            spread = self.low_variance
         except (ValueError, TypeError) as error:
             wanted = 'an angle such as "10 deg"' if molecule else "a plain number"
-            raise ValueError(f"geodesic.max_spread is {self.geodesic.max_spread!r}, expected {wanted}") from error
+            raise ValueError(f"geodesic.low_variance is {self.geodesic.low_variance!r}, expected {wanted}") from error
         if spread is not None and not spread > 0:
-            raise ValueError(f"geodesic.max_spread is {self.geodesic.max_spread!r}, expected more than 0")
+            raise ValueError(f"geodesic.low_variance is {self.geodesic.low_variance!r}, expected more than 0")
 
 
 # --- validation ---------------------------------------------------------------------------------

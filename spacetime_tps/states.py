@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from spacetime_tps.config import BallConfig, StateConfig
+from spacetime_tps.config import BallConfig, BoxConfig, StateConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.units import parse_quantity
 
@@ -74,8 +75,24 @@ def build_state(config: StateConfig, names: list[str], angular: bool) -> State:
     Raises:
         UserError: a variable is unknown, a unit is missing or an interval is empty.
     """
+    return State(config.name, build_regions(config.any_of, f"state {config.name!r}", names, angular))
+
+
+def build_regions(
+    configs: Sequence[BallConfig | BoxConfig], where: str, names: list[str], angular: bool
+) -> tuple[Region, ...]:
+    """Turn configured balls and boxes into regions over the collective variables ``names``.
+
+    Args:
+        configs: as in the system file.
+        where: what the regions belong to, for messages.
+        names: of the variables, in the order of the points' columns.
+        angular: whether they are angles.
+
+    Raises:
+        UserError: a variable is unknown, a unit is missing or an interval is empty.
+    """
     period = 2 * np.pi if angular else None
-    where = f"state {config.name!r}"
 
     def number(value: str | float) -> float:
         try:
@@ -92,7 +109,7 @@ def build_state(config: StateConfig, names: list[str], angular: bool) -> State:
         return tuple(names.index(variable) for variable in variables)
 
     regions: list[Region] = []
-    for region in config.any_of:
+    for region in configs:
         if isinstance(region, BallConfig):
             center, radius = tuple(number(value) for value in region.ball.values()), number(region.radius)
             if radius <= 0:
@@ -105,4 +122,4 @@ def build_state(config: StateConfig, names: list[str], angular: bool) -> State:
             raise UserError(f"In {where}: the interval of {empty!r} is empty; give the lower end first.")
         low, width = (e[0] for e in ends), (e[1] - e[0] for e in ends)
         regions.append(Box(columns(region), tuple(low), tuple(width), period))
-    return State(config.name, tuple(regions))
+    return tuple(regions)

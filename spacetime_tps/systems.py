@@ -27,7 +27,7 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.potentials import POTENTIALS, FreeEnergySurface, Potential
 from spacetime_tps.representations import Identity, Torsions, dihedral_angles
 from spacetime_tps.settings import apply_override, merge, read_yaml
-from spacetime_tps.states import State, build_state
+from spacetime_tps.states import Region, State, build_regions, build_state
 
 _OVERLAP_PROBES = 100_000
 _FARTHEST_NM = 900.0
@@ -74,6 +74,8 @@ class System:
         molecule: for a molecule.
         potential: for an analytic potential; its energies divide by ``potential_kt``.
         reference: the reference free-energy surface, over the representation's own variables.
+        avoided: what the paths shall keep out of, over the representation's own variables.
+        waypoints: what the geodesic shall pass through, over the same.
     """
 
     config: RunConfig
@@ -87,6 +89,13 @@ class System:
     potential: Potential | None = None
     potential_kt: float = 1.0
     reference: FreeEnergySurface | None = None
+    avoided: State | None = None
+    waypoints: tuple[Region, ...] = ()
+
+    @property
+    def center_names(self) -> list[str]:
+        """The variables that ``representation.center`` returns."""
+        return self.representation.block_names if self.variables.angular else self.variables.names
 
     @property
     def suffix(self) -> str:
@@ -178,6 +187,7 @@ def _load_toy(config: RunConfig, toy: ToyConfig, folder: Path) -> System:
         potential=potential,
         potential_kt=toy.kt,
         reference=_reference(config, folder, names, 1.0),
+        **_guides(config, names, angular=False),
     )
 
 
@@ -213,6 +223,7 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
         kt=dynamics.kt,
         molecule=Molecule(topology, dynamics),
         reference=_reference(config, folder, chosen, dynamics.kt),
+        **_guides(config, chosen, angular=True),
     )
 
 
@@ -238,6 +249,13 @@ def _states(config: RunConfig, variables: CollectiveVariables, structures: np.nd
     if np.any(a.contains(probes) & b.contains(probes)):
         raise UserError(f"The states {a.name!r} and {b.name!r} overlap; make them disjoint.")
     return a, b
+
+
+def _guides(config: RunConfig, names: list[str], angular: bool) -> dict[str, Any]:
+    """What a geodesic shall avoid and pass through, over the representation's variables."""
+    avoided = build_regions(config.geodesic.avoid, "geodesic.avoid", names, angular)
+    waypoints = build_regions(config.geodesic.waypoints, "geodesic.waypoints", names, angular)
+    return {"avoided": State("avoided region", avoided) if avoided else None, "waypoints": waypoints}
 
 
 def _reference(config: RunConfig, folder: Path, names: list[str], kt: float) -> FreeEnergySurface | None:

@@ -14,8 +14,9 @@ torch.set_num_threads(1)
 TINY_ALANINE = (
     "sampling.build_time=20 ps", "sampling.exchange_interval=10 ps", "sampling.frozen_time=20 ps",
     "sampling.discard_time=0 ps", "sampling.sample_interval=0.1 ps", "sampling.frame_interval=2 ps",
-    "denoiser.queries=2000", "denoiser.validation_queries=200", "denoiser.steps=100", "denoiser.width=32",
-    "denoiser.depth=2", "geodesic.points=24", "geodesic.nodes=12", "geodesic.steps=60", "geodesic.multiplier_updates=3",
+    "denoiser.queries=2000", "denoiser.validation_queries=200", "denoiser.steps=100", "denoiser.factors=16",
+    "denoiser.components=32", "geodesic.points=24", "geodesic.nodes=12", "geodesic.steps=40",
+    "geodesic.polish_rounds=1", "geodesic.polish_steps=10", "geodesic.starts=2", "geodesic.scout_steps=10",
     "paths.count=4", "paths.curve_points=60", "paths.steps_per_point=5", "paths.equilibration_steps=500",
     "paths.release_steps=200", "paths.frames=20", "paths.max_doublings=0", "hardware.platform=Reference",
 )  # fmt: skip
@@ -23,8 +24,9 @@ TINY_ALANINE = (
 
 TINY_TOY = (
     "sampling.walkers=128", "sampling.burn_in_steps=200", "sampling.steps=500", "sampling.sample_every=50",
-    "denoiser.queries=3000", "denoiser.validation_queries=200", "denoiser.steps=150", "denoiser.width=32",
-    "denoiser.depth=2", "geodesic.points=32", "geodesic.nodes=12", "geodesic.steps=80", "geodesic.multiplier_updates=3",
+    "denoiser.queries=3000", "denoiser.validation_queries=200", "denoiser.steps=150", "denoiser.factors=16",
+    "denoiser.components=32", "geodesic.points=32", "geodesic.nodes=12", "geodesic.steps=40",
+    "geodesic.polish_rounds=1", "geodesic.polish_steps=10", "geodesic.starts=2", "geodesic.scout_steps=10",
     "paths.count=8", "paths.curve_points=100", "paths.steps_per_point=10", "paths.equilibration_steps=200",
     "paths.frames=20", "paths.max_doublings=0",
 )  # fmt: skip

@@ -89,8 +89,8 @@ def test_missing_or_wrong_unit(override: str, key: str, found: str, units: str) 
         ("system.temperature=-3 K", ["'system.temperature'", "greater than 0"]),
         ("denoiser.learning_rate=.nan", ["'denoiser.learning_rate'"]),
         ("seed=-1", ["'seed'", "not -1"]),
-        ("geodesic.max_spread=10", ["geodesic.max_spread", "10", "an angle such as"]),
-        ("geodesic.max_spread=0 deg", ["geodesic.max_spread", "more than 0"]),
+        ("geodesic.low_variance=10", ["geodesic.low_variance", "10", "an angle such as"]),
+        ("geodesic.low_variance=0 deg", ["geodesic.low_variance", "more than 0"]),
         ("sampling.kind=magic", ["'sampling'", "magic", "metadynamics", "langevin"]),
         ("system.kind=protein", ["'system'", "protein", "molecule"]),
         ("representation.torsions=[phi, omega]", ["representation.torsions", "'omega'"]),
@@ -262,10 +262,10 @@ def test_dump_is_read_back_equal(system: str, preset: Any, tmp_path: Path) -> No
     "override",
     [
         "sampling.hill_width=0.3 rad",
-        "geodesic.max_spread=0.3 rad",
+        "geodesic.low_variance=0.3 rad",
         "system.temperature=300.1234567890123 K",
         "system.dynamics.time_step=1.7 fs",
-        "geodesic.max_spread=null",
+        "geodesic.low_variance=null",
         "hardware.workers=3",
     ],
 )
@@ -279,10 +279,10 @@ def test_dump_shows_units_and_defaults() -> None:
     assert content["system"]["temperature"] == "300 K"
     assert content["system"]["dynamics"]["time_step"] == "0.002 ps"
     assert content["sampling"]["hill_width"] == "20 deg"
-    assert content["geodesic"]["max_spread"] == "10 deg"
+    assert content["geodesic"]["low_variance"] == "10 deg"
     assert content["denoiser"]["log_snr_range"] == [-1.0, 7.0]  # a default that the file leaves out
 
 
 def test_dump_of_a_length_is_no_angle() -> None:
     content = yaml.safe_load(dump(load_config(find_system_file("mueller_brown"))))
-    assert content["geodesic"]["max_spread"] == 0.12
+    assert content["geodesic"]["low_variance"] == 0.12

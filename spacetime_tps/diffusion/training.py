@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import DenoiserConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
-from spacetime_tps.diffusion.networks import EuclideanNetwork, LearnedDenoiser, TorsionNetwork, build_network
+from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network
+from spacetime_tps.diffusion.potential import GaussianFactors, PotentialNetwork
 from spacetime_tps.diffusion.targets import Targets, draw_queries, posterior_targets, reference_posterior
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Identity, Representation, Torsions
 
 VALIDATION_LOG_SNRS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 _LOSS_POINTS = 200
+_VARIANCE_WEIGHT, _VALUE_WEIGHT = 0.25, 0.05
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,20 @@ class TrainingResult:
     validation: dict[str, dict[str, float]]
 
 
-def relative_loss(network: nn.Module, batch: Targets) -> Tensor:
-    """Squared errors in units of the spread that the noise level alone would leave, averaged over the batch.
+def relative_loss(network: PotentialNetwork, representation: Representation, batch: Targets) -> Tensor:
+    """Squared errors of E[x], of the posterior variances and of psi, averaged over the batch.
 
-    Without this scaling the low log-SNR levels, where errors are of order one, would drown the high ones, where the
-    geodesic lives.
+    The first two count in units of the spread that the noise level alone would leave. Without this scaling the low
+    log-SNR levels, where errors are of order one, would drown the high ones, where the geodesic lives.
     """
-    if isinstance(network, TorsionNetwork):
-        error = (network(batch.natural) - batch.mean).unflatten(-1, (-1, 2)).square().sum(-1)
-        field = batch.natural.unflatten(-1, (-1, 2)).norm(dim=-1)
-        return (error * (1.0 + field)).mean()
-    mean, variance = network(batch.natural)
-    snr = -2.0 * batch.natural[..., -1:]
-    precision = snr + 1.0
-    location = precision * (mean - batch.mean[..., :-1]).square()
-    spread = (precision * (variance - batch.block_variance)).square() / mean.shape[-1]
-    return location.mean() + 0.25 * spread.mean()
+    psi, mean = network(batch.natural)
+    n, n_blocks = representation.n_features, len(representation.block_names)
+    precision = 1.0 + representation.block_log_snr(batch.natural).exp()
+    error = (mean - batch.mean)[..., :n].unflatten(-1, (n_blocks, -1)).square().sum(-1)
+    spread = representation.block_variance(mean) - batch.block_variance
+    value = psi - batch.log_partition
+    location, scale = (precision * error).mean(), (precision * spread).square().mean()
+    return location + _VARIANCE_WEIGHT * scale + _VALUE_WEIGHT * value.square().mean()
 
 
 def train_denoiser(
@@ -75,7 +75,7 @@ def train_denoiser(
     training = _to(targets(config.queries, "posterior targets"), device)
     held_out = _to(targets(config.validation_queries, "held-out targets"), device)
     network = _initialised(representation, samples, config, rng).to(device)
-    averaged, loss = _fit(network, training, held_out, config, rng)
+    averaged, loss = _fit(network, representation, training, held_out, config, rng)
     denoiser = LearnedDenoiser(representation, averaged.cpu()).double()
     validation = rms_errors(denoiser, posterior, representation, features, rng)
     return TrainingResult(denoiser, loss, validation)
@@ -87,23 +87,24 @@ def _to(targets: Targets, device: str) -> Targets:
 
 def _initialised(
     representation: Torsions | Identity, samples: WeightedSamples, config: DenoiserConfig, rng: torch.Generator
-) -> TorsionNetwork | EuclideanNetwork:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=rng)))
-        network = build_network(representation, config)
-    if isinstance(network, EuclideanNetwork):
-        network.shift.copy_(torch.from_numpy(samples.features.mean(0)))
-        network.scale.copy_(torch.tensor(samples.features.std(0).max()))
+) -> PotentialNetwork:
+    network = build_network(representation, config)
+    features, log_weights = torch.from_numpy(samples.features), torch.from_numpy(samples.log_weights)
+    if isinstance(network.factors, GaussianFactors):
+        network.factors.spread_over(features.amin(0), features.amax(0))
+    chosen = torch.randint(len(features), (network.groups * network.components,), generator=rng)
+    network.start_from(features[chosen], log_weights[chosen], rng)
     return network
 
 
 def _fit(
-    network: TorsionNetwork | EuclideanNetwork,
+    network: PotentialNetwork,
+    representation: Representation,
     training: Targets,
     held_out: Targets,
     config: DenoiserConfig,
     rng: torch.Generator,
-) -> tuple[TorsionNetwork | EuclideanNetwork, np.ndarray]:
+) -> tuple[PotentialNetwork, np.ndarray]:
     averaged = copy.deepcopy(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
@@ -112,7 +113,8 @@ def _fit(
     with progress_bar(config.steps, "training", "step") as bar:
         for step in range(config.steps):
             rows = torch.randint(len(training), (config.batch_size,), generator=rng).to(training.natural.device)
-            loss = relative_loss(network, Targets(*(value[rows] for value in vars(training).values())))
+            batch = Targets(*(value[rows] for value in vars(training).values()))
+            loss = relative_loss(network, representation, batch)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -121,7 +123,8 @@ def _fit(
             running += loss.item() / report_every
             if (step + 1) % report_every == 0:
                 with torch.no_grad():
-                    history.append((step + 1, running, relative_loss(averaged, held_out).item()))
+                    held = relative_loss(averaged, representation, held_out).item()
+                history.append((step + 1, running, held))
                 running = 0.0
                 bar.set_postfix(loss=f"{history[-1][1]:.3g}", refresh=False)
             bar.update()

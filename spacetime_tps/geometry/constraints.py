@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from spacetime_tps.diffusion.denoiser import Posterior
+from spacetime_tps.errors import UserError
+from spacetime_tps.representations import Representation
+from spacetime_tps.states import Ball
+
+_SHRINKS_TO = 0.5
+_GROWTH = 2.0
+_LARGEST_PENALTY = 1e4
 
 
 class Constraint(Protocol):
     """An inequality g <= 0 at every point of a curve."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+        ...
 
     def violation(self, natural: Tensor, posterior: Posterior) -> Tensor:
         """g in its natural scale, shape (n_curves, n_points, n_parts)."""
@@ -41,7 +55,8 @@ class LowVariance:
     """
 
     bound: float
-    margin: float = 0.05
+    margin: float = 0.02
+    name: str = "low_variance"
 
     def violation(self, natural: Tensor, posterior: Posterior) -> Tensor:
         """g, shape (n_curves, n_points, n_blocks)."""
@@ -49,29 +64,153 @@ class LowVariance:
 
     def tightened(self) -> LowVariance:
         """The constraint the optimiser works with."""
-        return LowVariance((1.0 - self.margin) * self.bound, 0.0)
+        return replace(self, bound=(1.0 - self.margin) * self.bound, margin=0.0)
+
+
+@dataclass(frozen=True)
+class TrainedRange:
+    """The log-SNR of every feature block stays where the denoiser was trained, ``low`` to ``high``."""
+
+    representation: Representation
+    low: float
+    high: float
+    name: str = "trained_range"
+
+    def violation(self, natural: Tensor, posterior: Posterior) -> Tensor:
+        """g, shape (n_curves, n_points, 2 n_blocks), in units of log-SNR."""
+        level = self.representation.block_log_snr(natural)
+        return torch.cat([self.low - level, level - self.high], dim=-1)
+
+    def tightened(self) -> TrainedRange:
+        """The constraint the optimiser works with: the same."""
+        return self
+
+
+@dataclass(frozen=True)
+class AvoidRegion:
+    """The posteriors of a curve have at most the share ``limit`` of their probability in a region.
+
+    The probability mass of a posterior in the region R is exp(psi_R(eta) - psi(eta)), psi_R being the log-partition of
+    the samples in R alone. Minus its logarithm is KL(p(x | eta, R) || p(x | eta)), the divergence from the posterior
+    conditioned on R; it has a slope however far the curve is away. Points of a curve are evenly spaced in length and an
+    annealed path spends equal times at them, so the mean of the mass over the points is the share of a path's steps in
+    R: g = 1 - log(mean mass) / log(limit). The optimiser is given a limit lower by the factor ``margin``.
+
+    Attributes:
+        statistics: T of the samples in the region, shape (m, n_parameters).
+        log_weights: of these samples, normalised over *all* samples, shape (m,).
+        limit: share of the steps.
+    """
+
+    statistics: Tensor
+    log_weights: Tensor
+    limit: float
+    margin: float = 0.5
+    name: str = "avoid"
+
+    def share(self, natural: Tensor, posterior: Posterior) -> Tensor:
+        """log of the mean probability mass in the region, shape (n_curves,).
+
+        Raises:
+            UserError: the denoiser has no log-partition.
+        """
+        if posterior.log_partition is None:
+            raise UserError("geodesic.avoid needs a denoiser that gives its log-partition; this one does not.")
+        inside = torch.logsumexp(natural @ self.statistics.T + self.log_weights, dim=-1)
+        log_mass = (inside - posterior.log_partition).clamp_max(0.0)
+        return torch.logsumexp(log_mass, dim=-1) - math.log(log_mass.shape[-1])
+
+    def violation(self, natural: Tensor, posterior: Posterior) -> Tensor:
+        """g, shape (n_curves, 1, 1)."""
+        return (1.0 - self.share(natural, posterior) / math.log(self.limit))[:, None, None]
+
+    def tightened(self) -> AvoidRegion:
+        """The constraint the optimiser works with."""
+        return replace(self, limit=self.margin * self.limit)
+
+
+@dataclass(frozen=True)
+class Waypoint:
+    """The posterior mean passes through a ball: g = (least distance of the curve) / radius - 1.
+
+    Attributes:
+        ball: in the variables of the representation's ``center``.
+        representation: of the features.
+        margin: relative; the optimiser aims at a ball that is smaller by it.
+    """
+
+    ball: Ball
+    representation: Representation
+    margin: float = 0.05
+    name: str = "waypoint"
+
+    def violation(self, natural: Tensor, posterior: Posterior) -> Tensor:
+        """g, shape (n_curves, 1, 1)."""
+        center = self.representation.center(posterior.mean)[..., list(self.ball.columns)]
+        offset = center - torch.tensor(self.ball.center, dtype=center.dtype)
+        if self.ball.period is not None:
+            offset = offset - (offset.detach() / self.ball.period).round() * self.ball.period
+        nearest = offset.square().sum(-1).amin(-1)
+        return ((nearest + 1e-12).sqrt() / self.ball.radius - 1.0)[:, None, None]
+
+    def tightened(self) -> Waypoint:
+        """The constraint the optimiser works with."""
+        return replace(self, ball=replace(self.ball, radius=(1.0 - self.margin) * self.ball.radius), margin=0.0)
 
 
 class AugmentedLagrangian:
-    """Pointwise multipliers for a set of constraints (Nocedal and Wright, Numerical Optimization, eq. 17.36 ff.)."""
+    """Pointwise multipliers for a set of constraints (Nocedal and Wright, Numerical Optimization, eq. 17.36 ff.).
+
+    The penalty of a curve grows where an update finds that its violation has hardly shrunk.
+    """
 
     def __init__(self, constraints: list[Constraint], penalty: float):
         self.constraints = constraints
-        self.penalty = penalty
-        self._multipliers: list[Tensor | float] = [0.0] * len(constraints)
+        self._terms = [_Term(constraint, penalty) for constraint in constraints]
 
     def __call__(self, natural: Tensor, posterior: Posterior) -> Tensor:
         """Penalty term of every curve, shape (n_curves,): mean over points, sum over the parts of a constraint."""
         total = torch.zeros(natural.shape[0], dtype=natural.dtype, device=natural.device)
-        for constraint, multiplier in zip(self.constraints, self._multipliers, strict=True):
-            g = constraint.violation(natural, posterior)
-            shifted = torch.relu(multiplier + self.penalty * g)
-            square = multiplier**2 if isinstance(multiplier, float) else multiplier.square()
-            total = total + ((shifted.square() - square) / (2 * self.penalty)).mean(1).sum(-1)
+        for term in self._terms:
+            total = total + term(natural, posterior)
         return total
 
     def update(self, natural: Tensor, posterior: Posterior) -> None:
         """First-order multiplier update."""
-        for k, constraint in enumerate(self.constraints):
-            g = constraint.violation(natural, posterior).detach()
-            self._multipliers[k] = torch.relu(self._multipliers[k] + self.penalty * g)
+        for term in self._terms:
+            term.update(natural, posterior)
+
+    def transport(self, old: np.ndarray, new: np.ndarray) -> None:
+        """Carry the multipliers from points at curve parameters ``old`` to ``new``, shapes (n_curves, n_points)."""
+        for term in self._terms:
+            term.transport(old, new)
+
+
+class _Term:
+    def __init__(self, constraint: Constraint, penalty: float):
+        self.constraint = constraint
+        self._penalty = torch.tensor([[[penalty]]], dtype=torch.float64)
+        self._multipliers = torch.zeros(1, 1, 1, dtype=torch.float64)
+        self._worst: Tensor | None = None
+
+    def __call__(self, natural: Tensor, posterior: Posterior) -> Tensor:
+        g = self.constraint.violation(natural, posterior)
+        shifted = torch.relu(self._multipliers + self._penalty * g)
+        return ((shifted.square() - self._multipliers.square()) / (2 * self._penalty)).mean(1).sum(-1)
+
+    def update(self, natural: Tensor, posterior: Posterior) -> None:
+        g = self.constraint.violation(natural, posterior).detach()
+        self._multipliers = torch.relu(self._multipliers + self._penalty * g)
+        worst = g.amax((1, 2))
+        if self._worst is not None:
+            stuck = (worst > _SHRINKS_TO * self._worst) & (worst > 0)
+            grown = torch.where(stuck[:, None, None], _GROWTH * self._penalty, self._penalty)
+            self._penalty = grown.clamp_max(_LARGEST_PENALTY)
+        self._worst = worst.clamp_min(0.0)
+
+    def transport(self, old: np.ndarray, new: np.ndarray) -> None:
+        if self._multipliers.shape[1] != old.shape[1]:
+            return
+        values = self._multipliers.numpy()
+        moved = [[np.interp(t, s, column) for column in rows.T] for rows, s, t in zip(values, old, new, strict=True)]
+        self._multipliers = torch.from_numpy(np.array(moved)).mT.contiguous()

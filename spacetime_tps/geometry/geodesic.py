@@ -1,25 +1,41 @@
-"""Spacetime geodesics: minimise the curve energy over splines, all channels in one batch, constraints held."""
+"""Spacetime geodesics: minimise the curve energy over splines, all channels in one batch, constraints held.
+
+Adam under a cosine schedule finds the valley while the objectives grow in and the multipliers form; rounds of L-BFGS
+go down to its bottom. After every round the points of a curve are moved to equal steps of its Fisher-Rao length, so
+that none of them is spent where nothing changes and no bump hides between two of them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.denoiser import Denoiser, Posterior
 from spacetime_tps.geometry.constraints import AugmentedLagrangian, Constraint, Objective
 from spacetime_tps.geometry.curve import FineCurve, chords, curve_energy, evaluate, fine_curves
-from spacetime_tps.geometry.spline import SplineBasis, straight
+from spacetime_tps.geometry.lbfgs import minimise
+from spacetime_tps.geometry.spline import SplineBasis
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Channel, Representation
 
-_CONVERGENCE_ROUNDS = 3
-_VIOLATION_TOLERANCE = 0.05
+_ADAM_ROUNDS = 10
+_SCOUT_POINTS = 48
+_PROJECTION_POINTS = 1025
 _RAMP_SHARE = 0.5
-"""Objectives grow in over this share of the steps: thrown in at once, they tear the posterior apart at the ridge."""
+"""Objectives grow in over this share of Adam's steps: thrown in at once, they tear the posterior apart at the ridge."""
+_INNER_TOLERANCE = 1e-8
+_LARGEST_STEP = 2.0
+"""In whitened coefficients; half of it bounds the displacement of a curve in chart coordinates."""
+_MOVING_ROUNDS = 3
+"""Rounds of L-BFGS after which the points move; then they rest, so that the multipliers can settle."""
+_LEAST_SPEED = 0.2
+"""Of the mean: a curve that stands still somewhere keeps some points there."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +44,23 @@ class Geodesic:
 
     Attributes:
         channel: where it started from.
-        curve: on the fine grid.
-        converged: the fine-grid energy stood still over the last rounds and the constraints hold.
+        curve: on the fine grid, points at nearly equal steps of Fisher-Rao length.
+        coarse_energy: on the grid of the optimiser.
+        converged: the fine-grid energy changed by less than the tolerance in the last round and the constraints hold.
         history: fine-grid energy after every round, shape (n_rounds,).
         max_violation: largest g of all constraints on the fine grid (<= 0 where they hold), or -1 without any.
+        violations: the same by constraint.
+        iterations: gradient evaluations of the whole batch.
     """
 
     channel: Channel
     curve: FineCurve
+    coarse_energy: float
     converged: bool
     history: np.ndarray
     max_violation: float
+    violations: dict[str, float]
+    iterations: int
 
 
 def optimise_geodesics(
@@ -46,94 +68,233 @@ def optimise_geodesics(
     representation: Representation,
     channels: list[Channel],
     config: GeodesicConfig,
-    constraints: list[Constraint],
-    objectives: list[Objective] | None = None,
+    constraints: Sequence[Constraint] = (),
+    objectives: Sequence[Objective] = (),
+    rng: torch.Generator | None = None,
 ) -> list[Geodesic]:
-    """Minimise E / E_0 + objectives + augmented Lagrangian with Adam under a cosine schedule, float64.
+    """Minimise E / E_0 + objectives + augmented Lagrangian in float64 and judge the result on a finer grid.
 
-    E_0 is the channel's initial energy, which makes one penalty and one learning rate fit every channel. The
-    multipliers are updated after every round of ``steps / (multiplier_updates + 1)`` steps.
+    E_0 is the channel's initial energy, which makes one penalty and one learning rate fit every channel. With
+    ``config.starts`` above one, as many scouts of each channel, all but the first bent, are sent ahead on a coarser
+    grid, and the lowest of them goes on.
+
+    Args:
+        denoiser: anything with the contract.
+        representation: its chart.
+        channels: ends and windings.
+        config: grids, steps and tolerances.
+        constraints: held at every point of the fine grid.
+        objectives: added to the relative energy.
+        rng: of the bends; seed 0 without it.
     """
-    basis = SplineBasis(config.nodes)
-    start, end = (torch.tensor(np.stack([getattr(c, side) for c in channels])) for side in ("start", "end"))
-    coarse, fine = config.points, (config.points - 1) * config.fine_factor + 1
-    problem = _Problem(denoiser, representation, straight(start, end, coarse), basis.matrix(coarse))
-    judge = _Problem(denoiser, representation, straight(start, end, fine), basis.matrix(fine))
-    weights = _arched(problem, representation, config.arch_depth).requires_grad_(True)
-    lagrangian = AugmentedLagrangian([c.tightened() for c in constraints], config.penalty)
-    optimiser = torch.optim.Adam([weights], lr=config.learning_rate)
-    rounds = config.multiplier_updates + 1
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
-    with torch.no_grad():
-        initial = problem.energy(weights)[0].clamp_min(1e-12)
-    history = []
-    with progress_bar(config.steps, "geodesics", "step") as bar:
-        for step in range(config.steps):
-            energy, natural, posterior = problem.energy(weights)
-            loss = energy / initial + lagrangian(natural, posterior)
-            ramp = min(1.0, step / (_RAMP_SHARE * config.steps))
-            for objective in objectives or []:
-                loss = loss + ramp * objective(natural, posterior)
-            loss = loss.sum()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            if (step + 1) * rounds // config.steps > step * rounds // config.steps:
-                with torch.no_grad():
-                    _, natural, posterior = problem.energy(weights)
-                    lagrangian.update(natural, posterior)
-                    history.append(judge.energy(weights)[0])
-            bar.update()
-    return _judged(judge, weights.detach(), channels, constraints, torch.stack(history, 1).numpy(), config.tolerance)
+    terms = (constraints, objectives)
+    search = _Search(denoiser, representation, channels, config, *terms)
+    scouts = [channel for channel in channels for _ in range(config.starts)]
+    polish = config.polish_rounds * config.polish_steps
+    steps = config.steps + polish + (config.scout_steps if config.starts > 1 else 0)
+    with progress_bar(steps, "geodesics", "step") as bar:
+        if config.starts == 1:
+            weights = search.adam(search.arches(), config.steps, ramped=True, bar=bar)
+        else:
+            rough = config.model_copy(update={"points": min(config.points, _SCOUT_POINTS)})
+            scouting = _Search(denoiser, representation, scouts, rough, *terms)
+            weights = scouting.arches()
+            weights += _bends(scouting, config, rng or torch.Generator().manual_seed(0))
+            weights = scouting.adam(weights, config.scout_steps, ramped=True, bar=bar)
+            weights = scouting.lowest(weights, config.starts)
+            weights = search.adam(weights, config.steps, ramped=False, bar=bar)
+        weights = search.polish(weights, bar)
+    return search.judged(weights)
 
 
-class _Problem:
-    """The energy of spline curves as a function of their whitened coefficients on one grid."""
+def _bends(search: _Search, config: GeodesicConfig, rng: torch.Generator) -> Tensor:
+    """Coefficients that bend all but the first start of every channel, the same ways in each, evenly spread."""
+    n_curves, n = search.start.shape
+    s = torch.linspace(0.0, 1.0, _PROJECTION_POINTS, dtype=torch.float64)
+    waves = torch.stack([torch.sin(np.pi * k * s) for k in (1, 2)], dim=-1)
+    engine = torch.quasirandom.SobolEngine(2 * n, scramble=True, seed=int(torch.randint(2**31, (1,), generator=rng)))
+    uniform = engine.draw(config.starts, dtype=torch.float64).clamp(1e-3, 1 - 1e-3)
+    size = torch.special.ndtri(uniform).view(config.starts, 2, n)
+    size[0] = 0.0
+    size[..., search.representation.log_snr_coordinates] = 0.0
+    extent = (search.end - search.start).abs()
+    reach = torch.maximum(extent, 0.5 * extent.amax(1, keepdim=True))[:, None]
+    return search.project(waves) @ (config.bend * reach * size.repeat(n_curves // config.starts, 1, 1))
 
-    def __init__(self, denoiser: Denoiser, representation: Representation, line: Tensor, basis: Tensor):
-        self.denoiser, self.representation, self.line, self.basis = denoiser, representation, line, basis
+
+class _Search:
+    """One optimisation of a batch of curves."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        representation: Representation,
+        channels: list[Channel],
+        config: GeodesicConfig,
+        constraints: Sequence[Constraint],
+        objectives: Sequence[Objective],
+    ):
+        self.denoiser, self.representation, self.config = denoiser, representation, config
+        self.channels = channels
+        self.constraints, self.objectives = constraints, objectives
+        self.basis = SplineBasis(config.nodes)
+        self.start, self.end = (torch.tensor(np.stack([getattr(c, e) for c in channels])) for e in ("start", "end"))
+        self.lagrangian = AugmentedLagrangian([c.tightened() for c in constraints], config.penalty)
+        uniform = np.linspace(0.0, 1.0, config.points)
+        self._move_points(np.repeat(uniform[None], len(channels), axis=0))
+        self.scale: Tensor | None = None
+        self.iterations = 0
+        self.history: list[Tensor] = []
+
+    def polish(self, weights: Tensor, bar: tqdm) -> Tensor:
+        """Rounds of L-BFGS until nothing changes and every constraint holds."""
+        config = self.config
+        for k in range(config.polish_rounds):
+            found = minimise(self.loss, weights, config.polish_steps, _INNER_TOLERANCE, _LARGEST_STEP)
+            weights = found.variables
+            self.iterations += found.evaluations
+            self._end_round(weights, move=k < _MOVING_ROUNDS)
+            bar.update(config.polish_steps)
+            if self._still().all() and self._held(weights):
+                break
+        return weights
 
     def coordinates(self, weights: Tensor) -> Tensor:
-        return self.line + self.basis @ weights
+        """Chart coordinates of the curves, shape (n_curves, n_points, n_coordinates)."""
+        return self.line + self.matrix @ weights
 
     def energy(self, weights: Tensor) -> tuple[Tensor, Tensor, Posterior]:
+        """Curve energies, shape (n_curves,), with the natural parameters and posteriors they come from."""
         natural = self.representation.natural(self.coordinates(weights))
         posterior = self.denoiser(natural)
         return curve_energy(chords(natural, posterior.mean)), natural, posterior
 
+    def loss(self, weights: Tensor, ramp: float = 1.0) -> Tensor:
+        """What is minimised, shape (n_curves,)."""
+        energy, natural, posterior = self.energy(weights)
+        assert self.scale is not None
+        total = energy / self.scale
+        if self.constraints:
+            total = total + self.lagrangian(natural, posterior)
+        for objective in self.objectives:
+            total = total + ramp * objective(natural, posterior)
+        return total
 
-def _arched(problem: _Problem, representation: Representation, depth: float) -> Tensor:
-    """Coefficients of the initial curve: the straight line with its log-SNR lowered by a parabola of ``depth``.
+    def arches(self) -> Tensor:
+        """Coefficients of straight lines, the log-SNR lowered by a parabola of ``arch_depth``; sets the scale E_0."""
+        s = torch.linspace(0.0, 1.0, _PROJECTION_POINTS, dtype=torch.float64)
+        arch = torch.zeros(len(s), self.start.shape[1], dtype=torch.float64)
+        arch[:, self.representation.log_snr_coordinates] = (-4.0 * self.config.arch_depth * s * (1 - s))[:, None]
+        weights = self.project(arch).expand(len(self.channels), -1, -1).clone()
+        with torch.no_grad():
+            self.scale = self.energy(weights)[0].clamp_min(1e-12)
+        return weights
 
-    The basis is white in the inner product of derivatives, so that a projection in it is one product.
-    """
-    n_curves, points, n_coordinates = problem.line.shape
-    s = torch.linspace(0.0, 1.0, points, dtype=problem.line.dtype)
-    arch = torch.zeros(points, n_coordinates, dtype=problem.line.dtype)
-    arch[:, representation.log_snr_coordinates] = (-4.0 * depth * s * (1 - s))[:, None]
-    weights = (points - 1) * problem.basis.diff(dim=0).T @ arch.diff(dim=0)
-    return weights.expand(n_curves, -1, -1).clone()
+    def project(self, displacement: Tensor) -> Tensor:
+        """Coefficients of displacements given at equal steps of s, shape (n, m): the basis is white in slopes."""
+        s = np.linspace(0.0, 1.0, len(displacement))
+        return (len(s) - 1) * self.basis.matrix(s).diff(dim=0).T @ displacement.diff(dim=0)
 
+    @torch.no_grad()
+    def lowest(self, weights: Tensor, starts: int) -> Tensor:
+        """Of each channel's ``starts`` curves the one of least loss, shape (n_channels, ...)."""
+        best = self.loss(weights).unflatten(0, (-1, starts)).argmin(1)
+        return weights.unflatten(0, (-1, starts))[torch.arange(len(best)), best]
 
-def _judged(
-    judge: _Problem,
-    weights: Tensor,
-    channels: list[Channel],
-    constraints: list[Constraint],
-    history: np.ndarray,
-    tolerance: float,
-) -> list[Geodesic]:
-    coordinates = judge.coordinates(weights)
-    natural = judge.representation.natural(coordinates)
-    posterior = evaluate(judge.denoiser, natural)
-    violation = np.full(len(channels), -1.0)
-    for constraint in constraints:
-        violation = np.maximum(violation, constraint.violation(natural, posterior).amax((1, 2)).numpy())
-    last = history[:, -_CONVERGENCE_ROUNDS:]
-    still = np.ptp(last, axis=1) <= tolerance * np.abs(last[:, -1])
-    curves = fine_curves(coordinates, natural, posterior)
-    return [
-        Geodesic(channel, curve, bool(still[k] and violation[k] <= _VIOLATION_TOLERANCE), history[k], violation[k])
-        for k, (channel, curve) in enumerate(zip(channels, curves, strict=True))
-    ]
+    def adam(self, weights: Tensor, steps: int, ramped: bool, bar: tqdm) -> Tensor:
+        """``steps`` of Adam under a cosine schedule; ``ramped``: the objectives grow in."""
+        if self.scale is None:
+            self.arches()
+        weights = weights.clone().requires_grad_(True)
+        optimiser = torch.optim.Adam([weights], lr=self.config.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
+        for step in range(steps):
+            loss = self.loss(weights, min(1.0, step / (_RAMP_SHARE * steps)) if ramped else 1.0).sum()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            self.iterations += 1
+            if (step + 1) * _ADAM_ROUNDS // steps > step * _ADAM_ROUNDS // steps:
+                self._end_round(weights.detach())
+            bar.update()
+        return weights.detach()
+
+    @torch.no_grad()
+    def _end_round(self, weights: Tensor, move: bool = True) -> None:
+        """Update the multipliers, note the fine-grid energy, and space the points evenly."""
+        if self.constraints:
+            _, natural, posterior = self.energy(weights)
+            self.lagrangian.update(natural, posterior)
+        parameters = self._fine()
+        natural = self.representation.natural(self._at(parameters, weights))
+        chord = chords(natural, evaluate(self.denoiser, natural).mean)
+        self.history.append(curve_energy(chord))
+        if move:
+            self._space_evenly(parameters, chord)
+
+    def _fine(self) -> np.ndarray:
+        """Curve parameters of the fine grid, shape (n_curves, n_fine): ``fine_factor`` times between two points."""
+        coarse, count = self.parameters, (self.config.points - 1) * self.config.fine_factor + 1
+        at = np.linspace(0.0, self.config.points - 1.0, count)
+        return np.stack([np.interp(at, np.arange(self.config.points), row) for row in coarse])
+
+    def _space_evenly(self, parameters: np.ndarray, chord: Tensor) -> None:
+        """Move the points to equal steps of length; the multipliers stay where they are on the curve."""
+        speed = chord.clamp_min(0.0).sqrt().numpy() / np.diff(parameters)
+        total = (speed * np.diff(parameters)).sum(1, keepdims=True)
+        steps = np.maximum(speed, _LEAST_SPEED * total) * np.diff(parameters)
+        travelled = np.concatenate([np.zeros((len(steps), 1)), np.cumsum(steps, axis=1)], axis=1)
+        share = np.linspace(0.0, 1.0, self.config.points)
+        old = self.parameters
+        self._move_points(
+            np.stack([np.interp(share * t[-1], t, s) for t, s in zip(travelled, parameters, strict=True)])
+        )
+        self.lagrangian.transport(old, self.parameters)
+
+    def _move_points(self, parameters: np.ndarray) -> None:
+        self.parameters = parameters
+        self.matrix, self.line = self._basis_at(parameters)
+
+    def _basis_at(self, parameters: np.ndarray) -> tuple[Tensor, Tensor]:
+        s = torch.from_numpy(parameters)[..., None]
+        return self.basis.matrix(parameters), (1 - s) * self.start[:, None] + s * self.end[:, None]
+
+    def _at(self, parameters: np.ndarray, weights: Tensor) -> Tensor:
+        matrix, line = self._basis_at(parameters)
+        return line + matrix @ weights
+
+    def _still(self) -> Tensor:
+        """Which curves' fine-grid energy the last round left alone."""
+        if len(self.history) < 2:
+            return torch.zeros(len(self.channels), dtype=torch.bool)
+        last, before = self.history[-1], self.history[-2]
+        return (last - before).abs() <= self.config.tolerance * last.abs()
+
+    @torch.no_grad()
+    def _violations(self, natural: Tensor, posterior: Posterior) -> list[Tensor]:
+        return [c.violation(natural, posterior).amax((1, 2)) for c in self.constraints]
+
+    def _held(self, weights: Tensor) -> bool:
+        natural = self.representation.natural(self._at(self._fine(), weights))
+        violations = self._violations(natural, evaluate(self.denoiser, natural))
+        return all(bool((v <= 0.0).all()) for v in violations)
+
+    @torch.no_grad()
+    def judged(self, weights: Tensor) -> list[Geodesic]:
+        coarse = self.energy(weights)[0]
+        coordinates = self._at(self._fine(), weights)
+        natural = self.representation.natural(coordinates)
+        posterior = evaluate(self.denoiser, natural)
+        violations = self._violations(natural, posterior)
+        curves, still = fine_curves(coordinates, natural, posterior), self._still()
+        history = torch.stack(self.history, 1).numpy()
+        found = []
+        for k, (channel, curve) in enumerate(zip(self.channels, curves, strict=True)):
+            by_name = {c.name: float(v[k]) for c, v in zip(self.constraints, violations, strict=True)}
+            worst = max(by_name.values(), default=-1.0)
+            converged = bool(still[k]) and worst <= self.config.violation_tolerance
+            found.append(
+                Geodesic(channel, curve, float(coarse[k]), converged, history[k], worst, by_name, self.iterations)
+            )
+        return found

@@ -27,13 +27,7 @@ class SplineBasis:
         self._whiten = np.linalg.inv(np.linalg.cholesky(gram)).T
         self._dtype, self._device = dtype, device
 
-    def matrix(self, points: int) -> Tensor:
-        """The whitened basis on ``points`` equal steps of s in [0, 1], shape (points, nodes)."""
-        values = self._spline(np.linspace(0.0, 1.0, points)) @ self._whiten
+    def matrix(self, parameters: np.ndarray) -> Tensor:
+        """The whitened basis at curve parameters s in [0, 1], shape (...), as a matrix of shape (..., nodes)."""
+        values = self._spline(parameters) @ self._whiten
         return torch.tensor(values, dtype=self._dtype, device=self._device)
-
-
-def straight(start: Tensor, end: Tensor, points: int) -> Tensor:
-    """Straight lines, shape (n_curves, points, n_coordinates), between ends of shape (n_curves, n_coordinates)."""
-    s = torch.linspace(0.0, 1.0, points, dtype=start.dtype, device=start.device)[:, None]
-    return (1 - s) * start[:, None] + s * end[:, None]

@@ -25,6 +25,7 @@ class PathEnsemble:
         potential_energy: without the restraint, shape (n, T) [energy unit of the system].
         kinetic_energy: shape (n, T); NaN for overdamped dynamics.
         free_energy: largest reference F looked at since the last saved frame, shape (n, T); NaN without a reference.
+        avoided_share: share of a path's looks in the region to be avoided, shape (n,); NaN without one.
         work_kt: work of the moving restraint, shape (n,) [kT].
         starts_in_state, ends_in_state: whether the first (last) frame lies in the state its direction names.
         start_stays, end_stays: whether that end, released, was found committed to its state.
@@ -40,6 +41,7 @@ class PathEnsemble:
     potential_energy: np.ndarray
     kinetic_energy: np.ndarray
     free_energy: np.ndarray
+    avoided_share: np.ndarray
     work_kt: np.ndarray
     starts_in_state: np.ndarray
     ends_in_state: np.ndarray

@@ -38,6 +38,7 @@ class AnnealingTask:
     variables: CollectiveVariables
     states: tuple[State, State]
     surface: FreeEnergySurface | None
+    avoided: State | None
     schedule: Schedule
     structure_nm: np.ndarray
     config: PathsConfig
@@ -90,6 +91,7 @@ def _follow(context: openmm.Context, restraint: TorsionRestraint, task: Annealin
     looks = _look_lengths(task.steps_per_point, task.config.look_every)
     frames, energies, free_energies, saved = [], [], [], set(saved_points.tolist())
     work, positions, seen = 0.0, positions_of(context), []
+    inside, looked = 0, 0
     for n, eta in enumerate(natural):
         if n:
             statistics = task.torsions.features(positions[None])[0]
@@ -102,7 +104,10 @@ def _follow(context: openmm.Context, restraint: TorsionRestraint, task: Annealin
         if n in saved:
             frames.append(positions.astype(np.float32))
             energies.append(energies_of(context))
-            free_energies.append(_highest(task, np.array(seen)))
+            angles = task.torsions.center(task.torsions.features(np.array(seen)))
+            free_energies.append(float("nan") if task.surface is None else float(task.surface(angles).max()))
+            inside += 0 if task.avoided is None else int(task.avoided.contains(angles).sum())
+            looked += len(seen)
             seen = []
     return {
         "frames": np.array(frames),
@@ -111,6 +116,7 @@ def _follow(context: openmm.Context, restraint: TorsionRestraint, task: Annealin
         "potential_energy": np.array([potential for potential, _ in energies]),
         "kinetic_energy": np.array([kinetic for _, kinetic in energies]),
         "free_energy": np.array(free_energies),
+        "avoided_share": np.array(float("nan") if task.avoided is None else inside / looked),
         "work_kt": np.array(work),
     }
 
@@ -123,13 +129,6 @@ def frame_points(curve_points: int, frames: int) -> np.ndarray:
 def _look_lengths(steps: int, every: int) -> list[int]:
     full, rest = divmod(steps, every)
     return [every] * full + ([rest] if rest else [])
-
-
-def _highest(task: AnnealingTask, positions: np.ndarray) -> float:
-    if task.surface is None:
-        return float("nan")
-    angles = task.torsions.center(task.torsions.features(positions))
-    return float(task.surface(angles).max())
 
 
 def _release(
@@ -179,6 +178,7 @@ def anneal_molecule(
                 variables=system.variables,
                 states=system.states if forward else system.states[::-1],
                 surface=system.reference,
+                avoided=system.avoided,
                 schedule=schedule if forward else schedule.reversed(),
                 structure_nm=system.structures[0 if forward else 1],
                 config=config,

@@ -84,7 +84,7 @@ def _follow(
 ) -> tuple[dict[str, np.ndarray], Tensor]:
     saved_points = frame_points(len(etas), config.frames)
     saved = set(saved_points.tolist())
-    work = np.zeros(config.count)
+    work, inside, looks = np.zeros(config.count), np.zeros(config.count), 0
     frames, energies, free_energies, highest = [], [], [], np.full(config.count, -np.inf)
     with progress_bar(len(etas), f"paths, {len(etas) * steps_per_point} steps each", "point") as bar:
         for n, eta in enumerate(etas):
@@ -98,6 +98,9 @@ def _follow(
                     looked.append(x)
             if system.reference is not None:
                 highest = np.maximum(highest, system.reference(torch.stack(looked).numpy()).max(0))
+            if system.avoided is not None:
+                inside += system.avoided.contains(torch.stack(looked).numpy()).sum(0)
+                looks += len(looked)
             if n in saved:
                 frames.append(x.numpy())
                 energies.append(walkers.energy(x))
@@ -108,6 +111,7 @@ def _follow(
         "frames": np.stack(frames, axis=1),
         "potential_energy": np.stack(energies, axis=1),
         "free_energy": np.stack(free_energies, axis=1),
+        "avoided_share": inside / looks if looks else np.full(config.count, np.nan),
         "work_kt": work,
         "points": saved_points,
     }

@@ -121,6 +121,8 @@ def _paths_summary(
         },
         "nature": NATURE_OF_PATHS,
     }
+    if system.avoided is not None:
+        summary["avoided_share"] = {"mean": float(paths.avoided_share.mean()), "max": float(paths.avoided_share.max())}
     if bound is not None:
         summary[f"max_free_energy_{suffix}"] = max_free_energy(paths, arrived, bound.barrier, bound.error)
     if system.molecule is not None and isinstance(system.representation, Torsions):
@@ -198,7 +200,7 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))
     levels = representation.block_log_snr(torch.from_numpy(curve.natural)).numpy()
     travelled = np.concatenate([[0.0], np.cumsum(np.sqrt(np.maximum(curve.chords, 0.0)))])
-    spread = context.config.max_spread
+    spread = context.config.low_variance
     limit = representation.max_block_variance(spread) if spread is not None else None
     spacetime = figures.spacetime_figure(levels, curve.block_variance, representation.block_names, limit, travelled)
     figures.save(spacetime, target / "spacetime.png", note)

@@ -21,16 +21,17 @@ from spacetime_tps.geometry.channels import (
     smoothed_barrier,
     surface_barrier,
 )
-from spacetime_tps.geometry.constraints import Constraint, LowVariance, Objective
+from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, LowVariance, Objective, TrainedRange, Waypoint
 from spacetime_tps.geometry.free_energy import MAX_GRID_DIMENSION, LowBarrier, SmoothSurface, smoothed_surface
 from spacetime_tps.geometry.geodesic import Geodesic, optimise_geodesics
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.representations import Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.train import load_denoiser
+from spacetime_tps.states import Ball
 from spacetime_tps.systems import System
 
+_CHECKED_STRIDE = 4
 _TIE_KT = 0.5
 """Barriers on the run's own surface that differ by less are equal within its noise."""
 
@@ -43,13 +44,11 @@ def geodesic(context: Context) -> StageResult:
     rng = torch.Generator().manual_seed(torch_seed(context.config.seed, "geodesic"))
     posterior = reference_posterior(representation, samples, context.config.denoiser.reference_samples, rng)
     surface = _own_surface(context, posterior)
-    constraints: list[Constraint] = []
-    if context.config.max_spread is not None:
-        constraints.append(LowVariance(representation.max_block_variance(context.config.max_spread)))
+    constraints = _constraints(context, posterior)
     ends = representation.features(system.structures)
     channels = representation.channels(ends[0], ends[1], config.log_snr_end)
     found = optimise_geodesics(
-        load_denoiser(context), representation, channels, config, constraints, _objectives(context, surface)
+        load_denoiser(context), representation, channels, config, constraints, _objectives(context, surface), rng
     )
     require_finite(
         "The geodesics are",
@@ -65,17 +64,54 @@ def geodesic(context: Context) -> StageResult:
     }
     kept = rank_channels(kept, own, _TIE_KT * system.kt)
     _save(context, kept)
+    exact, source = _exact(context, posterior)
     rows = [
-        {**_row(g, context), "merged": merged[g.channel.label], f"own_barrier_{system.suffix}": own[g.channel.label]}
+        {
+            **_row(g, context, constraints, exact),
+            "merged": merged[g.channel.label],
+            f"own_barrier_{system.suffix}": own[g.channel.label],
+        }
         for g in kept
     ]
-    return StageResult({"chosen": kept[0].channel.label, "channels": rows})
+    summary = {"chosen": kept[0].channel.label, "iterations": kept[0].iterations, "exact_posterior": source}
+    return StageResult({**summary, "channels": rows})
+
+
+def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint]:
+    """What the configuration asks for, in terms of the run's own samples.
+
+    Raises:
+        UserError: no sample lies in the region to be avoided.
+    """
+    system, config = context.system, context.config
+    representation = system.representation
+    constraints: list[Constraint] = [TrainedRange(representation, *config.denoiser.log_snr_range)]
+    if config.low_variance is not None:
+        constraints.append(LowVariance(representation.max_block_variance(config.low_variance)))
+    if system.avoided is not None:
+        inside = torch.from_numpy(system.avoided.contains(representation.center(posterior.statistics.numpy())))
+        if not inside.any():
+            raise UserError("No sample of this run lies in geodesic.avoid; nothing goes there, so remove it.")
+        constraints.append(
+            AvoidRegion(posterior.statistics[inside], posterior.log_weights[inside], config.geodesic.avoid_share)
+        )
+    for k, ball in enumerate(system.waypoints):
+        assert isinstance(ball, Ball)
+        constraints.append(Waypoint(ball, representation, name=f"waypoint {k + 1}"))
+    return constraints
+
+
+def _exact(context: Context, posterior: SampleDenoiser) -> tuple[SampleDenoiser, str]:
+    """The posterior that the model's claims are checked against, and what it comes from."""
+    system = context.system
+    if system.reference is None:
+        return posterior, "samples"
+    return SampleDenoiser.from_surface(system.representation, system.reference), "reference grid"
 
 
 def _own_surface(context: Context, posterior: SampleDenoiser) -> FreeEnergySurface | None:
     system = context.system
-    torsions = isinstance(system.representation, Torsions)
-    names = system.representation.block_names if torsions else system.variables.names
+    names = system.center_names
     if len(names) > MAX_GRID_DIMENSION:
         return None
     box = context.config.system.box if isinstance(context.config.system, ToyConfig) else None
@@ -94,23 +130,30 @@ def _objectives(context: Context, surface: FreeEnergySurface | None) -> list[Obj
     return [LowBarrier(smooth, system.representation, system.kt, config.weight, config.softness_kt)]
 
 
-def _row(g: Geodesic, context: Context) -> dict[str, Any]:
+def _row(g: Geodesic, context: Context, constraints: list[Constraint], exact: SampleDenoiser) -> dict[str, Any]:
     system, config = context.system, context.config
     levels = system.representation.block_log_snr(torch.from_numpy(g.curve.natural)).numpy()
     low, high = config.denoiser.log_snr_range
-    row = {
+    natural = torch.from_numpy(g.curve.natural[::_CHECKED_STRIDE])
+    checked = exact(natural)
+    row: dict[str, Any] = {
         "label": g.channel.label,
         "energy": g.curve.energy,
+        "energy_on_optimiser_grid": g.coarse_energy,
         "length": g.curve.length,
         "max_posterior_variance": float(g.curve.block_variance.max()),
         "max_posterior_variance_by_block": dict(
             zip(system.representation.block_names, g.curve.block_variance.max(0).tolist(), strict=True)
         ),
-        "max_constraint_violation": float(g.max_violation),
+        "max_posterior_variance_exact": float(checked.block_variance.max()),
+        "constraint_violations": g.violations,
         "negative_chord_fraction": g.curve.negative_chord_fraction,
         "outside_trained_range_fraction": float(((levels < low) | (levels > high)).any(axis=1).mean()),
         "converged": g.converged,
     }
+    for constraint in constraints:
+        if isinstance(constraint, AvoidRegion):
+            row["avoided_share"] = float(constraint.share(natural[None], load_denoiser(context)(natural[None])).exp())
     if system.reference is not None:
         row[f"barrier_{system.suffix}"] = surface_barrier(g, system.representation, system.reference)
         bound = minimax_of_channel(system.reference, *lifted_ends(g, system.representation))

@@ -9,7 +9,7 @@ import torch
 
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.diffusion.exact import SampleDenoiser
-from spacetime_tps.diffusion.networks import LearnedDenoiser, build_network, state_to_save
+from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network, state_to_save
 from spacetime_tps.diffusion.training import rms_errors, train_denoiser
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import replacing, require_finite

@@ -33,7 +33,7 @@ def chart_of_posterior(mean: float, std: float) -> np.ndarray:
 def half_plane_geodesic(points: int, begin: tuple[float, float], end: tuple[float, float]) -> Geodesic:
     denoiser = GaussianMixtureDenoiser(np.zeros((1, 1)), np.array([DATA_STD]), np.ones(1))
     channel = Channel("direct", chart_of_posterior(*begin), chart_of_posterior(*end))
-    config = GeodesicConfig(points=points, nodes=min(points - 2, 24), fine_factor=1, multiplier_updates=5)
+    config = GeodesicConfig(points=points, nodes=min(points - 2, 24), fine_factor=1, steps=100, starts=1)
     return optimise_geodesics(denoiser, Identity(1), [channel], config, [])[0]
 
 
@@ -78,7 +78,7 @@ def test_energy_is_half_the_squared_length_of_equal_chords() -> None:
 
 
 def test_spline_basis_is_natural_and_white() -> None:
-    basis = SplineBasis(6).matrix(4001).numpy()
+    basis = SplineBasis(6).matrix(np.linspace(0, 1, 4001)).numpy()
     assert np.abs(basis[[0, -1]]).max() < 1e-12
     second = np.diff(basis, 2, axis=0) * 4000**2
     assert np.abs(second[[0, -1]]).max() < 0.02 * np.abs(second).max()
@@ -94,7 +94,7 @@ def two_wells() -> GaussianMixtureDenoiser:
 
 def two_well_geodesic(spread: float | None) -> Geodesic:
     channel = Identity(2).channels(np.array([-1.0, 0.0]), np.array([1.0, 0.0]), 4.0)[0]
-    config = GeodesicConfig(points=64, nodes=12, fine_factor=8, steps=800)
+    config = GeodesicConfig(points=64, nodes=12, fine_factor=8, starts=1)
     constraints = [] if spread is None else [LowVariance(spread**2)]
     return optimise_geodesics(two_wells(), Identity(2), [channel], config, constraints)[0]
 
@@ -123,7 +123,7 @@ def test_low_barrier_bends_the_curve_to_the_gap() -> None:
     denoiser = GaussianMixtureDenoiser(np.zeros((1, 2)), np.array([1.0]), np.ones(1))
     surface = tilted_surface()
     channel = Identity(2).channels(np.array([-1.0, 0.0]), np.array([1.0, 0.0]), 4.0)[0]
-    config = GeodesicConfig(points=48, nodes=10, fine_factor=4, steps=600)
+    config = GeodesicConfig(points=48, nodes=10, fine_factor=4, starts=1)
     low = LowBarrier(SmoothSurface(surface), Identity(2), kt=1.0, weight=2.0)
     straight, bent = (
         optimise_geodesics(denoiser, Identity(2), [channel], config, [], terms)[0] for terms in ([], [low])
