@@ -188,6 +188,8 @@ SamplingConfig = Annotated[MetadynamicsConfig | LangevinConfig, Field(discrimina
 class DenoiserConfig(Model):
     """Posterior targets and the network that learns them."""
 
+    kind: Literal["potential", "exact"] = "potential"
+    """``exact`` trains nothing: the posterior of the reference grid where there is one, else of the run's samples."""
     log_snr_range: tuple[float, float] = (-1.0, 7.0)
     reference_samples: int = Field(50_000, ge=16)
     """At most this many weighted samples enter each posterior target."""
@@ -248,7 +250,7 @@ class GeodesicConfig(Model):
     steps: int = Field(200, ge=0)
     """Steps of Adam."""
     learning_rate: float = Field(0.05, gt=0)
-    polish_rounds: int = Field(16, ge=0)
+    polish_rounds: int = Field(24, ge=0)
     """Rounds of L-BFGS at most; after each the multipliers are updated and the points spaced evenly."""
     polish_steps: int = Field(40, ge=1)
     penalty: float = Field(30.0, gt=0)

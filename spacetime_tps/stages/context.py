@@ -24,10 +24,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage reports: its part of the summary and the force evaluations it cost."""
+    """What a stage reports: its part of the summary, the force evaluations it cost, and times of parts of it [s]."""
 
     summary: dict[str, Any] = field(default_factory=dict)
     force_evaluations: int = 0
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ def _run(folder: RunFolder, name: str, stage: Stage, context: Context) -> str:
             "summary": result.summary,
             "force_evaluations": result.force_evaluations,
             "wall_seconds": round(seconds, 2),
+            "timings": result.timings,
         },
     )
     return f"{seconds:.0f} s, {result.force_evaluations:,} force evaluations"

@@ -211,6 +211,17 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     figures.save(figures.loss_figure(loss), target / "training_loss.png", note)
 
 
+def _health_of(geodesic: dict[str, Any]) -> dict[str, Any]:
+    """The model against the exact posterior on the chosen channel."""
+    chosen = geodesic["channels"][0]
+    return {
+        "exact_posterior": geodesic["exact_posterior"],
+        "chosen_max_posterior_variance": chosen["max_posterior_variance"],
+        "chosen_max_posterior_variance_exact": chosen["max_posterior_variance_exact"],
+        "chosen_negative_chord_fraction": chosen["negative_chord_fraction"],
+    }
+
+
 def finish_summary(context: Context) -> dict[str, Any]:
     """Gather what all stages reported into ``summary.json``, the last file of a run, and return it.
 
@@ -221,6 +232,7 @@ def finish_summary(context: Context) -> dict[str, Any]:
     records = {stage: folder.record(stage) for stage in STAGES}
     exported = records["export"]["summary"]
     train = {key: value for key, value in records["train"]["summary"].items() if key != "loss"}
+    health = train.pop("health") | _health_of(records["geodesic"]["summary"])
     dynamics = config.system.model_dump(mode="json")
     summary = {
         "schema_version": SCHEMA_VERSION,
@@ -232,13 +244,15 @@ def finish_summary(context: Context) -> dict[str, Any]:
         "force_evaluations": {stage: record["force_evaluations"] for stage, record in records.items()},
         "sampling": records["sample"]["summary"],
         "denoiser": train,
+        "health": health,
         "geodesic": records["geodesic"]["summary"],
         "paths": exported["paths"],
         "reference": exported["reference"],
         "versions": _versions(),
         "platform": _platform(context),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "wall_seconds": {stage: record["wall_seconds"] for stage, record in records.items()},
+        "wall_seconds": {stage: record["wall_seconds"] for stage, record in records.items()}
+        | {name: seconds for record in records.values() for name, seconds in record["timings"].items()},
     }
     write_json(folder / "summary.json", summary)
     return summary

@@ -8,8 +8,11 @@ import numpy as np
 import torch
 
 from spacetime_tps.boltzmann.samples import WeightedSamples
+from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.health import health, seconds_per_step
 from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network, state_to_save
+from spacetime_tps.diffusion.targets import draw_queries, reference_posterior
 from spacetime_tps.diffusion.training import rms_errors, train_denoiser
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import replacing, require_finite
@@ -18,30 +21,56 @@ from spacetime_tps.stages.context import Context, StageResult
 
 
 def train(context: Context) -> StageResult:
-    """Train the denoiser on the samples and write ``denoiser.pt`` (a state dict)."""
+    """Train the denoiser on the samples, or tabulate an exact one, and write ``denoiser.pt`` (plain tensors)."""
     system, config = context.system, context.config
     samples = WeightedSamples.load(context.folder / "samples.npz")
     seed = torch_seed(config.seed, "train")
-    result = train_denoiser(system.representation, samples, config.denoiser, seed, context.device())
-    errors = [row["rms_error"] for row in result.validation.values()]
-    require_finite("The denoiser's errors are", "lower denoiser.learning_rate or narrow denoiser.log_snr_range", errors)
-    buffer = io.BytesIO()
-    torch.save(state_to_save(result.denoiser.network.float()), buffer)
-    with replacing(context.folder / "denoiser.pt") as temporary:
-        temporary.write_bytes(buffer.getvalue())
-    summary: dict = {
-        "rms_error_by_log_snr": {level: row["rms_error"] for level, row in result.validation.items()},
-        "posterior_std_by_log_snr": {level: row["posterior_std"] for level, row in result.validation.items()},
-        "loss": result.loss,
-    }
-    if system.reference is not None:
-        exact = SampleDenoiser.from_surface(system.representation, system.reference)
-        inside = _inside(samples.features, context)
-        rng = torch.Generator().manual_seed(torch_seed(config.seed, "validate"))
-        table = rms_errors(load_denoiser(context), exact, system.representation, inside, rng, count=500)
+    summary: dict = {"kind": config.denoiser.kind}
+    if config.denoiser.kind == "exact":
+        rng = torch.Generator().manual_seed(seed)
+        exact_denoiser = _exact(context) or _of_samples(context, samples, rng)
+        _save(context, {"statistics": exact_denoiser.statistics, "log_weights": exact_denoiser.log_weights})
+        summary |= {"rms_error_by_log_snr": {}, "loss": []}
+    else:
+        result = train_denoiser(system.representation, samples, config.denoiser, seed, context.device())
+        errors = [row["rms_error"] for row in result.validation.values()]
+        advice = "lower denoiser.learning_rate or narrow denoiser.log_snr_range"
+        require_finite("The denoiser's errors are", advice, errors)
+        _save(context, state_to_save(result.denoiser.network.float()))
+        summary |= {
+            "rms_error_by_log_snr": {level: row["rms_error"] for level, row in result.validation.items()},
+            "posterior_std_by_log_snr": {level: row["posterior_std"] for level, row in result.validation.items()},
+            "loss": result.loss,
+        }
+    denoiser, rng = load_denoiser(context), torch.Generator().manual_seed(torch_seed(config.seed, "validate"))
+    exact, inside = _exact(context), _inside(samples.features, context)
+    if exact is not None:
+        table = rms_errors(denoiser, exact, system.representation, inside, rng, count=500)
         summary["rms_error_to_reference_by_log_snr"] = {level: row["rms_error"] for level, row in table.items()}
         summary["reference_posterior_std_by_log_snr"] = {level: row["posterior_std"] for level, row in table.items()}
-    return StageResult(summary)
+    level = config.geodesic.log_snr_end
+    exact = exact or _of_samples(context, samples, rng)
+    summary["health"] = health(denoiser, exact, system.representation, inside, level, rng)
+    queries = draw_queries(system.representation, inside, 512, (level, level), rng)
+    return StageResult(summary, timings={"denoiser_step_of_512_points": seconds_per_step(denoiser, queries)})
+
+
+def _exact(context: Context) -> SampleDenoiser | None:
+    """The posterior of the reference grid, where there is one."""
+    system = context.system
+    return None if system.reference is None else SampleDenoiser.from_surface(system.representation, system.reference)
+
+
+def _of_samples(context: Context, samples: WeightedSamples, rng: torch.Generator) -> SampleDenoiser:
+    limit = context.config.denoiser.reference_samples
+    return reference_posterior(context.system.representation, samples, limit, rng)
+
+
+def _save(context: Context, tensors: dict[str, torch.Tensor]) -> None:
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    with replacing(context.folder / "denoiser.pt") as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def _inside(features: np.ndarray, context: Context) -> np.ndarray:
@@ -54,16 +83,19 @@ def _inside(features: np.ndarray, context: Context) -> np.ndarray:
     return features[((features > surface.origin) & (features < last)).all(axis=1)]
 
 
-def load_denoiser(context: Context) -> LearnedDenoiser:
-    """The trained denoiser of a run, in float64.
+def load_denoiser(context: Context) -> Denoiser:
+    """The denoiser of a run, in float64.
 
     Raises:
         UserError: the file is damaged or of another architecture.
     """
-    file = context.folder / "denoiser.pt"
-    network = build_network(context.system.representation, context.config.denoiser)
+    file, representation = context.folder / "denoiser.pt", context.system.representation
     try:
-        network.load_state_dict(torch.load(file, weights_only=True))
+        tensors = torch.load(file, weights_only=True)
+        if context.config.denoiser.kind == "exact":
+            return SampleDenoiser(representation, tensors["statistics"], tensors["log_weights"])
+        network = build_network(representation, context.config.denoiser)
+        network.load_state_dict(tensors)
     except Exception as error:  # torch raises pickle, zip and runtime errors alike
         raise UserError(f"{file} cannot be loaded as this run's denoiser; run 'train' again.") from error
-    return LearnedDenoiser(context.system.representation, network).double()
+    return LearnedDenoiser(representation, network).double()
