@@ -221,8 +221,14 @@ class LowBarrierConfig(Model):
 
 
 class GeodesicConfig(Model):
-    """The spacetime geodesic and its constraints."""
+    """The geodesic and its constraints."""
 
+    geometry: Literal["spacetime", "score", "pullback", "linear"] = "spacetime"
+    """The other three are for comparison; they are annealed with a tent in log-SNR and take no constraints."""
+    score_weight: float = Field(1.0, gt=0)
+    """Multiple of the score's outer product in the score metric."""
+    tent_log_snr: float | None = None
+    """Middle of that tent; by default the lowest level that keeps the constraints."""
     log_snr_end: float = 4.0
     points: int = Field(128, ge=4)
     nodes: int = Field(24, ge=2)

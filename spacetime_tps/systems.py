@@ -200,7 +200,7 @@ def _point(state: StateConfig, dimension: int) -> list[float]:
 def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) -> System:
     topology, first = _read_pdb(folder, config.states.a)
     other, second = _read_pdb(folder, config.states.b)
-    _check_same_molecule(config, topology, other)
+    _check_same_molecule(f"{config.states.a.pdb} and {config.states.b.pdb}", topology, other)
     structures = np.stack([first, second])
     names = list(config.collective_variables)
     quadruples = np.array([_atoms(topology, name, atoms) for name, atoms in config.collective_variables.items()])
@@ -275,11 +275,29 @@ def _reference(config: RunConfig, folder: Path, names: list[str], kt: float) -> 
     return surface
 
 
+def read_structure(path: Path, system: System) -> np.ndarray:
+    """Positions [nm], shape (n_atoms, 3), of a PDB file of the system's molecule.
+
+    Raises:
+        UserError: the file is missing, malformed or of another molecule, or the system is no molecule.
+    """
+    if system.molecule is None:
+        raise UserError(f"{system.config.name} is an analytic potential and has no PDB files.")
+    topology, positions = _read_pdb_file(path, str(path))
+    own = system.config.states.a.pdb
+    _check_same_molecule(f"{own} and {path}", system.molecule.topology, topology)
+    return positions
+
+
 def _read_pdb(folder: Path, state: StateConfig) -> tuple[app.Topology, np.ndarray]:
     assert state.pdb is not None
     path = folder / state.pdb
+    return _read_pdb_file(path, f"of state {state.name!r}, {path},")
+
+
+def _read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
     if not path.is_file():
-        raise UserError(f"The PDB file of state {state.name!r}, {path}, is not there.")
+        raise UserError(f"The PDB file {shown} is not there.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -296,11 +314,10 @@ def _read_pdb(folder: Path, state: StateConfig) -> tuple[app.Topology, np.ndarra
     return pdb.topology, positions
 
 
-def _check_same_molecule(config: RunConfig, first: app.Topology, second: app.Topology) -> None:
+def _check_same_molecule(files: str, first: app.Topology, second: app.Topology) -> None:
     a, b = ([(x.residue.id, x.residue.name, x.name) for x in topology.atoms()] for topology in (first, second))
     if a == b:
         return
-    files = f"{config.states.a.pdb} and {config.states.b.pdb}"
     if len(a) != len(b):
         raise UserError(f"{files} are not the same molecule: they have {len(a)} and {len(b)} atoms.")
     k = next(k for k in range(len(a)) if a[k] != b[k])

@@ -20,7 +20,7 @@ _INTERRUPTED = 130
 class _Commands(click.Group):
     """Imports a verb's module when it is called, and turns failures into one sentence each."""
 
-    verbs = ("run", "sample", "train", "geodesic", "paths", "export", "config", "doctor")
+    verbs = ("run", "sample", "train", "geodesic", "paths", "export", "distance", "config", "doctor")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)

@@ -22,6 +22,14 @@ def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What shapes the configuration: seed, preset, platform, device, workers, single keys."""
     for option in (
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting (repeatable)."),
+        click.option(
+            "--geometry",
+            type=click.Choice(["spacetime", "score", "pullback", "linear"]),
+            help="Metric of the geodesic; all but spacetime are for comparison.",
+        ),
+        click.option(
+            "--denoiser", type=click.Choice(["potential", "exact"]), help="exact: no network; grid or samples instead."
+        ),
         click.option("--preset", type=click.Choice(["quick", "standard"]), help="quick is for tests, not for science."),
         click.option("--workers", type=click.IntRange(min=1), help="Worker processes; never changes a result."),
         click.option("--device", help="torch device for training; default: the fastest there is."),
@@ -45,11 +53,19 @@ def read_configuration(
     device: str | None = None,
     workers: int | None = None,
     preset: Preset | None = None,
+    geometry: str | None = None,
+    denoiser: str | None = None,
     overrides: tuple[str, ...] = (),
 ) -> tuple[RunConfig, Path]:
     """The resolved configuration and the folder its file names are relative to."""
-    hardware = {"platform": platform, "device": device, "workers": workers}
-    assignments = tuple(f"hardware.{key}={value}" for key, value in hardware.items() if value is not None)
+    chosen = {
+        "hardware.platform": platform,
+        "hardware.device": device,
+        "hardware.workers": workers,
+        "geodesic.geometry": geometry,
+        "denoiser.kind": denoiser,
+    }
+    assignments = tuple(f"{key}={value}" for key, value in chosen.items() if value is not None)
     file = find_system_file(system)
     return load_config(file, preset, seed, overrides + assignments), file.parent
 

@@ -71,6 +71,7 @@ def optimise_geodesics(
     constraints: Sequence[Constraint] = (),
     objectives: Sequence[Objective] = (),
     rng: torch.Generator | None = None,
+    target_energy: float | None = None,
 ) -> list[Geodesic]:
     """Minimise E / E_0 + objectives + augmented Lagrangian in float64 and judge the result on a finer grid.
 
@@ -86,6 +87,7 @@ def optimise_geodesics(
         constraints: held at every point of the fine grid.
         objectives: added to the relative energy.
         rng: of the bends; seed 0 without it.
+        target_energy: stop once the fine-grid energy of every channel is this low.
     """
     terms = (constraints, objectives)
     search = _Search(denoiser, representation, channels, config, *terms)
@@ -103,7 +105,7 @@ def optimise_geodesics(
             weights = scouting.adam(weights, config.scout_steps, ramped=True, bar=bar)
             weights = scouting.lowest(weights, config.starts)
             weights = search.adam(weights, config.steps, ramped=False, bar=bar)
-        weights = search.polish(weights, bar)
+        weights = search.polish(weights, bar, target_energy)
     return search.judged(weights)
 
 
@@ -146,8 +148,8 @@ class _Search:
         self.iterations = 0
         self.history: list[Tensor] = []
 
-    def polish(self, weights: Tensor, bar: tqdm) -> Tensor:
-        """Rounds of L-BFGS until nothing changes and every constraint holds."""
+    def polish(self, weights: Tensor, bar: tqdm, target_energy: float | None = None) -> Tensor:
+        """Rounds of L-BFGS until nothing changes and every constraint holds, or the target is reached."""
         config = self.config
         for k in range(config.polish_rounds):
             found = minimise(self.loss, weights, config.polish_steps, _INNER_TOLERANCE, _LARGEST_STEP)
@@ -156,6 +158,8 @@ class _Search:
             self._end_round(weights, move=k < _MOVING_ROUNDS)
             bar.update(config.polish_steps)
             if self._still().all() and self._held(weights):
+                break
+            if target_energy is not None and bool((self.history[-1] <= target_energy).all()):
                 break
         return weights
 

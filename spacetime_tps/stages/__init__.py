@@ -1,6 +1,7 @@
 """The stages of a run, in their order."""
 
 from spacetime_tps.stages.context import Context, Stage, StageResult, check_hardware, run_stages
+from spacetime_tps.stages.distance import distances_between
 from spacetime_tps.stages.export import export, finish_summary
 from spacetime_tps.stages.folder import STAGES, RunFolder
 from spacetime_tps.stages.geodesic import geodesic
@@ -23,6 +24,7 @@ __all__ = [
     "RunFolder",
     "StageResult",
     "check_hardware",
+    "distances_between",
     "finish_summary",
     "run_stages",
 ]

@@ -21,6 +21,7 @@ _OWN = {
     "config.yaml", "inputs", "stages", "samples.npz", "denoiser.pt", "geodesic.npz", "surface.npz", "paths.npz",
     "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json", "figures", _LOCK,
 }  # fmt: skip
+_RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
 _LEFT_BY_AN_EARLY_END = {"inputs"}
 _OUTPUT = {
     "sample": "samples.npz",
@@ -153,10 +154,10 @@ class RunFolder:
         )
 
     def record(self, stage: str) -> dict[str, Any]:
-        """What a finished stage left: ``summary``, ``force_evaluations``, ``wall_seconds``."""
+        """What a finished stage left: ``summary``, ``force_evaluations``, ``wall_seconds``, ``timings``."""
         file = self / f"stages/{stage}.json"
         record = read_json(file)
-        if not isinstance(record, dict) or not {"summary", "force_evaluations", "wall_seconds"} <= set(record):
+        if not isinstance(record, dict) or not set(record) >= _RECORD:
             raise UserError(f"{file} is damaged; run '{stage}' again with --overwrite.")
         return record
 

@@ -24,7 +24,16 @@ from spacetime_tps.geometry.channels import (
 from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, LowVariance, Objective, TrainedRange, Waypoint
 from spacetime_tps.geometry.free_energy import MAX_GRID_DIMENSION, LowBarrier, SmoothSurface, smoothed_surface
 from spacetime_tps.geometry.geodesic import Geodesic, optimise_geodesics
+from spacetime_tps.geometry.other_metrics import (
+    PositionCurves,
+    pullback_geodesics,
+    score_metric_geodesics,
+    straight_lines,
+    with_tent,
+)
+from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.representations import Channel
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.train import load_denoiser
@@ -47,9 +56,7 @@ def geodesic(context: Context) -> StageResult:
     constraints = _constraints(context, posterior)
     ends = representation.features(system.structures)
     channels = representation.channels(ends[0], ends[1], config.log_snr_end)
-    found = optimise_geodesics(
-        load_denoiser(context), representation, channels, config, constraints, _objectives(context, surface), rng
-    )
+    found, deviation = _geodesics(context, channels, constraints, _objectives(context, surface), rng)
     require_finite(
         "The geodesics are",
         "lower geodesic.learning_rate or geodesic.log_snr_end",
@@ -65,16 +72,45 @@ def geodesic(context: Context) -> StageResult:
     kept = rank_channels(kept, own, _TIE_KT * system.kt)
     _save(context, kept)
     exact, source = _exact(context, posterior)
+    straightness = {} if deviation is None else dict(zip((c.label for c in channels), deviation.tolist(), strict=True))
     rows = [
         {
             **_row(g, context, constraints, exact),
+            **({"deviation_from_straight": straightness[g.channel.label]} if straightness else {}),
             "merged": merged[g.channel.label],
             f"own_barrier_{system.suffix}": own[g.channel.label],
         }
         for g in kept
     ]
-    summary = {"chosen": kept[0].channel.label, "iterations": kept[0].iterations, "exact_posterior": source}
-    return StageResult({**summary, "channels": rows})
+    summary: dict[str, Any] = {"chosen": kept[0].channel.label, "geometry": config.geometry}
+    summary |= {"iterations": kept[0].iterations, "exact_posterior": source, "channels": rows}
+    return StageResult(summary)
+
+
+def _geodesics(
+    context: Context,
+    channels: list[Channel],
+    constraints: list[Constraint],
+    objectives: list[Objective],
+    rng: torch.Generator,
+) -> tuple[list[Geodesic], np.ndarray | None]:
+    """The geodesics of the chosen geometry; for the pullback metric also how far they are from straight."""
+    config, representation, denoiser = context.config.geodesic, context.system.representation, load_denoiser(context)
+    if config.geometry == "spacetime":
+        return optimise_geodesics(denoiser, representation, channels, config, constraints, objectives, rng), None
+    density = SmoothedDensity(denoiser, representation)
+    start, end = (
+        torch.tensor(np.stack([getattr(c, side)[density.columns] for c in channels])) for side in ("start", "end")
+    )
+    low, high = context.config.denoiser.log_snr_range
+    if config.geometry == "score":
+        curves = score_metric_geodesics(density, start, end, config)
+    elif config.geometry == "pullback":
+        curves = pullback_geodesics(density, start, end, low, config)
+    else:
+        curves = PositionCurves(straight_lines(start, end, config.points))
+    tented = with_tent(curves, denoiser, representation, channels, config, constraints, (low, high))
+    return tented, curves.deviation
 
 
 def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint]:

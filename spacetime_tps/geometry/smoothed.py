@@ -1,0 +1,64 @@
+"""The density smoothed by the restraint, as a function of the position alone: its score, and its probability flow.
+
+A chart holds positions p (angles, or y) and log-SNRs. At a fixed level, log q(p) = psi(eta) - log Z_0(eta), where Z_0
+is the partition function of the restraint on a flat density; the score is its gradient in p.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spacetime_tps.diffusion.denoiser import Denoiser
+from spacetime_tps.representations import Representation
+
+
+@dataclass(frozen=True)
+class SmoothedDensity:
+    """Score and probability flow of a denoiser."""
+
+    denoiser: Denoiser
+    representation: Representation
+
+    @property
+    def columns(self) -> list[int]:
+        """The chart coordinates that are positions."""
+        levels = set(self.representation.log_snr_coordinates)
+        return [k for k in range(self.representation.n_coordinates) if k not in levels]
+
+    def chart(self, positions: Tensor, log_snr: float | Tensor) -> Tensor:
+        """Chart coordinates, shape (..., n_coordinates), of positions at a level (a number, or shape (...))."""
+        level = torch.as_tensor(log_snr, dtype=positions.dtype).expand(positions.shape[:-1])
+        parts: list[Tensor] = [level] * self.representation.n_coordinates
+        for k, column in enumerate(self.columns):
+            parts[column] = positions[..., k]
+        return torch.stack(parts, dim=-1)
+
+    def score(self, positions: Tensor, log_snr: float) -> Tensor:
+        """Gradient of log q at a level, shape (..., n_positions); differentiable once more."""
+        with torch.enable_grad():
+            point = positions if positions.requires_grad else positions.detach().requires_grad_(True)
+            natural = self.representation.natural(self.chart(point, log_snr))
+            mean = self.denoiser(natural).mean
+            flat = self.representation.profile(natural, torch.zeros_like(natural[..., 0])).sum()
+            pulled = torch.autograd.grad(natural, point, grad_outputs=mean, create_graph=True)[0]
+            score = pulled - torch.autograd.grad(flat, point, create_graph=True)[0]
+        return score if positions.requires_grad else score.detach()
+
+    def flow(self, positions: Tensor, log_snr_from: float, log_snr_to: float, steps: int) -> Tensor:
+        """Probability-flow ODE dp/dlambda = score / (2 SNR), fourth order: downwards encodes, upwards decodes."""
+        step = (log_snr_to - log_snr_from) / steps
+
+        def slope(p: Tensor, level: float) -> Tensor:
+            return 0.5 * torch.exp(torch.tensor(-level, dtype=p.dtype)) * self.score(p, level)
+
+        for n in range(steps):
+            level = log_snr_from + n * step
+            k1 = slope(positions, level)
+            k2 = slope(positions + 0.5 * step * k1, level + 0.5 * step)
+            k3 = slope(positions + 0.5 * step * k2, level + 0.5 * step)
+            k4 = slope(positions + step * k3, level + step)
+            positions = positions + step / 6.0 * (k1 + 2 * k2 + 2 * k3 + k4)
+        return positions
