@@ -134,10 +134,12 @@ def pullback_geodesics(
     """Shortest curves in latent space under the metric pulled back by the probability-flow decoder.
 
     The decoder is a bijection of flat spaces, so decoded geodesics are straight lines (arXiv 2505.17517, section 3);
-    how far the optimised ones are from that is reported. (A region takes up as much of latent space as it holds of the
-    probability, so in double precision nothing above some 35 kT can be told apart there.) The energy sum_n |dec(z_n+1) - dec(z_n)|^2 is lowered from the
-    straight line in latent space by its natural gradient, which moves dec(z) towards even spacing between its ends; the
-    encoder takes each step back to latent space.
+    how far the optimised ones are from that is reported. A region takes up as much of latent space as it holds of the
+    probability, so in double precision nothing above some 25 kT can be told apart there.
+
+    The energy sum_n |dec(z_n+1) - dec(z_n)|^2 is lowered from the straight line in latent space by its natural
+    gradient, which moves dec(z) towards even spacing between its ends; the encoder takes each step back to latent
+    space.
 
     Args:
         density: gives the flow.
