@@ -25,24 +25,31 @@ class NetworkDenoiser:
     taken in forward mode: d extra passes in one batch, no second graph. Networks that learn their variance are cheaper.
     """
 
-    def __init__(self, network: MeanNetwork, dimension: int, alpha: Callable[[Tensor], Tensor] = variance_preserving):
-        """``alpha`` gives alpha_t of log-SNR, shape (..., 1)."""
-        self.network, self.dimension, self.alpha = network, dimension, alpha
+    def __init__(
+        self,
+        network: MeanNetwork,
+        dimension: int,
+        alpha: Callable[[Tensor], Tensor] = variance_preserving,
+        dtype: torch.dtype = torch.float64,
+    ):
+        """``alpha`` gives alpha_t of log-SNR, shape (..., 1); the network is asked in ``dtype``."""
+        self.network, self.dimension, self.alpha, self.dtype = network, dimension, alpha, dtype
 
     def __call__(self, natural: Tensor) -> Posterior:
         """Posteriors at (SNR y, -SNR/2), shape (..., d + 1)."""
         snr = -2.0 * natural[..., -1:]
         log_snr = snr.log()
         alpha = self.alpha(log_snr)
-        noisy = alpha * natural[..., :-1] / snr
-        directions = torch.eye(self.dimension, dtype=natural.dtype, device=natural.device)
+        noisy, level = (alpha * natural[..., :-1] / snr).to(self.dtype), log_snr.to(self.dtype)
+        directions = torch.eye(self.dimension, dtype=self.dtype, device=natural.device)
 
         def along(direction: Tensor) -> tuple[Tensor, Tensor]:
             tangent = direction.expand_as(noisy).contiguous()
-            mean, slope = torch.func.jvp(lambda x: self.network(x, log_snr), (noisy,), (tangent,))[:2]
+            mean, slope = torch.func.jvp(lambda x: self.network(x, level), (noisy,), (tangent,))[:2]
             return mean, (slope * direction).sum(-1)
 
         means, slopes = torch.func.vmap(along)(directions)
-        mean, variance = means[0], alpha / snr * slopes.sum(0).unsqueeze(-1)
+        mean = means[0].to(natural.dtype)
+        variance = alpha / snr * slopes.sum(0).unsqueeze(-1)
         second = mean.square().sum(-1, keepdim=True) + variance
         return Posterior(torch.cat([mean, second], dim=-1), variance)

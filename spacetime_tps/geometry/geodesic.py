@@ -124,6 +124,16 @@ def _bends(search: _Search, config: GeodesicConfig, rng: torch.Generator) -> Ten
     return search.project(waves) @ (config.bend * reach * size.repeat(n_curves // config.starts, 1, 1))
 
 
+@dataclass(frozen=True)
+class _FineGrid:
+    """Curves on the fine grid: parameters (n_curves, n_fine), chart coordinates, natural parameters, posteriors."""
+
+    parameters: np.ndarray
+    coordinates: Tensor
+    natural: Tensor
+    posterior: Posterior
+
+
 class _Search:
     """One optimisation of a batch of curves."""
 
@@ -152,12 +162,14 @@ class _Search:
         """Rounds of L-BFGS until nothing changes and every constraint holds, or the target is reached."""
         config = self.config
         for k in range(config.polish_rounds):
+            if 0 < k <= _MOVING_ROUNDS:
+                self._space_evenly()
             found = minimise(self.loss, weights, config.polish_steps, _INNER_TOLERANCE, _LARGEST_STEP)
             weights = found.variables
             self.iterations += found.evaluations
-            self._end_round(weights, move=k < _MOVING_ROUNDS)
+            self._end_round(weights)
             bar.update(config.polish_steps)
-            if self._still().all() and self._held(weights):
+            if self._still().all() and all(bool((v <= 0.0).all()) for v in self._violations()):
                 break
             if target_energy is not None and bool((self.history[-1] <= target_energy).all()):
                 break
@@ -171,7 +183,8 @@ class _Search:
         """Curve energies, shape (n_curves,), with the natural parameters and posteriors they come from."""
         natural = self.representation.natural(self.coordinates(weights))
         posterior = self.denoiser(natural)
-        return curve_energy(chords(natural, posterior.mean)), natural, posterior
+        # An inconsistent model can make chords negative; without the absolute value they would be sought out.
+        return curve_energy(chords(natural, posterior.mean).abs()), natural, posterior
 
     def loss(self, weights: Tensor, ramp: float = 1.0) -> Tensor:
         """What is minimised, shape (n_curves,)."""
@@ -221,30 +234,33 @@ class _Search:
             self.iterations += 1
             if (step + 1) * _ADAM_ROUNDS // steps > step * _ADAM_ROUNDS // steps:
                 self._end_round(weights.detach())
+                self._space_evenly()
             bar.update()
         return weights.detach()
 
     @torch.no_grad()
-    def _end_round(self, weights: Tensor, move: bool = True) -> None:
-        """Update the multipliers, note the fine-grid energy, and space the points evenly."""
+    def _end_round(self, weights: Tensor) -> None:
+        """Update the multipliers and look at the curves on the fine grid."""
         if self.constraints:
             _, natural, posterior = self.energy(weights)
             self.lagrangian.update(natural, posterior)
-        parameters = self._fine()
-        natural = self.representation.natural(self._at(parameters, weights))
-        chord = chords(natural, evaluate(self.denoiser, natural).mean)
-        self.history.append(curve_energy(chord))
-        if move:
-            self._space_evenly(parameters, chord)
+        self._look(weights)
+        self.history.append(curve_energy(chords(self.fine.natural, self.fine.posterior.mean)))
 
-    def _fine(self) -> np.ndarray:
-        """Curve parameters of the fine grid, shape (n_curves, n_fine): ``fine_factor`` times between two points."""
-        coarse, count = self.parameters, (self.config.points - 1) * self.config.fine_factor + 1
-        at = np.linspace(0.0, self.config.points - 1.0, count)
-        return np.stack([np.interp(at, np.arange(self.config.points), row) for row in coarse])
+    @torch.no_grad()
+    def _look(self, weights: Tensor) -> None:
+        points, count = self.config.points, (self.config.points - 1) * self.config.fine_factor + 1
+        at = np.linspace(0.0, points - 1.0, count)
+        parameters = np.stack([np.interp(at, np.arange(points), row) for row in self.parameters])
+        matrix, line = self._basis_at(parameters)
+        coordinates = line + matrix @ weights
+        natural = self.representation.natural(coordinates)
+        self.fine = _FineGrid(parameters, coordinates, natural, evaluate(self.denoiser, natural))
 
-    def _space_evenly(self, parameters: np.ndarray, chord: Tensor) -> None:
+    def _space_evenly(self) -> None:
         """Move the points to equal steps of length; the multipliers stay where they are on the curve."""
+        parameters = self.fine.parameters
+        chord = chords(self.fine.natural, self.fine.posterior.mean)
         speed = chord.clamp_min(0.0).sqrt().numpy() / np.diff(parameters)
         total = (speed * np.diff(parameters)).sum(1, keepdims=True)
         steps = np.maximum(speed, _LEAST_SPEED * total) * np.diff(parameters)
@@ -264,10 +280,6 @@ class _Search:
         s = torch.from_numpy(parameters)[..., None]
         return self.basis.matrix(parameters), (1 - s) * self.start[:, None] + s * self.end[:, None]
 
-    def _at(self, parameters: np.ndarray, weights: Tensor) -> Tensor:
-        matrix, line = self._basis_at(parameters)
-        return line + matrix @ weights
-
     def _still(self) -> Tensor:
         """Which curves' fine-grid energy the last round left alone."""
         if len(self.history) < 2:
@@ -276,23 +288,18 @@ class _Search:
         return (last - before).abs() <= self.config.tolerance * last.abs()
 
     @torch.no_grad()
-    def _violations(self, natural: Tensor, posterior: Posterior) -> list[Tensor]:
-        return [c.violation(natural, posterior).amax((1, 2)) for c in self.constraints]
-
-    def _held(self, weights: Tensor) -> bool:
-        natural = self.representation.natural(self._at(self._fine(), weights))
-        violations = self._violations(natural, evaluate(self.denoiser, natural))
-        return all(bool((v <= 0.0).all()) for v in violations)
+    def _violations(self) -> list[Tensor]:
+        return [c.violation(self.fine.natural, self.fine.posterior).amax((1, 2)) for c in self.constraints]
 
     @torch.no_grad()
     def judged(self, weights: Tensor) -> list[Geodesic]:
-        coarse = self.energy(weights)[0]
-        coordinates = self._at(self._fine(), weights)
-        natural = self.representation.natural(coordinates)
-        posterior = evaluate(self.denoiser, natural)
-        violations = self._violations(natural, posterior)
-        curves, still = fine_curves(coordinates, natural, posterior), self._still()
-        history = torch.stack(self.history, 1).numpy()
+        """The curves on the fine grid, with what was asked of them."""
+        coarse = curve_energy(chords(*self._on_own_grid(weights)))
+        if not self.history:
+            self._look(weights)
+        fine, violations, still = self.fine, self._violations(), self._still()
+        curves = fine_curves(fine.coordinates, fine.natural, fine.posterior)
+        history = torch.stack(self.history, 1).numpy() if self.history else np.zeros((len(curves), 0))
         found = []
         for k, (channel, curve) in enumerate(zip(self.channels, curves, strict=True)):
             by_name = {c.name: float(v[k]) for c, v in zip(self.constraints, violations, strict=True)}
@@ -302,3 +309,7 @@ class _Search:
                 Geodesic(channel, curve, float(coarse[k]), converged, history[k], worst, by_name, self.iterations)
             )
         return found
+
+    def _on_own_grid(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        _, natural, posterior = self.energy(weights)
+        return natural, posterior.mean
