@@ -191,6 +191,8 @@ class DenoiserConfig(Model):
     kind: Literal["potential", "exact"] = "potential"
     """``exact`` trains nothing: the posterior of the reference grid where there is one, else of the run's samples."""
     log_snr_range: tuple[float, float] = (-1.0, 7.0)
+    schedule: Literal["log_snr", "fisher"] = "log_snr"
+    """Levels of the queries: uniform in log-SNR, or at constant Fisher-Rao speed of the corruption process."""
     reference_samples: int = Field(50_000, ge=16)
     """At most this many weighted samples enter each posterior target."""
     queries: int = Field(60_000, ge=64)
@@ -272,6 +274,8 @@ class PathsConfig(Model):
     """Annealed Langevin dynamics along the geodesic; half of the paths run from B to A."""
 
     count: int = Field(32, ge=2)
+    schedule: Literal["fisher", "log_snr"] = "fisher"
+    """Curve points at equal steps of Fisher-Rao length, or of the chart (angles or y, and log-SNR)."""
     curve_points: int = Field(2000, ge=2)
     steps_per_point: int = Field(10, ge=1)
     look_every: int = Field(5, ge=1)

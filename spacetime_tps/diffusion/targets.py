@@ -49,22 +49,61 @@ def draw_queries(
     count: int,
     log_snr_range: tuple[float, float],
     rng: torch.Generator,
+    quantiles: Tensor | None = None,
 ) -> Tensor:
     """Natural parameters of ``count`` biased samples plus noise, shape (count, n_parameters), float64.
 
-    The log-SNR is uniform in the range; in half of the queries every feature block has a level of its own, spread by
-    one unit around the common one, because the blocks of a curve need not share theirs.
+    The log-SNR is uniform in the range, or distributed by its ``quantiles`` at equal steps of probability. In half of
+    the queries every feature block has a level of its own, spread by one unit around the common one, because the blocks
+    of a curve need not share theirs.
     """
     chosen = torch.randint(len(features), (count,), generator=rng)
     x = torch.from_numpy(features)[chosen].double()
     low, high = log_snr_range
     level = low + (high - low) * torch.rand(count, 1, generator=rng, dtype=torch.float64)
+    if quantiles is not None:
+        share = (level.numpy() - low) / (high - low)
+        level = torch.from_numpy(np.interp(share, np.linspace(0.0, 1.0, len(quantiles)), quantiles.numpy()))
     n_blocks = len(representation.block_names)
     own = _LEVEL_SPREAD * torch.randn(count, n_blocks, generator=rng, dtype=torch.float64)
     shared = torch.rand(count, 1, generator=rng, dtype=torch.float64) < _SINGLE_LEVEL_SHARE
     levels = torch.where(shared | torch.tensor(n_blocks == 1), level, level + own).clamp(low, high)
     noise = torch.randn(x.shape, generator=rng, dtype=torch.float64)
     return representation.noised(x, levels, noise)
+
+
+def fisher_quantiles(
+    posterior: SampleDenoiser,
+    features: np.ndarray,
+    log_snr_range: tuple[float, float],
+    rng: torch.Generator,
+    count: int = 200,
+    levels: int = 64,
+) -> Tensor:
+    """Log-SNRs at equal steps of the Fisher-Rao length of the corruption process, shape (levels + 1,).
+
+    A sample and its noise are held fixed while the level falls; the mean Jeffreys divergence between the posteriors of
+    neighbouring levels is the squared speed. Constant speed makes corruption a shortest path through its own steps.
+
+    Args:
+        posterior: exact, of the weighted samples.
+        features: of biased samples, shape (n, n_features).
+        log_snr_range: lowest and highest level.
+        rng: draws samples and noise.
+        count: samples averaged over.
+        levels: steps.
+    """
+    representation = posterior.representation
+    chosen = torch.randint(len(features), (count,), generator=rng)
+    x = torch.from_numpy(features)[chosen].double()
+    noise = torch.randn(x.shape, generator=rng, dtype=torch.float64)
+    grid = torch.linspace(*log_snr_range, levels + 1, dtype=torch.float64)
+    blocks = len(representation.block_names)
+    natural = torch.stack([representation.noised(x, level.expand(count, blocks), noise) for level in grid])
+    mean = posterior(natural).mean
+    speed = (natural.diff(dim=0) * mean.diff(dim=0)).sum(-1).mean(1).clamp_min(0.0).sqrt()
+    travelled = np.concatenate([[0.0], np.cumsum(speed.numpy())])
+    return torch.from_numpy(np.interp(np.linspace(0.0, travelled[-1], levels + 1), travelled, grid.numpy()))
 
 
 def reference_posterior(

@@ -15,7 +15,13 @@ from spacetime_tps.config import DenoiserConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network
 from spacetime_tps.diffusion.potential import GaussianFactors, PotentialNetwork
-from spacetime_tps.diffusion.targets import Targets, draw_queries, posterior_targets, reference_posterior
+from spacetime_tps.diffusion.targets import (
+    Targets,
+    draw_queries,
+    fisher_quantiles,
+    posterior_targets,
+    reference_posterior,
+)
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Identity, Representation, Torsions
 
@@ -68,8 +74,11 @@ def train_denoiser(
     posterior = reference_posterior(representation, samples, config.reference_samples, rng)
     features = samples.features
 
+    fisher = config.schedule == "fisher"
+    quantiles = fisher_quantiles(posterior, features, config.log_snr_range, rng) if fisher else None
+
     def targets(count: int, what: str) -> Targets:
-        queries = draw_queries(representation, features, count, config.log_snr_range, rng)
+        queries = draw_queries(representation, features, count, config.log_snr_range, rng, quantiles)
         return posterior_targets(posterior, queries, what)
 
     training = _to(targets(config.queries, "posterior targets"), device)

@@ -68,7 +68,13 @@ class FineCurve:
 
     def at_constant_speed(self, points: int) -> np.ndarray:
         """Chart coordinates at ``points`` equal steps of Fisher-Rao length, shape (points, n_coordinates)."""
-        steps = np.sqrt(np.maximum(self.chords, 1e-12 * np.abs(self.chords).max()))
+        return self._at_equal_steps(np.sqrt(np.maximum(self.chords, 1e-12 * np.abs(self.chords).max())), points)
+
+    def at_equal_chart_steps(self, points: int) -> np.ndarray:
+        """Chart coordinates at ``points`` equal steps of Euclidean length in the chart itself."""
+        return self._at_equal_steps(np.linalg.norm(np.diff(self.coordinates, axis=0), axis=-1), points)
+
+    def _at_equal_steps(self, steps: np.ndarray, points: int) -> np.ndarray:
         travelled = np.concatenate([[0.0], np.cumsum(steps)])
         wanted = np.linspace(0.0, travelled[-1], points)
         return np.stack([np.interp(wanted, travelled, column) for column in self.coordinates.T], axis=-1)

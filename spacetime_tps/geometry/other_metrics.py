@@ -25,7 +25,7 @@ from spacetime_tps.representations import Channel, Representation
 
 _TOLERANCE = 1e-9
 _LARGEST_STEP = 2.0
-_TENT_TRIALS = 24
+_TENT_TRIALS = 72
 _FLOW_POINTS = 48
 _FLOW_STEPS = 48
 _PULLBACK_STEPS = 40

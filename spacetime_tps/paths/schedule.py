@@ -1,4 +1,4 @@
-"""The protocol of an annealed path: natural parameters at equal steps of Fisher-Rao length."""
+"""The protocol of an annealed path: natural parameters at equal steps along the curve."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Schedule:
         return Schedule(self.natural[::-1].copy(), self.chord_sum)
 
 
-def constant_speed_schedule(
-    curve: FineCurve, representation: Representation, denoiser: Denoiser, points: int
+def schedule_along(
+    curve: FineCurve, representation: Representation, denoiser: Denoiser, points: int, kind: str = "fisher"
 ) -> Schedule:
-    """``points`` curve points at equal Fisher-Rao distance from each other."""
-    coordinates = torch.from_numpy(curve.at_constant_speed(points))
-    natural = representation.natural(coordinates)
+    """``points`` curve points at equal steps of Fisher-Rao length, or of the chart (``kind`` log_snr)."""
+    spaced = curve.at_constant_speed(points) if kind == "fisher" else curve.at_equal_chart_steps(points)
+    natural = representation.natural(torch.from_numpy(spaced))
     with torch.no_grad():
         mean = denoiser(natural).mean
     return Schedule(natural.numpy(), float((natural.diff(dim=0) * mean.diff(dim=0)).sum()))

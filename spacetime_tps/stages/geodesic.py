@@ -187,9 +187,13 @@ def _row(g: Geodesic, context: Context, constraints: list[Constraint], exact: Sa
         "outside_trained_range_fraction": float(((levels < low) | (levels > high)).any(axis=1).mean()),
         "converged": g.converged,
     }
+    own = load_denoiser(context)(natural)
+    if own.log_partition is not None:
+        profile = system.kt * system.representation.profile(natural, own.log_partition)
+        row[f"smoothed_barrier_{system.suffix}"] = float(profile.max() - profile[0])
     for constraint in constraints:
         if isinstance(constraint, AvoidRegion):
-            row["avoided_share"] = float(constraint.share(natural[None], load_denoiser(context)(natural[None])).exp())
+            row["avoided_share"] = float(constraint.share(natural[None], own).exp())
     if system.reference is not None:
         row[f"barrier_{system.suffix}"] = surface_barrier(g, system.representation, system.reference)
         bound = minimax_of_channel(system.reference, *lifted_ends(g, system.representation))

@@ -14,7 +14,7 @@ from spacetime_tps.geometry.curve import FineCurve
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.molecular import anneal_molecule, seeds_of
 from spacetime_tps.paths.overdamped import anneal_toy
-from spacetime_tps.paths.schedule import Schedule, constant_speed_schedule
+from spacetime_tps.paths.schedule import Schedule, schedule_along
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.train import load_denoiser
@@ -63,7 +63,8 @@ def chosen_schedule(context: Context) -> Schedule:
     require_finite("The geodesics are", "run 'geodesic' again with --overwrite", *(data[name] for name in names))
     curve = FineCurve(*(data[name][0] for name in names))
     denoiser = load_denoiser(context)
-    return constant_speed_schedule(curve, context.system.representation, denoiser, context.config.paths.curve_points)
+    config = context.config.paths
+    return schedule_along(curve, context.system.representation, denoiser, config.curve_points, config.schedule)
 
 
 def _anneal(context: Context, schedule: Schedule, steps: int, doubling: int) -> PathEnsemble:

@@ -9,7 +9,7 @@ from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import DenoiserConfig
 from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
 from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network, state_to_save
-from spacetime_tps.diffusion.targets import draw_queries
+from spacetime_tps.diffusion.targets import draw_queries, fisher_quantiles, reference_posterior
 from spacetime_tps.diffusion.training import rms_errors, train_denoiser
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Identity, Torsions
@@ -76,3 +76,32 @@ def test_training_is_reproducible_and_saved_weights_are_plain_tensors() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
     other = state_to_save(train_denoiser(torsions, samples, config, seed=10).denoiser.network)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_fisher_schedule_of_gaussian_data() -> None:
+    """Posteriors N(m, v) of N(0, 1) data: squared speed (v'/v)^2 / 2 + E[m'^2] / v, in closed form on a fine grid."""
+    x = np.random.default_rng(0).standard_normal((4000, 1))
+    samples = WeightedSamples(x, np.zeros(len(x)), x, 0)
+    rng = torch.Generator().manual_seed(1)
+    posterior = reference_posterior(Identity(1), samples, 4000, rng)
+    found = fisher_quantiles(posterior, x, (-1.0, 3.0), rng, count=1000).numpy()
+    level = np.linspace(-1.0, 3.0, 4001)
+    snr = np.exp(level)
+    v = 1.0 / (1.0 + snr)
+    signal, noise = (np.gradient(v * g, level) for g in (snr, np.sqrt(snr)))  # m = v (SNR x + sqrt(SNR) n)
+    speed = np.sqrt(0.5 * np.gradient(np.log(v), level) ** 2 + (signal**2 + noise**2) / v)
+    travelled = np.concatenate([[0.0], np.cumsum(0.5 * (speed[1:] + speed[:-1]) * (level[1] - level[0]))])
+    expected = np.interp(np.linspace(0, travelled[-1], len(found)), travelled, level)
+    assert found[[0, -1]].tolist() == [-1.0, 3.0]
+    assert np.abs(found - expected).max() < 0.08
+
+
+def test_fisher_schedule_trains() -> None:
+    torsions, surface = Torsions(["a", "b"], [(0, 1, 2, 3), (1, 2, 3, 4)]), two_state_surface()
+    config = SMALL.model_copy(update={"steps": 20, "queries": 1000})
+    samples = flat_samples(surface, torsions)
+    uniform, fisher = (
+        train_denoiser(torsions, samples, config.model_copy(update={"schedule": kind}), seed=9).denoiser.network
+        for kind in ("log_snr", "fisher")
+    )
+    assert not torch.equal(uniform.offset, fisher.offset)
