@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +26,8 @@ from spacetime_tps.diffusion.targets import (
 )
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Identity, Representation, Torsions
+
+Network = TypeVar("Network", bound=nn.Module)
 
 VALIDATION_LOG_SNRS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 _LOSS_POINTS = 200
@@ -83,8 +87,12 @@ def train_denoiser(
 
     training = _to(targets(config.queries, "posterior targets"), device)
     held_out = _to(targets(config.validation_queries, "held-out targets"), device)
-    network = _initialised(representation, samples, config, rng).to(device)
-    averaged, loss = _fit(network, representation, training, held_out, config, rng)
+    network = initialised(representation, samples, config, rng).to(device)
+
+    def loss_of(network: PotentialNetwork, batch: Targets) -> Tensor:
+        return relative_loss(network, representation, batch)
+
+    averaged, loss = fit(network, loss_of, training, held_out, config, rng)
     denoiser = LearnedDenoiser(representation, averaged.cpu()).double()
     validation = rms_errors(denoiser, posterior, representation, features, rng)
     return TrainingResult(denoiser, loss, validation)
@@ -94,9 +102,10 @@ def _to(targets: Targets, device: str) -> Targets:
     return Targets(*(value.float().to(device) for value in vars(targets).values()))
 
 
-def _initialised(
+def initialised(
     representation: Torsions | Identity, samples: WeightedSamples, config: DenoiserConfig, rng: torch.Generator
 ) -> PotentialNetwork:
+    """An untrained network whose components lie at biased samples, each with that sample's weight."""
     network = build_network(representation, config)
     features, log_weights = torch.from_numpy(samples.features), torch.from_numpy(samples.log_weights)
     if isinstance(network.factors, GaussianFactors):
@@ -106,14 +115,26 @@ def _initialised(
     return network
 
 
-def _fit(
-    network: PotentialNetwork,
-    representation: Representation,
+def fit(
+    network: Network,
+    loss_of: Callable[[Network, Targets], Tensor],
     training: Targets,
     held_out: Targets,
     config: DenoiserConfig,
     rng: torch.Generator,
-) -> tuple[PotentialNetwork, np.ndarray]:
+) -> tuple[Network, np.ndarray]:
+    """Adam under a cosine schedule, with exponentially averaged weights.
+
+    Args:
+        network: changed in place.
+        loss_of: loss of a network on a batch.
+        training, held_out: targets on the network's device.
+        config: steps, batch size, learning rate, decay of the average.
+        rng: draws the batches.
+
+    Returns:
+        the averaged network and (step, training loss, held-out loss), shape (n, 3).
+    """
     averaged = copy.deepcopy(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
@@ -123,7 +144,7 @@ def _fit(
         for step in range(config.steps):
             rows = torch.randint(len(training), (config.batch_size,), generator=rng).to(training.natural.device)
             batch = Targets(*(value[rows] for value in vars(training).values()))
-            loss = relative_loss(network, representation, batch)
+            loss = loss_of(network, batch)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -132,7 +153,7 @@ def _fit(
             running += loss.item() / report_every
             if (step + 1) % report_every == 0:
                 with torch.no_grad():
-                    held = relative_loss(averaged, representation, held_out).item()
+                    held = loss_of(averaged, held_out).item()
                 history.append((step + 1, running, held))
                 running = 0.0
                 bar.set_postfix(loss=f"{history[-1][1]:.3g}", refresh=False)

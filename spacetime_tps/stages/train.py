@@ -74,10 +74,9 @@ def _save(context: Context, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def _inside(features: np.ndarray, context: Context) -> np.ndarray:
-    """Features within the box of the reference grid; all of them where the grid is periodic."""
+    """Features within the box of the reference grid; all of them where there is no grid or it is periodic."""
     surface = context.system.reference
-    assert surface is not None
-    if surface.periodic.all():
+    if surface is None or surface.periodic.all():
         return features
     last = surface.origin + surface.spacing * (np.array(surface.free_energy.shape) - 1)
     return features[((features > surface.origin) & (features < last)).all(axis=1)]
