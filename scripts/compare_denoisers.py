@@ -199,7 +199,7 @@ def row(name: str, denoiser: Denoiser, seconds: float, system: System, samples: 
     bound = representation.max_block_variance(config.low_variance)
     held = [TrainedRange(representation, *config.denoiser.log_snr_range), LowVariance(bound)]
     geodesics = optimise_geodesics(denoiser, representation, channels, config.geodesic, held)
-    curves = [torch.from_numpy(g.curve.natural[::4]) for g in geodesics]
+    curves = [torch.from_numpy(g.curve.natural) for g in geodesics]
     with torch.no_grad():
         truth = max(float(exact(curve).block_variance.max()) for curve in curves)
     return [

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from spacetime_tps.analysis.minimax import minimax_between
-from spacetime_tps.config import dump, validate
+from spacetime_tps.config import validate
 from spacetime_tps.files import read_json
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.settings import apply_override, read_yaml
+from spacetime_tps.settings import read_yaml
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
 AVOID = {
@@ -29,7 +29,8 @@ AVOID = {
 VARIANTS = {
     "spacetime": [],
     "spacetime, no low barrier": ["geodesic.low_barrier=null"],
-    "spacetime, avoid": ["AVOID", "paths.count=16"],
+    "spacetime, avoid": ["AVOID", "paths.count=16", "paths.look_every=1"],
+    "spacetime, equal chart steps": ["paths.schedule=log_snr"],
     "score": ["geodesic.geometry=score"],
     "pullback": ["geodesic.geometry=pullback"],
     "linear": ["geodesic.geometry=linear"],
@@ -56,12 +57,10 @@ def variant_run(base: Path, variant: str, name: str) -> Path:
     if not (folder / "summary.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(base, folder)
-        settings = read_yaml(base / "config.yaml")
-        for change in VARIANTS[variant]:
-            apply_override(settings, AVOID[name] if change == "AVOID" else change)
-        (folder / "config.yaml").write_text(dump(validate(settings, variant)), encoding="utf-8")
-        for stage in ("geodesic", "paths", "export"):
-            command(stage, folder)
+        changes = [AVOID[name] if change == "AVOID" else change for change in VARIANTS[variant]]
+        command("geodesic", folder, *(word for change in changes for word in ("--set", change)))
+        command("paths", folder)
+        command("export", folder)
     return folder
 
 

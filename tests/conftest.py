@@ -48,6 +48,15 @@ def settings(overrides: tuple[str, ...]) -> list[str]:
     return [word for assignment in overrides for word in ("--set", assignment)]
 
 
+def refusal(*arguments: str | Path) -> str:
+    done = run_cli(*arguments)
+    assert done.returncode not in (0, 130)
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
 @pytest.fixture(scope="session")
 def tiny_alanine_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished tiny run of alanine dipeptide, seed 5, two workers."""

@@ -17,16 +17,21 @@ output_option = click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder the run writes to."
 )
 
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting (repeatable)."
+)
+geometry_option = click.option(
+    "--geometry",
+    type=click.Choice(["spacetime", "score", "pullback", "linear"]),
+    help="Metric of the geodesic; all but spacetime are for comparison.",
+)
+
 
 def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What shapes the configuration: seed, preset, platform, device, workers, single keys."""
     for option in (
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting (repeatable)."),
-        click.option(
-            "--geometry",
-            type=click.Choice(["spacetime", "score", "pullback", "linear"]),
-            help="Metric of the geodesic; all but spacetime are for comparison.",
-        ),
+        set_option,
+        geometry_option,
         click.option(
             "--denoiser", type=click.Choice(["potential", "exact"]), help="exact: no network; grid or samples instead."
         ),

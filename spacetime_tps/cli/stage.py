@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from spacetime_tps.cli.options import folder_options, refuse_both
+from spacetime_tps.cli.options import folder_options, geometry_option, refuse_both, set_option
 from spacetime_tps.cli.report import print_summary
 from spacetime_tps.errors import UserError
 from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, finish_summary, run_stages
@@ -25,8 +26,14 @@ def command(name: str) -> click.Command:
     @click.command(name, help=_HELP[name])
     @click.argument("out", type=click.Path(path_type=Path))
     @folder_options
-    def run_one(out: Path, resume: bool, overwrite: bool) -> None:
+    @set_option
+    @_geometry_of(name)
+    def run_one(
+        out: Path, resume: bool, overwrite: bool, overrides: tuple[str, ...], geometry: str | None = None
+    ) -> None:
         refuse_both(resume, overwrite)
+        if geometry is not None:
+            overrides = (f"geodesic.geometry={geometry}", *overrides)
         folder = RunFolder(out)
         folder.config()
         with folder.locked():
@@ -34,6 +41,9 @@ def command(name: str) -> click.Command:
                 raise UserError(
                     f"The stage {name!r} of {out} is finished; --overwrite runs it again and drops what came after."
                 )
+            if overrides and resume:
+                raise UserError("--resume goes on with the settings as they are; leave out --set and --geometry.")
+            folder.change(name, overrides)
             if overwrite:
                 folder.forget(name)
             run_stages(folder, folder.config(), {name: STAGE_FUNCTIONS[name]}, conclude=finish_summary, say=_say)
@@ -41,6 +51,11 @@ def command(name: str) -> click.Command:
             print_summary(folder)
 
     return run_one
+
+
+def _geometry_of(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option of the one stage that has it."""
+    return geometry_option if name == "geodesic" else lambda run: run
 
 
 def _say(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +13,8 @@ from typing import IO, Any
 from spacetime_tps.config import RunConfig, dump, validate
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import TEMPORARY_PREFIX, read_json, replacing, write_json, write_text
-from spacetime_tps.settings import read_yaml
+from spacetime_tps.settings import apply_override, read_yaml
+from spacetime_tps.systems import load_system
 
 STAGES = ("sample", "train", "geodesic", "paths", "export")
 _LOCK = ".lock"
@@ -23,6 +24,8 @@ _OWN = {
 }  # fmt: skip
 _RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
 _LEFT_BY_AN_EARLY_END = {"inputs"}
+_FIRST_USED = {"denoiser": "train", "geodesic": "geodesic", "paths": "paths", "hardware": "export"}
+"""The stage that reads a section of the settings first; what is not named here, sampling has read."""
 _OUTPUT = {
     "sample": "samples.npz",
     "train": "denoiser.pt",
@@ -143,6 +146,31 @@ class RunFolder:
         if not file.is_file():
             raise UserError(f"{self.path} is no run folder: it has no config.yaml; start one with 'spacetime-tps run'.")
         return validate(read_yaml(file), str(file))
+
+    def change(self, stage: str, assignments: Sequence[str]) -> None:
+        """Drop a stage and change its settings, or those of later ones, by ``KEY=VALUE`` assignments.
+
+        Raises:
+            UserError: a setting is unfit, or an earlier stage that is finished has used it.
+        """
+        if not assignments:
+            return
+        settings = read_yaml(self / "config.yaml")
+        for assignment in assignments:
+            apply_override(settings, assignment)
+        wanted, stored = validate(settings, " ".join(f"--set {a}" for a in assignments)), self.config()
+        for section in type(stored).model_fields:
+            if getattr(wanted, section) == getattr(stored, section):
+                continue
+            first = _FIRST_USED.get(section, STAGES[0])
+            if STAGES.index(first) < STAGES.index(stage):
+                raise UserError(
+                    f"The settings under {section!r} were used by the stage {first!r} of {self.path}, which comes "
+                    f"before {stage!r}; start a new run to change them."
+                )
+        load_system(wanted, self.path)
+        self.forget(stage)
+        write_text(self / "config.yaml", dump(wanted))
 
     # --- stages ----------------------------------------------------------------------------------
 

@@ -40,7 +40,6 @@ from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.states import Ball
 from spacetime_tps.systems import System
 
-_CHECKED_STRIDE = 4
 _TIE_KT = 0.5
 """Barriers on the run's own surface that differ by less are equal within its noise."""
 
@@ -170,7 +169,7 @@ def _row(g: Geodesic, context: Context, constraints: list[Constraint], exact: Sa
     system, config = context.system, context.config
     levels = system.representation.block_log_snr(torch.from_numpy(g.curve.natural)).numpy()
     low, high = config.denoiser.log_snr_range
-    natural = torch.from_numpy(g.curve.natural[::_CHECKED_STRIDE])
+    natural = torch.from_numpy(g.curve.natural)
     checked = exact(natural)
     row: dict[str, Any] = {
         "label": g.channel.label,

@@ -9,6 +9,7 @@ import torch
 from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
 from spacetime_tps.geometry.constraints import LowVariance
+from spacetime_tps.geometry.lbfgs import minimise
 from spacetime_tps.geometry.other_metrics import (
     PositionCurves,
     pullback_geodesics,
@@ -74,6 +75,24 @@ def test_pullback_geodesics_decode_to_straight_lines() -> None:
     assert found.deviation.max() < 1e-4
     straight = straight_lines(start, end, found.positions.shape[1])
     assert torch.allclose(found.positions, straight, atol=1e-3)
+
+
+def test_so_do_the_ones_that_a_minimiser_finds_which_knows_nothing_of_the_decoder() -> None:
+    """Quasi-Newton on the latent points alone ends where ``pullback_geodesics`` does."""
+    start, end = (torch.tensor([x], dtype=torch.float64) for x in ([-0.8, -0.3], [0.9, 0.4]))
+    smoothed = two_wells()
+
+    def decoded(inner: torch.Tensor) -> torch.Tensor:
+        return smoothed.flow(torch.cat([latent[:, :1], inner, latent[:, -1:]], 1), -1.0, 3.0, 12)
+
+    def stretch(inner: torch.Tensor) -> torch.Tensor:
+        return decoded(inner).diff(dim=1).square().sum((1, 2))
+
+    latent = straight_lines(*(smoothed.flow(x, 3.0, -1.0, 12) for x in (start, end)), 8)
+    target = straight_lines(start, end, 8)
+    assert (decoded(latent[:, 1:-1]) - target).abs().max() > 0.1  # latent straight lines do not decode to straight ones
+    found = minimise(stretch, latent[:, 1:-1].clone(), 200, 1e-14, 1.0)
+    assert torch.allclose(decoded(found.variables).detach(), target, atol=2e-3)
 
 
 def test_score_geodesic_keeps_to_a_ring() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from spacetime_tps.stages import STAGES
 from spacetime_tps.systems import find_system_file, load_config, load_system
-from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, run_cli, settings
+from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, settings
 
 MAY_DIFFER = {"wall_seconds", "versions", "platform", "created"}
 FIGURES = {"free_energy_surface.png", "energies.png", "spacetime.png", "work.png", "training_loss.png"}
@@ -215,15 +215,6 @@ def test_interrupt_says_how_to_go_on_and_leaves_nothing_behind(tmp_path: Path) -
     assert "Traceback" not in errors
     assert len(errors.splitlines()) == 1, errors
     assert all_end(family)
-
-
-def refusal(*arguments: str | Path) -> str:
-    done = run_cli(*arguments)
-    assert done.returncode not in (0, 130)
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(lines) == 1, done.stderr
-    return lines[0]
 
 
 def test_a_finished_folder_is_kept(tiny_alanine_run: Path) -> None:

@@ -1,0 +1,176 @@
+"""Other geometries, denoisers, constraints and settings on the samples of a run; distances under its denoiser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spacetime_tps.files import read_json
+from spacetime_tps.settings import read_yaml
+from spacetime_tps.systems import find_system_file
+from tests.conftest import TINY_ALANINE, TINY_TOY, refusal, run_cli, settings
+
+SYSTEMS = find_system_file("alanine_dipeptide").parent.parent
+
+
+@pytest.fixture(scope="module")
+def tiny_toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Samples and denoiser of a tiny run of Müller-Brown."""
+    out = tmp_path_factory.mktemp("toy") / "run"
+    done = run_cli("run", "mueller_brown", "-o", out, "--stop-after", "train", *settings(TINY_TOY))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def succeed(*arguments: str | Path) -> None:
+    done = run_cli(*arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def rerun(base: Path, folder: Path, *arguments: str) -> dict[str, Any]:
+    """Summary of a copy of ``base`` whose geodesic and all after it ran anew with ``arguments``."""
+    shutil.copytree(base, folder)
+    succeed("geodesic", folder, "--overwrite", *arguments)
+    succeed("paths", folder)
+    succeed("export", folder)
+    return read_json(folder / "summary.json")
+
+
+@pytest.mark.parametrize("system", ["alanine", "toy"])
+@pytest.mark.parametrize("geometry", ["score", "pullback", "linear"])
+def test_other_geometries_run_through_the_chain(
+    geometry: str, system: str, tiny_alanine_run: Path, tiny_toy_run: Path, tmp_path: Path
+) -> None:
+    base = tiny_alanine_run if system == "alanine" else tiny_toy_run
+    summary = rerun(base, tmp_path / "run", "--geometry", geometry)
+    assert summary["geodesic"]["geometry"] == geometry
+    assert read_yaml(tmp_path / "run/config.yaml")["geodesic"]["geometry"] == geometry
+    data = np.load(tmp_path / "run/geodesic.npz")
+    levels, positions = (0, 1) if system == "alanine" else (2, 0)
+    for curve in data["coordinates"]:
+        level, share = curve[:, levels], np.linspace(0.0, 1.0, len(curve))
+        tent = level[0] + (level[len(level) // 2] - level[0]) * (1 - np.abs(2 * share - 1))
+        assert level == pytest.approx(tent, abs=1e-9)
+        if geometry == "linear":
+            chord = np.linspace(curve[0, positions], curve[-1, positions], len(curve))
+            assert curve[:, positions] == pytest.approx(chord, abs=1e-9)
+    if geometry == "pullback":
+        # Of the chosen channel: behind walls of 70 kJ/mol, latent points cannot be told apart in double precision.
+        assert summary["geodesic"]["channels"][0]["deviation_from_straight"] < 1e-2
+
+
+def test_constraints_of_a_new_geodesic(tiny_toy_run: Path, tmp_path: Path) -> None:
+    avoid = "geodesic.avoid=[{ball: {x: -0.05, y: 0.467}, radius: 0.2}]"
+    passed = "geodesic.waypoints=[{ball: {x: 0.3, y: 0.8}, radius: 0.2}]"
+    summary = rerun(tiny_toy_run, tmp_path / "run", *settings((avoid, passed, "geodesic.polish_rounds=8")))
+    channel = summary["geodesic"]["channels"][0]
+    assert set(channel["constraint_violations"]) == {"trained_range", "low_variance", "avoid", "waypoint 1"}
+    mean = np.load(tmp_path / "run/geodesic.npz")["mean"][0, :, :2]
+    nearest = np.linalg.norm(mean - [0.3, 0.8], axis=1).min()
+    assert channel["constraint_violations"]["waypoint 1"] == pytest.approx(nearest / 0.2 - 1, abs=1e-5)
+    assert nearest < 0.25
+    assert np.linalg.norm(mean - [-0.05, 0.467], axis=1).min() > 0.1
+    assert 0 <= summary["paths"]["avoided_share"]["mean"] <= summary["paths"]["avoided_share"]["max"] < 0.1
+
+
+def test_settings_that_a_finished_stage_has_used_are_kept(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_alanine_run, folder)
+    before = {name: (folder / name).read_bytes() for name in ("config.yaml", "summary.json", "geodesic.npz")}
+    again = ("geodesic", folder, "--overwrite", "--set")
+    assert "'sampling' were used by the stage 'sample'" in refusal(*again, "sampling.build_time=30 ps")
+    assert "'denoiser' were used by the stage 'train'" in refusal(*again, "denoiser.steps=7")
+    assert "'seed'" in refusal(*again, "seed=9")
+    assert "did you mean 'nodes'" in refusal(*again, "geodesic.node=9")
+    assert "'omega' is no collective variable" in refusal(*again, "geodesic.avoid=[{omega: [1 deg, 2 deg]}]")
+    assert "'geodesic.geometry'" in refusal(*again, "geodesic.geometry=flat")
+    assert "leave out --set" in refusal("geodesic", folder, "--resume", "--geometry", "linear")
+    assert "is finished" in refusal("geodesic", folder, "--geometry", "linear")
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_a_region_without_samples_is_told(tiny_toy_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_toy_run, folder)
+    nowhere = "geodesic.avoid=[{ball: {x: 1.3, y: 2.2}, radius: 0.05}]"
+    assert "No sample of this run lies in geodesic.avoid" in refusal("geodesic", folder, "--set", nowhere)
+    succeed("geodesic", folder, "--set", "geodesic.avoid=[]")
+
+
+@pytest.fixture(scope="module")
+def without_reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of alanine dipeptide as a user's own molecule: nothing is known about it."""
+    folder = tmp_path_factory.mktemp("mine") / "system"
+    shutil.copytree(SYSTEMS / "alanine_dipeptide", folder)
+    (folder / "reference.npz").unlink()
+    text = (folder / "system.yaml").read_text()
+    (folder / "system.yaml").write_text(text.replace("reference: reference.npz\n", ""))
+    return folder
+
+
+@pytest.mark.parametrize("denoiser", ["potential", "exact"])
+def test_a_molecule_without_a_reference(denoiser: str, without_reference: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    succeed("run", without_reference, "-o", out, "--denoiser", denoiser, *settings(TINY_ALANINE))
+    summary = read_json(out / "summary.json")
+    assert summary["reference"] == {"source": None}
+    assert summary["health"]["exact_posterior"] == "samples"
+    assert "own_barrier_kj_mol" in summary["geodesic"]["channels"][0]
+    assert "barrier_kj_mol" not in summary["geodesic"]["channels"][0]
+    if denoiser == "exact":
+        health = summary["health"]
+        assert health["ridge_variance_worst"] < 1e-6
+        assert health["chosen_max_posterior_variance"] == pytest.approx(
+            health["chosen_max_posterior_variance_exact"], rel=1e-6
+        )
+
+
+def test_exact_denoiser_of_the_reference_grid(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    succeed("run", "mueller_brown", "-o", out, "--denoiser", "exact", *settings(TINY_TOY))
+    summary = read_json(out / "summary.json")
+    assert summary["denoiser"]["kind"] == "exact"
+    assert summary["health"]["exact_posterior"] == "reference grid"
+    assert summary["health"]["jacobian_asymmetry"] < 1e-9
+    assert summary["health"]["negative_chord_fraction"] == 0.0
+    assert max(summary["denoiser"]["rms_error_to_reference_by_log_snr"].values()) < 1e-9
+
+
+def test_distances_between_structures(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    c5, c7ax = (SYSTEMS / "alanine_dipeptide" / name for name in ("c5.pdb", "c7ax.pdb"))
+    twin = tmp_path / "twin.pdb"
+    twin.write_bytes(c5.read_bytes())
+    output = tmp_path / "distances.json"
+    done = run_cli("distance", c5, c7ax, twin, "--run", tiny_alanine_run, "--log-snr-end", "4", "--json", output)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    table = json.loads(output.read_text())
+    assert set(table) == {"labels", "distance", "log_snr_end"}
+    assert table["labels"] == ["c5", "c7ax", "twin"]
+    assert table["log_snr_end"] == 4
+    matrix = np.array(table["distance"])
+    assert np.array_equal(matrix, matrix.T)
+    assert np.diag(matrix).tolist() == [0, 0, 0]
+    assert matrix[0, 2] == 0
+    assert matrix[0, 1] > 1
+    assert matrix[1, 2] == pytest.approx(matrix[0, 1], rel=0.05)  # the tiny preset's optimiser stops early
+    assert f"{matrix[0, 1]:.3f}" in done.stdout
+
+
+def test_distance_says_what_it_lacks(tiny_alanine_run: Path, tiny_toy_run: Path, tmp_path: Path) -> None:
+    c5, c7ax = (SYSTEMS / "alanine_dipeptide" / name for name in ("c5.pdb", "c7ax.pdb"))
+    run = ("--run", tiny_alanine_run)
+    assert "two PDB files" in refusal("distance", c5, *run)
+    assert "not there" in refusal("distance", c5, tmp_path / "no.pdb", *run)
+    assert "-1 to 7" in refusal("distance", c5, c7ax, *run, "--log-snr-end", "7.5")
+    assert "-1 to 7" in refusal("distance", c5, c7ax, *run, "--log-snr-end", "nan")
+    assert "analytic potential" in refusal("distance", c5, c7ax, "--run", tiny_toy_run)
+    assert "no run folder" in refusal("distance", c5, c7ax, "--run", tmp_path / "nothing")
+    other = tmp_path / "other.pdb"
+    other.write_text("".join(line for line in c5.read_text().splitlines(True) if " CB " not in line))
+    assert "21 atoms" in refusal("distance", c5, other, *run)
