@@ -28,7 +28,13 @@ from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.health import health, seconds_per_step
 from spacetime_tps.diffusion.learned import LearnedDenoiser
 from spacetime_tps.diffusion.potential import PotentialNetwork
-from spacetime_tps.diffusion.targets import Targets, draw_queries, posterior_targets, reference_posterior
+from spacetime_tps.diffusion.targets import (
+    Targets,
+    draw_queries,
+    fisher_quantiles,
+    posterior_targets,
+    reference_posterior,
+)
 from spacetime_tps.diffusion.training import fit, initialised, relative_loss, rms_errors
 from spacetime_tps.geometry.constraints import LowVariance, TrainedRange
 from spacetime_tps.geometry.geodesic import optimise_geodesics
@@ -144,20 +150,19 @@ def plain_loss(system: System) -> Callable[[nn.Module, Targets], Tensor]:
     return loss
 
 
-def train_both(system: System, samples: WeightedSamples) -> dict[str, tuple[Denoiser, float]]:
+def train_all(system: System, samples: WeightedSamples) -> dict[str, tuple[Denoiser, float]]:
     """Denoisers and seconds of training."""
     representation, config = system.representation, system.config.denoiser
     assert isinstance(representation, Torsions | Identity)
     rng = torch.Generator().manual_seed(0)
     posterior = reference_posterior(representation, samples, config.reference_samples, rng)
 
-    def targets(count: int) -> Targets:
-        queries = draw_queries(representation, samples.features, count, config.log_snr_range, rng)
+    def targets(count: int, quantiles: Tensor | None = None) -> Targets:
+        queries = draw_queries(representation, samples.features, count, config.log_snr_range, rng, quantiles)
         found = posterior_targets(posterior, queries, "posterior targets")
         return Targets(*(value.float() for value in vars(found).values()))
 
     training, held_out = targets(config.queries), targets(config.validation_queries)
-    potential = initialised(representation, samples, config, rng)
     torch.manual_seed(0)
     plain: nn.Module = (
         PlainTorsions(representation.n_torsions, config.log_snr_range)
@@ -170,9 +175,12 @@ def train_both(system: System, samples: WeightedSamples) -> dict[str, tuple[Deno
 
     own = config.model_copy(update={"steps": STEPS, "learning_rate": LEARNING_RATE})
     found: dict[str, tuple[Denoiser, float]] = {}
-    started = time.perf_counter()
-    averaged, _ = fit(potential, potential_loss, training, held_out, config, rng)
-    found["potential"] = LearnedDenoiser(representation, averaged).double(), time.perf_counter() - started
+    quantiles = fisher_quantiles(posterior, samples.features, config.log_snr_range, rng)
+    for name, batch in (("potential", training), ("potential, schedule fisher", targets(config.queries, quantiles))):
+        potential = initialised(representation, samples, config, rng)
+        started = time.perf_counter()
+        averaged, _ = fit(potential, potential_loss, batch, held_out, config, rng)
+        found[name] = LearnedDenoiser(representation, averaged).double(), time.perf_counter() - started
     started = time.perf_counter()
     network, _ = fit(plain, plain_loss(system), training, held_out, own, rng)
     found["plain"] = PlainDenoiser(network), time.perf_counter() - started
@@ -225,5 +233,5 @@ if __name__ == "__main__":
         system = load_system(validate(read_yaml(folder / "config.yaml"), str(folder)), folder)
         samples = WeightedSamples.load(folder / "samples.npz")
         print(f"\n{system.config.name}\n| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
-        for name, (denoiser, seconds) in train_both(system, samples).items():
+        for name, (denoiser, seconds) in train_all(system, samples).items():
             print("| " + " | ".join(row(name, denoiser, seconds, system, samples)) + " |", flush=True)

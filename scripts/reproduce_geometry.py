@@ -29,6 +29,7 @@ AVOID = {
 VARIANTS = {
     "spacetime": [],
     "spacetime, no low barrier": ["geodesic.low_barrier=null"],
+    "spacetime, low barrier by the model": ["geodesic.low_barrier.free_energy=model"],
     "spacetime, avoid": ["AVOID", "paths.count=16", "paths.look_every=1"],
     "spacetime, equal chart steps": ["paths.schedule=log_snr"],
     "score": ["geodesic.geometry=score"],

@@ -216,8 +216,10 @@ class DenoiserConfig(Model):
 
 
 class LowBarrierConfig(Model):
-    """Soft maximum of the free energy of the posterior mean, from the run's own samples, added to the objective."""
+    """Soft maximum of the free energy of the posterior mean, added to the objective."""
 
+    free_energy: Literal["auto", "samples", "model"] = "auto"
+    """From a grid of the run's own samples (up to two variables), or the denoiser's log density (any number)."""
     weight: float = Field(1.0, gt=0)
     softness_kt: float = Field(0.3, gt=0)
 
@@ -341,8 +343,6 @@ class RunConfig(Model):
                 raise ValueError("representation.torsions names a torsion twice")
             if isinstance(self.sampling, MetadynamicsConfig) and len(self.representation.torsions) > 3:
                 raise ValueError("metadynamics takes at most three torsions")
-            if self.geodesic.low_barrier and len(self.representation.torsions) > 2:
-                raise ValueError("geodesic.low_barrier needs a representation of at most two torsions; set it to null")
         self._check_spread(molecule)
         return self
 

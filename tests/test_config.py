@@ -118,9 +118,6 @@ def test_metadynamics_takes_three_torsions_at_most() -> None:
     content = settings()
     content["collective_variables"] |= dict.fromkeys("abcd", content["collective_variables"]["phi"])
     content["representation"]["torsions"] = list("abc")
-    with pytest.raises(UserError, match="low_barrier"):
-        validate(content, "my.yaml")
-    content["geodesic"]["low_barrier"] = None
     validate(content, "my.yaml")
     content["representation"]["torsions"] = list("abcd")
     with pytest.raises(UserError, match="at most three"):

@@ -7,6 +7,7 @@ the saddle. The soft maximum of F along the curve is added to the objective.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.representations import Representation, Torsions
+from spacetime_tps.representations import Representation
 
 MAX_GRID_DIMENSION = 2
 
@@ -51,21 +53,41 @@ def smoothed_surface(
         source=f"this run's samples, smoothed at log-SNR {log_snr:g}",
         kt=kt,
     )
-    natural = _at_level(posterior.representation, surface.points(), log_snr)
+    density = SmoothedDensity(posterior, posterior.representation)
     with torch.no_grad():
-        log_partition = posterior(natural).log_partition
-    assert log_partition is not None
-    table = kt * posterior.representation.profile(natural, log_partition).numpy().reshape(surface.free_energy.shape)
+        height = kt * density.free_energy(torch.from_numpy(surface.points()), log_snr).numpy()
+    table = height.reshape(surface.free_energy.shape)
     return FreeEnergySurface(**{**vars(surface), "free_energy": table - table.min()})
 
 
-def _at_level(representation: Representation, points: np.ndarray, log_snr: float) -> Tensor:
-    level = np.full_like(points[:, :1], log_snr)
-    if isinstance(representation, Torsions):
-        coordinates = np.stack([np.broadcast_to(level, points.shape), points], axis=-1).reshape(len(points), -1)
-    else:
-        coordinates = np.concatenate([points, level], axis=-1)
-    return representation.natural(torch.from_numpy(coordinates))
+class FreeEnergy(Protocol):
+    """A differentiable free energy of collective variables."""
+
+    def displacement(self, start: Tensor, end: Tensor) -> Tensor:
+        """The shortest way from ``start`` to ``end``, shape (..., n_cv)."""
+        ...
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """F, shape (...), at points, shape (..., n_cv)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelFreeEnergy:
+    """kT times minus the denoiser's own log density, smoothed at ``log_snr``: for any number of variables."""
+
+    density: SmoothedDensity
+    kt: float
+    log_snr: float
+
+    def displacement(self, start: Tensor, end: Tensor) -> Tensor:
+        """The shortest way from ``start`` to ``end``, shape (..., n_cv)."""
+        direct, period = end - start, self.density.representation.period
+        return direct if period is None else direct - period * torch.round(direct.detach() / period)
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """F, shape (...), at points, shape (..., n_cv)."""
+        return self.kt * self.density.free_energy(points, self.log_snr)
 
 
 class SmoothSurface:
@@ -117,7 +139,7 @@ class LowBarrier:
     learns to jump over the ridge between two of them.
     """
 
-    surface: SmoothSurface
+    surface: FreeEnergy
     representation: Representation
     kt: float
     weight: float

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from spacetime_tps.diffusion.denoiser import Denoiser
+from spacetime_tps.errors import UserError
 from spacetime_tps.representations import Representation
 
 
@@ -36,11 +37,27 @@ class SmoothedDensity:
             parts[column] = positions[..., k]
         return torch.stack(parts, dim=-1)
 
+    def natural(self, positions: Tensor, log_snr: float | Tensor) -> Tensor:
+        """Natural parameters, shape (..., n_parameters), of positions at a level."""
+        return self.representation.natural(self.chart(positions, log_snr))
+
+    def free_energy(self, positions: Tensor, log_snr: float) -> Tensor:
+        """-log q at a level [kT], shape (...), up to a constant.
+
+        Raises:
+            UserError: the denoiser has no log-partition.
+        """
+        natural = self.natural(positions, log_snr)
+        log_partition = self.denoiser(natural).log_partition
+        if log_partition is None:
+            raise UserError("A free energy needs a denoiser that gives its log-partition; this one does not.")
+        return self.representation.profile(natural, log_partition)
+
     def score(self, positions: Tensor, log_snr: float) -> Tensor:
         """Gradient of log q at a level, shape (..., n_positions); differentiable once more."""
         with torch.enable_grad():
             point = positions if positions.requires_grad else positions.detach().requires_grad_(True)
-            natural = self.representation.natural(self.chart(point, log_snr))
+            natural = self.natural(point, log_snr)
             mean = self.denoiser(natural).mean
             flat = self.representation.profile(natural, torch.zeros_like(natural[..., 0])).sum()
             pulled = torch.autograd.grad(natural, point, grad_outputs=mean, create_graph=True)[0]

@@ -38,6 +38,8 @@ class Representation(Protocol):
     n_parameters: int
     n_coordinates: int
     block_names: list[str]
+    period: float | None
+    """Of the variables that ``center`` gives, where they are angles."""
     log_snr_coordinates: list[int]
     """The chart coordinates that hold a log-SNR; the initial curve is arched in them."""
 

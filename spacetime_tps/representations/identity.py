@@ -19,6 +19,7 @@ class Identity:
 
     def __init__(self, dimension: int):
         self.block_names = ["x"]
+        self.period: float | None = None
         self.n_features = dimension
         self.n_parameters = self.n_coordinates = dimension + 1
         self.log_snr_coordinates = [dimension]

@@ -46,6 +46,7 @@ class Torsions:
     def __init__(self, names: Sequence[str], quadruples: Sequence[Sequence[int]]):
         """``quadruples`` holds the four atom indices of each torsion, shape (n_torsions, 4)."""
         self.block_names = list(names)
+        self.period: float | None = 2 * np.pi
         self.quadruples = np.asarray(quadruples, dtype=int).reshape(-1, 4)
         self.n_torsions = len(self.block_names)
         self.n_features = self.n_parameters = self.n_coordinates = 2 * self.n_torsions

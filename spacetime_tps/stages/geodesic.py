@@ -22,7 +22,13 @@ from spacetime_tps.geometry.channels import (
     surface_barrier,
 )
 from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, LowVariance, Objective, TrainedRange, Waypoint
-from spacetime_tps.geometry.free_energy import MAX_GRID_DIMENSION, LowBarrier, SmoothSurface, smoothed_surface
+from spacetime_tps.geometry.free_energy import (
+    MAX_GRID_DIMENSION,
+    LowBarrier,
+    ModelFreeEnergy,
+    SmoothSurface,
+    smoothed_surface,
+)
 from spacetime_tps.geometry.geodesic import Geodesic, optimise_geodesics
 from spacetime_tps.geometry.other_metrics import (
     PositionCurves,
@@ -40,6 +46,8 @@ from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.states import Ball
 from spacetime_tps.systems import System
 
+_MODEL_SUBDIVISIONS = 2
+"""Of a chord, where each reading of F is a pass through the network."""
 _TIE_KT = 0.5
 """Barriers on the run's own surface that differ by less are equal within its noise."""
 
@@ -126,7 +134,10 @@ def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint
     if system.avoided is not None:
         inside = torch.from_numpy(system.avoided.contains(representation.center(posterior.statistics.numpy())))
         if not inside.any():
-            raise UserError("No sample of this run lies in geodesic.avoid; nothing goes there, so remove it.")
+            raise UserError(
+                "No sample of this run lies in geodesic.avoid, so its probability is unknown; "
+                "sample longer or remove it."
+            )
         constraints.append(
             AvoidRegion(posterior.statistics[inside], posterior.log_weights[inside], config.geodesic.avoid_share)
         )
@@ -159,10 +170,17 @@ def _objectives(context: Context, surface: FreeEnergySurface | None) -> list[Obj
     config = context.config.geodesic.low_barrier
     if config is None:
         return []
+    system = context.system
+    representation, kt = system.representation, system.kt
+    if config.free_energy == "model" or (config.free_energy == "auto" and surface is None):
+        density = SmoothedDensity(load_denoiser(context), representation)
+        model = ModelFreeEnergy(density, kt, context.config.geodesic.surface_log_snr)
+        return [LowBarrier(model, representation, kt, config.weight, config.softness_kt, _MODEL_SUBDIVISIONS)]
     if surface is None:
-        raise UserError("geodesic.low_barrier needs a representation of at most two variables; set it to null.")
-    smooth, system = SmoothSurface(surface), context.system
-    return [LowBarrier(smooth, system.representation, system.kt, config.weight, config.softness_kt)]
+        raise UserError(
+            "geodesic.low_barrier.free_energy: samples needs a representation of at most two variables; use model."
+        )
+    return [LowBarrier(SmoothSurface(surface), representation, kt, config.weight, config.softness_kt)]
 
 
 def _row(g: Geodesic, context: Context, constraints: list[Constraint], exact: SampleDenoiser) -> dict[str, Any]:

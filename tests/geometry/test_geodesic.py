@@ -9,15 +9,18 @@ import pytest
 import torch
 
 from spacetime_tps.config import GeodesicConfig
+from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser
+from spacetime_tps.errors import UserError
 from spacetime_tps.geometry.channels import lifted_ends, merge_channels, rank_channels
 from spacetime_tps.geometry.constraints import LowVariance
 from spacetime_tps.geometry.curve import chords, curve_energy
-from spacetime_tps.geometry.free_energy import LowBarrier, SmoothSurface, smoothed_surface
+from spacetime_tps.geometry.free_energy import LowBarrier, ModelFreeEnergy, SmoothSurface, smoothed_surface
 from spacetime_tps.geometry.geodesic import Geodesic, optimise_geodesics
+from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.geometry.spline import SplineBasis
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.representations import Channel, Identity
+from spacetime_tps.representations import Channel, Identity, Torsions
 from tests.oracles import half_plane_distance
 
 DATA_STD = 2.0
@@ -131,6 +134,53 @@ def test_low_barrier_bends_the_curve_to_the_gap() -> None:
     height = [surface(Identity(2).center(g.curve.mean)).max() for g in (straight, bent)]
     assert height[0] > 7.0
     assert height[1] < 3.0
+
+
+def test_model_free_energy_of_a_gaussian() -> None:
+    """Smoothed at SNR, N(m, s^2) has variance s^2 + 1/SNR."""
+    gaussian = GaussianMixtureDenoiser(np.array([[0.2, -0.1, 0.0]]), np.array([0.7]), np.ones(1))
+    model = ModelFreeEnergy(SmoothedDensity(gaussian, Identity(3)), kt=2.5, log_snr=3.0)
+    points = torch.tensor([[0.5, 0.3, -0.2], [0.2, -0.1, 0.0]], dtype=torch.float64, requires_grad=True)
+    height = model(points)
+    variance = 0.7**2 + np.exp(-3.0)
+    offset = np.array([0.3, 0.4, -0.2])
+    assert (height[0] - height[1]).item() == pytest.approx(2.5 * 0.5 * offset @ offset / variance)
+    (slope,) = torch.autograd.grad(height[0], points)
+    assert slope[0].numpy() == pytest.approx(2.5 * offset / variance)
+
+
+def test_model_free_energy_needs_a_log_partition() -> None:
+    def blind(natural: torch.Tensor) -> Posterior:
+        return Posterior(natural, natural[..., :1])
+
+    with pytest.raises(UserError, match="log-partition"):
+        ModelFreeEnergy(SmoothedDensity(blind, Identity(1)), 1.0, 3.0)(torch.zeros(1, 1, dtype=torch.float64))
+
+
+def test_model_free_energy_goes_the_short_way_round() -> None:
+    model = ModelFreeEnergy(SmoothedDensity(arc(), Torsions(["a"], [(0, 1, 2, 3)])), 1.0, 3.0)
+    start, end = torch.tensor([[3.0]], dtype=torch.float64), torch.tensor([[-3.0]], dtype=torch.float64)
+    assert model.displacement(start, end).item() == pytest.approx(2 * np.pi - 6.0)
+
+
+def arc() -> GaussianMixtureDenoiser:
+    """Half a ring of wells in three dimensions; the straight way between its ends is empty."""
+    angle = np.linspace(0.0, np.pi, 16)
+    centers = np.stack([np.cos(angle), np.sin(angle), np.zeros(16)], axis=-1)
+    return GaussianMixtureDenoiser(centers, np.full(16, 0.2), np.ones(16))
+
+
+def test_low_barrier_by_the_models_own_density_in_three_dimensions() -> None:
+    space = Identity(3)
+    model = ModelFreeEnergy(SmoothedDensity(arc(), space), kt=1.0, log_snr=6.0)
+    channel = space.channels(np.array([1.0, 0.0, 0.0]), np.array([-1.0, 0.0, 0.0]), 4.0)[0]
+    config = GeodesicConfig(points=48, nodes=12, fine_factor=4, starts=4)
+    held, low = [LowVariance(3 * 0.15**2)], LowBarrier(model, space, kt=1.0, weight=1.0, subdivisions=2)
+    found = [optimise_geodesics(arc(), space, [channel], config, held, terms)[0] for terms in ([], [low])]
+    plain, bent = (model(torch.from_numpy(space.center(g.curve.mean))).max().item() for g in found)
+    ends = model(torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)).item()
+    assert bent < plain
+    assert bent - ends < 1.0
 
 
 def test_smooth_surface_interpolates_and_differentiates() -> None:
