@@ -14,6 +14,14 @@ def _number(value: Any, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def _spreads(channel: dict[str, Any]) -> str:
+    """Largest posterior standard deviations on the chosen geodesic, by the model and exactly."""
+    key, unit = ("max_posterior_std_deg", " deg") if "max_posterior_std_deg" in channel else ("max_posterior_std", "")
+    exact = channel[key.replace("std", "std_exact")]
+    shown = ", ".join(f"{name} {value:.3g} ({exact[name]:.3g})" for name, value in channel[key].items())
+    return f"{shown}{unit} at most on the geodesic, by the model (exactly)"
+
+
 def print_summary(folder: RunFolder) -> None:
     """Print the verdict of ``summary.json`` and where the files are."""
     summary = read_json(folder / "summary.json")
@@ -29,6 +37,7 @@ def print_summary(folder: RunFolder) -> None:
         f"channel           {channel['label']} ({'converged' if channel['converged'] else 'NOT CONVERGED'}), "
         f"barrier {_number(channel.get(f'barrier_{suffix}'))} {unit}, "
         f"least possible {_number(channel.get(f'minimax_barrier_{suffix}'))}",
+        f"spread            {_spreads(channel)}",
         f"paths             {paths['count']}, arrived {paths['arrived_fraction']:.0%}, "
         f"started in their state {paths['started_fraction']:.0%}",
         f"dissipated work   {_number(work['forward'])} kT forward, {_number(work['backward'])} kT backward",
@@ -41,6 +50,9 @@ def print_summary(folder: RunFolder) -> None:
             f"max free energy   {_number(highest['mean'])} +- {_number(highest['std'])} {unit}, "
             f"bound {_number(reference[f'minimax_barrier_{suffix}'])} +- {_number(reference[f'error_{suffix}'])}"
         )
+    if "avoided_share" in paths:
+        share = paths["avoided_share"]
+        lines.append(f"avoided region    {share['mean']:.3%} of all steps, wanted at most {share['limit']:.3%}")
     if paths.get("hysteresis"):
         row = paths["hysteresis"][0]
         lines.append(f"worst hysteresis  {row['name']}: {row['difference_deg']:.0f} +- {row['error_deg']:.0f} deg")

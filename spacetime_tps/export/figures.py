@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from spacetime_tps.files import replacing
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.states import Region
 
 FORWARD, BACKWARD = "#1f77b4", "#d62728"
 _MAX_SHOWN_PATHS = 12
@@ -41,6 +42,7 @@ def surface_figure(
     paths: PathEnsemble,
     columns: list[int],
     ends: np.ndarray,
+    avoided: Region | None = None,
 ) -> Figure:
     """Free-energy surface with the channels' posterior means and the frames of the paths.
 
@@ -51,6 +53,7 @@ def surface_figure(
         paths: their variables ``columns`` are drawn.
         columns: which variables of the paths are the surface's.
         ends: the two end structures, shape (2, 2).
+        avoided: the region that the geodesic was told to avoid, hatched.
     """
     figure, (axes,) = _figure(width=7.0, height=5.6)
     scale = _scale(surface)
@@ -58,6 +61,10 @@ def surface_figure(
     top = 80.0 if unit == "kJ/mol" else 20.0
     filled = axes.contourf(x, y, np.minimum(surface.free_energy, top).T, levels=np.linspace(0, top, 33), cmap="viridis")
     figure.colorbar(filled, ax=axes, label=f"F [{unit}]")
+    if avoided is not None:
+        inside = avoided.contains(surface.points()).reshape(surface.free_energy.shape).astype(float)
+        axes.contourf(x, y, inside.T, levels=[0.5, 1.5], colors="none", hatches=["////"])
+        axes.contour(x, y, inside.T, levels=[0.5], colors="white", linewidths=0.8)
     shown = paths.variables[:, :, columns] * scale
     for forward, color in ((True, FORWARD), (False, BACKWARD)):
         points = shown[paths.forward == forward][: _MAX_SHOWN_PATHS // 2].reshape(-1, 2)

@@ -71,6 +71,10 @@ class Representation(Protocol):
         """Bound on the block variance that a posterior standard deviation ``spread`` in the user's unit stands for."""
         ...
 
+    def spread(self, block_variance: np.ndarray) -> np.ndarray:
+        """Posterior standard deviation in the user's unit (degrees for torsions): inverse of ``max_block_variance``."""
+        ...
+
     def center(self, mean: Array) -> Array:
         """Where the posterior lies in collective variables, shape (n, n_cv): angles of mu, or E[x]."""
         ...

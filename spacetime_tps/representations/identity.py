@@ -58,6 +58,10 @@ class Identity:
         """The square of the standard deviation ``spread`` of the whole block."""
         return spread**2
 
+    def spread(self, block_variance: np.ndarray) -> np.ndarray:
+        """The standard deviation of the whole block."""
+        return np.sqrt(np.maximum(block_variance, 0.0))
+
     def center(self, mean: Array) -> Array:
         """E[x], shape (..., d)."""
         return mean[..., :-1]

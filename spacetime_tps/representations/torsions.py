@@ -87,6 +87,10 @@ class Torsions:
         """1 - exp(-sigma^2) for an angular standard deviation sigma [rad] (wrapped normal)."""
         return float(-np.expm1(-(spread**2)))
 
+    def spread(self, block_variance: np.ndarray) -> np.ndarray:
+        """Standard deviation [deg] of the wrapped normal with that variance."""
+        return np.rad2deg(np.sqrt(-np.log1p(-np.clip(block_variance, 0.0, 1.0 - 1e-15))))
+
     def center(self, mean: Array) -> Array:
         """Angles [rad] of mu_k, shape (..., n_torsions)."""
         atan2 = torch.atan2 if isinstance(mean, Tensor) else np.arctan2

@@ -122,7 +122,9 @@ def _paths_summary(
         "nature": NATURE_OF_PATHS,
     }
     if system.avoided is not None:
-        summary["avoided_share"] = {"mean": float(paths.avoided_share.mean()), "max": float(paths.avoided_share.max())}
+        limit = context.config.geodesic.avoid_share
+        shares = {"mean": float(paths.avoided_share.mean()), "max": float(paths.avoided_share.max()), "limit": limit}
+        summary["avoided_share"] = shares
     if bound is not None:
         summary[f"max_free_energy_{suffix}"] = max_free_energy(paths, arrived, bound.barrier, bound.error)
     if system.molecule is not None and isinstance(system.representation, Torsions):
@@ -192,7 +194,7 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
         }
         ends = system.variables(system.structures)[:, columns]
         figures.save(
-            figures.surface_figure(surface, unit, channels, paths, columns, ends),
+            figures.surface_figure(surface, unit, channels, paths, columns, ends, system.avoided),
             target / "free_energy_surface.png",
             note,
         )

@@ -189,16 +189,21 @@ def _row(g: Geodesic, context: Context, constraints: list[Constraint], exact: Sa
     low, high = config.denoiser.log_snr_range
     natural = torch.from_numpy(g.curve.natural)
     checked = exact(natural)
+    unit = "" if system.representation.period is None else "_deg"
+
+    def by_block(variance: np.ndarray) -> dict[str, float]:
+        spread = system.representation.spread(variance.max(axis=0))
+        return dict(zip(system.representation.block_names, spread.tolist(), strict=True))
+
     row: dict[str, Any] = {
         "label": g.channel.label,
         "energy": g.curve.energy,
         "energy_on_optimiser_grid": g.coarse_energy,
         "length": g.curve.length,
         "max_posterior_variance": float(g.curve.block_variance.max()),
-        "max_posterior_variance_by_block": dict(
-            zip(system.representation.block_names, g.curve.block_variance.max(0).tolist(), strict=True)
-        ),
         "max_posterior_variance_exact": float(checked.block_variance.max()),
+        f"max_posterior_std{unit}": by_block(g.curve.block_variance),
+        f"max_posterior_std_exact{unit}": by_block(checked.block_variance.numpy()),
         "constraint_violations": g.violations,
         "negative_chord_fraction": g.curve.negative_chord_fraction,
         "outside_trained_range_fraction": float(((levels < low) | (levels > high)).any(axis=1).mean()),

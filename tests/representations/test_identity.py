@@ -80,3 +80,7 @@ def test_restraint_gradient_against_autograd() -> None:
     # It pulls towards y with strength SNR.
     chart = PLANE.chart(eta)
     assert torch.allclose(expected, chart[:, 2:].exp() * (x - chart[:, :2]), atol=1e-10)
+
+
+def test_spread_undoes_max_block_variance() -> None:
+    assert PLANE.spread(np.array([PLANE.max_block_variance(0.12)])) == pytest.approx(np.array([0.12]))

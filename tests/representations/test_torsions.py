@@ -195,3 +195,9 @@ def test_restraint_is_off_until_it_is_moved() -> None:
     assert restraint_energy_of(context) == 0.0
     restraint.move_to(np.array([1.0, 2.0, 3.0, 4.0]), context)
     assert restraint_energy_of(context) != 0.0
+
+
+def test_spread_undoes_max_block_variance() -> None:
+    for degrees in (1.0, 10.0, 60.0):
+        variance = TWO.max_block_variance(math.radians(degrees))
+        assert TWO.spread(np.array([variance, 0.0])) == pytest.approx(np.array([degrees, 0.0]))

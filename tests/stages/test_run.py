@@ -48,7 +48,8 @@ def test_summary_has_the_promised_keys(tiny_alanine_run: Path) -> None:
     channel = summary["geodesic"]["channels"][0]
     assert summary["geodesic"]["chosen"] == channel["label"]
     for key in ("energy", "length", "max_posterior_variance", "negative_chord_fraction", "barrier_kj_mol",
-                "minimax_barrier_kj_mol", "converged"):  # fmt: skip
+                "minimax_barrier_kj_mol", "converged", "max_posterior_std_deg", "max_posterior_std_exact_deg",
+                "constraint_violations", "energy_on_optimiser_grid"):  # fmt: skip
         assert key in channel
     paths = summary["paths"]
     for key in ("count", "arrived_fraction", "started_fraction", "max_free_energy_kj_mol", "dissipated_work_kt",
