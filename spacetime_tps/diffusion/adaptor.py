@@ -9,6 +9,8 @@ from torch import Tensor
 
 from spacetime_tps.diffusion.denoiser import Posterior
 
+_ROWS_AT_ONCE = 2**16
+
 MeanNetwork = Callable[[Tensor, Tensor], Tensor]
 """E[x | x_t], shape (..., d), from x_t, shape (..., d), and log-SNR, shape (..., 1)."""
 
@@ -21,8 +23,8 @@ def variance_preserving(log_snr: Tensor) -> Tensor:
 class NetworkDenoiser:
     """Posteriors of the identity representation from a mean network.
 
-    The posterior variance is what the mean implies, tr Cov(x) = div_y E[x] / SNR (second-order Tweedie), the divergence
-    taken in forward mode: d extra passes in one batch, no second graph. Networks that learn their variance are cheaper.
+    The posterior variance is what the mean implies, tr Cov(x) = div_y E[x] / SNR (second-order Tweedie); the divergence
+    costs d copies of the points and a backward pass. Networks that learn their variance are cheaper.
     """
 
     def __init__(
@@ -41,15 +43,28 @@ class NetworkDenoiser:
         log_snr = snr.log()
         alpha = self.alpha(log_snr)
         noisy, level = (alpha * natural[..., :-1] / snr).to(self.dtype), log_snr.to(self.dtype)
-        directions = torch.eye(self.dimension, dtype=self.dtype, device=natural.device)
-
-        def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-            tangent = direction.expand_as(noisy).contiguous()
-            mean, slope = torch.func.jvp(lambda x: self.network(x, level), (noisy,), (tangent,))[:2]
-            return mean, (slope * direction).sum(-1)
-
-        means, slopes = torch.func.vmap(along)(directions)
-        mean = means[0].to(natural.dtype)
-        variance = alpha / snr * slopes.sum(0).unsqueeze(-1)
+        mean, divergence = self._differentiated(noisy, level, natural.requires_grad and torch.is_grad_enabled())
+        mean, divergence = mean.to(natural.dtype), divergence.to(natural.dtype)
+        variance = alpha / snr * divergence
         second = mean.square().sum(-1, keepdim=True) + variance
         return Posterior(torch.cat([mean, second], dim=-1), variance)
+
+    def _differentiated(self, noisy: Tensor, level: Tensor, graph: bool) -> tuple[Tensor, Tensor]:
+        """The network's mean, shape (..., d), and its divergence, shape (..., 1).
+
+        One copy of the points a direction and one backward pass for all of them: on a CPU half the price of forward
+        mode. Directions are taken in turns where there are many points.
+        """
+        d = self.dimension
+        directions = torch.eye(d, dtype=noisy.dtype, device=noisy.device).view(d, *[1] * (noisy.dim() - 1), d)
+        mean, divergence = noisy, torch.zeros_like(noisy[..., :1])
+        for some in directions.split(max(1, _ROWS_AT_ONCE // max(1, noisy[..., 0].numel()))):
+            copies = (len(some), *noisy.shape[:-1])
+            with torch.enable_grad():
+                points = noisy.expand(*copies, d).clone()
+                points = points if graph else points.requires_grad_(True)
+                means = self.network(points, level.expand(*copies, 1))
+                (slopes,) = torch.autograd.grad(means, points, some.expand_as(means), create_graph=graph)
+            mean = means[0]
+            divergence = divergence + (slopes * some).sum((0, -1)).unsqueeze(-1)
+        return (mean, divergence) if graph else (mean.detach(), divergence)
