@@ -271,6 +271,12 @@ class GeodesicConfig(Model):
     merge_distance: float = Field(0.1, gt=0)
     """Channels whose posterior means differ by less (root mean square) are one."""
 
+    @model_validator(mode="after")
+    def _constraints_are_kept(self) -> GeodesicConfig:
+        if self.geometry != "spacetime" and (self.avoid or self.waypoints):
+            raise ValueError(f"avoid and waypoints need the geometry spacetime; {self.geometry} does not hold them")
+        return self
+
 
 class PathsConfig(Model):
     """Annealed Langevin dynamics along the geodesic; half of the paths run from B to A."""

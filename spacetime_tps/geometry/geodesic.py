@@ -25,7 +25,7 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Channel, Representation
 
 _ADAM_ROUNDS = 10
-_SCOUT_POINTS = 48
+_SCOUT_POINTS, _SCOUT_FINE_FACTOR = 48, 4
 _PROJECTION_POINTS = 1025
 _RAMP_SHARE = 0.5
 """Objectives grow in over this share of Adam's steps: thrown in at once, they tear the posterior apart at the ridge."""
@@ -98,7 +98,12 @@ def optimise_geodesics(
         if config.starts == 1:
             weights = search.adam(search.arches(), config.steps, ramped=True, bar=bar)
         else:
-            rough = config.model_copy(update={"points": min(config.points, _SCOUT_POINTS)})
+            rough = config.model_copy(
+                update={
+                    "points": min(config.points, _SCOUT_POINTS),
+                    "fine_factor": min(config.fine_factor, _SCOUT_FINE_FACTOR),
+                }
+            )
             scouting = _Search(denoiser, representation, scouts, rough, *terms)
             weights = scouting.arches()
             weights += _bends(scouting, config, rng or torch.Generator().manual_seed(0))

@@ -88,6 +88,8 @@ def test_settings_that_a_finished_stage_has_used_are_kept(tiny_alanine_run: Path
     assert "'seed'" in refusal(*again, "seed=9")
     assert "did you mean 'nodes'" in refusal(*again, "geodesic.node=9")
     assert "'omega' is no collective variable" in refusal(*again, "geodesic.avoid=[{omega: [1 deg, 2 deg]}]")
+    both = ("geodesic.avoid=[{phi: [1 deg, 2 deg]}]", "--geometry", "linear")
+    assert "linear does not hold them" in refusal(*again, *both)
     assert "'geodesic.geometry'" in refusal(*again, "geodesic.geometry=flat")
     assert "leave out --set" in refusal("geodesic", folder, "--resume", "--geometry", "linear")
     assert "is finished" in refusal("geodesic", folder, "--geometry", "linear")
