@@ -12,6 +12,7 @@ from torch import Tensor
 
 from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.errors import UserError
+from spacetime_tps.geometry.curve import point_shares
 from spacetime_tps.representations import Representation
 from spacetime_tps.states import Ball
 
@@ -92,9 +93,9 @@ class AvoidRegion:
 
     The probability mass of a posterior in the region R is exp(psi_R(eta) - psi(eta)), psi_R being the log-partition of
     the samples in R alone. Minus its logarithm is KL(p(x | eta, R) || p(x | eta)), the divergence from the posterior
-    conditioned on R; it has a slope however far the curve is away. Points of a curve are evenly spaced in length and an
-    annealed path spends equal times at them, so the mean of the mass over the points is the share of a path's steps in
-    R: g = 1 - log(mean mass) / log(limit). The optimiser is given a limit lower by the factor ``margin``.
+    conditioned on R; it has a slope however far the curve is away. An annealed path spends equal times at equal steps
+    of length, so the mean of the mass over the length is the share of a path's steps in R: g = 1 - log(mean mass) /
+    log(limit). The optimiser is given a limit lower by the factor ``margin``, for the lag.
 
     Attributes:
         statistics: T of the samples in the region, shape (m, n_parameters).
@@ -109,7 +110,7 @@ class AvoidRegion:
     name: str = "avoid"
 
     def share(self, natural: Tensor, posterior: Posterior) -> Tensor:
-        """log of the mean probability mass in the region, shape (n_curves,).
+        """log of the mean probability mass in the region over the length of a curve, shape (n_curves,).
 
         Raises:
             UserError: the denoiser has no log-partition.
@@ -118,7 +119,7 @@ class AvoidRegion:
             raise UserError("geodesic.avoid needs a denoiser that gives its log-partition; this one does not.")
         inside = torch.logsumexp(natural @ self.statistics.T + self.log_weights, dim=-1)
         log_mass = (inside - posterior.log_partition).clamp_max(0.0)
-        return torch.logsumexp(log_mass, dim=-1) - math.log(log_mass.shape[-1])
+        return torch.logsumexp(log_mass + point_shares(natural, posterior.mean).log(), dim=-1)
 
     def violation(self, natural: Tensor, posterior: Posterior) -> Tensor:
         """g, shape (n_curves, 1, 1)."""

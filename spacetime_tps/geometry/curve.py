@@ -30,6 +30,25 @@ def curve_length(chord: Tensor) -> Tensor:
     return chord.clamp_min(0.0).sqrt().sum(-1)
 
 
+def shares_of_length(natural: Tensor, mean: Tensor) -> Tensor:
+    """Share of a curve's Fisher-Rao length in each chord, shape (..., N - 1), without a gradient.
+
+    Averages over a curve that are weighted by it do not depend on where the optimiser puts its points, and are averages
+    over the time of a path that follows the curve at constant speed.
+    """
+    step = chords(natural, mean).detach().abs().sqrt() + 1e-30
+    return step / step.sum(-1, keepdim=True)
+
+
+def point_shares(natural: Tensor, mean: Tensor) -> Tensor:
+    """Share of the length that belongs to each point, half of the chords at its sides, shape (..., N)."""
+    if natural.shape[-2] == 1:
+        return torch.ones_like(natural[..., 0])
+    half = 0.5 * shares_of_length(natural, mean)
+    nothing = torch.zeros_like(half[..., :1])
+    return torch.cat([half, nothing], dim=-1) + torch.cat([nothing, half], dim=-1)
+
+
 @dataclass(frozen=True)
 class FineCurve:
     """One curve on the fine grid.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.geometry.curve import shares_of_length
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Representation
@@ -133,7 +134,7 @@ def _keys_weights(f: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LowBarrier:
-    """weight * softmax_s F(center(mu_s)) / kT, the soft maximum taken at ``softness`` kT.
+    """weight * softmax_s F(center(mu_s)) / kT, the soft maximum over the length s taken at ``softness`` kT.
 
     F is also read between neighbouring points of the curve, ``subdivisions`` times a chord: otherwise the optimiser
     learns to jump over the ridge between two of them.
@@ -153,5 +154,6 @@ class LowBarrier:
         fractions = torch.arange(self.subdivisions, dtype=center.dtype) / self.subdivisions
         between = center[:, :-1, None] + fractions[:, None] * step[:, :, None]
         height = self.surface(between.flatten(1, 2)) / self.kt
-        soft = self.softness * (torch.logsumexp(height / self.softness, dim=-1) - np.log(height.shape[-1]))
+        share = shares_of_length(natural, posterior.mean).repeat_interleave(self.subdivisions, dim=-1)
+        soft = self.softness * torch.logsumexp(height / self.softness + (share / self.subdivisions).log(), dim=-1)
         return self.weight * soft

@@ -44,10 +44,13 @@ def test_avoided_share_is_the_gaussian_tail() -> None:
     chart = torch.tensor([[[0.4, 0.0, 1.0], [0.0, 0.3, 0.0], [-0.5, 0.1, 2.0]]], dtype=torch.float64)
     natural = PLANE.natural(chart)
     share = half_plane_region(0.1).share(natural, gaussian()(natural)).exp().item()
-    expected = 0.0
-    for x, _, level in chart[0].tolist():
-        snr = math.exp(level)
-        expected += 0.5 * math.erfc((0.525 - snr * x / (1 + snr)) * math.sqrt((1 + snr) / 2)) / 3
+    eta, snr = natural[0].numpy(), np.exp(chart[0, :, 2].numpy())
+    mean = eta[:, :2] / (1 + snr)[:, None]
+    mu = np.concatenate([mean, (np.square(mean).sum(1) + 2 / (1 + snr))[:, None]], axis=1)
+    first, second = np.sqrt(np.sum(np.diff(eta, axis=0) * np.diff(mu, axis=0), axis=1))
+    weights = np.array([first, first + second, second]) / (2 * (first + second))
+    tails = [0.5 * math.erfc((0.525 - m) * math.sqrt((1 + k) / 2)) for m, k in zip(mean[:, 0], snr, strict=True)]
+    expected = float(weights @ tails)
     assert share == pytest.approx(expected, rel=2e-3)
 
 
