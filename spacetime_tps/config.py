@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -13,12 +14,28 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.units import Angle, Rate, Temperature, Time, parse_quantity
 
 Preset = Literal["quick", "standard"]
+LogSNR = Annotated[float, Field(ge=-30, le=30)]
+
+
+def _holds_boolean(value: Any) -> bool:
+    if isinstance(value, dict | list | tuple):
+        return any(_holds_boolean(item) for item in (value.values() if isinstance(value, dict) else value))
+    return isinstance(value, bool)
 
 
 class Model(BaseModel):
     """Base of all configuration models: frozen, unknown keys refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_booleans(cls, values: Any) -> Any:
+        """No setting is a yes or no, and pydantic would read ``true`` as 1."""
+        wrong = [key for key, value in values.items() if _holds_boolean(value)] if isinstance(values, dict) else []
+        if wrong:
+            raise ValueError(f"{wrong[0]} should be no true or false")
+        return values
 
 
 # --- what is simulated --------------------------------------------------------------------------
@@ -190,22 +207,22 @@ class DenoiserConfig(Model):
 
     kind: Literal["potential", "exact"] = "potential"
     """``exact`` trains nothing: the posterior of the reference grid where there is one, else of the run's samples."""
-    log_snr_range: tuple[float, float] = (-1.0, 7.0)
+    log_snr_range: tuple[LogSNR, LogSNR] = (-1.0, 7.0)
     schedule: Literal["log_snr", "fisher"] = "log_snr"
     """Levels of the queries: uniform in log-SNR, or at constant Fisher-Rao speed of the corruption process."""
-    reference_samples: int = Field(50_000, ge=16)
+    reference_samples: int = Field(50_000, ge=16, le=10**8)
     """At most this many weighted samples enter each posterior target."""
-    queries: int = Field(60_000, ge=64)
-    validation_queries: int = Field(4_000, ge=16)
+    queries: int = Field(60_000, ge=64, le=10**8)
+    validation_queries: int = Field(4_000, ge=16, le=10**8)
     steps: int = Field(2000, ge=1)
-    batch_size: int = Field(512, ge=1)
+    batch_size: int = Field(512, ge=1, le=10**6)
     learning_rate: float = Field(0.05, gt=0)
     ema_decay: float = Field(0.998, ge=0, lt=1)
-    factors: int = Field(48, ge=2)
+    factors: int = Field(48, ge=2, le=4096)
     """One-dimensional densities in the dictionary of each coordinate."""
-    components: int = Field(256, ge=1)
+    components: int = Field(256, ge=1, le=65_536)
     """Mixture components of each group."""
-    groups: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    groups: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     """Mixtures that are multiplied; ``auto``: one up to three coordinates, else eight."""
 
     @model_validator(mode="after")
@@ -220,8 +237,8 @@ class LowBarrierConfig(Model):
 
     free_energy: Literal["auto", "samples", "model"] = "auto"
     """From a grid of the run's own samples (up to two variables), or the denoiser's log density (any number)."""
-    weight: float = Field(1.0, gt=0)
-    softness_kt: float = Field(0.3, gt=0)
+    weight: float = Field(1.0, gt=0, le=1e4)
+    softness_kt: float = Field(0.3, ge=0.01, le=100)
 
 
 class GeodesicConfig(Model):
@@ -229,18 +246,18 @@ class GeodesicConfig(Model):
 
     geometry: Literal["spacetime", "score", "pullback", "linear"] = "spacetime"
     """The other three are for comparison; they are annealed with a tent in log-SNR and take no constraints."""
-    score_weight: float = Field(1.0, gt=0)
+    score_weight: float = Field(1.0, gt=0, le=1e6)
     """Multiple of the score's outer product in the score metric."""
-    tent_log_snr: float | None = None
+    tent_log_snr: LogSNR | None = None
     """Middle of that tent; by default the lowest level that keeps the constraints."""
-    log_snr_end: float = 4.0
-    points: int = Field(128, ge=4)
-    nodes: int = Field(24, ge=2)
+    log_snr_end: LogSNR = 4.0
+    points: int = Field(128, ge=4, le=10_000)
+    nodes: int = Field(24, ge=2, le=1000)
     """Interior nodes of the natural cubic spline."""
-    fine_factor: int = Field(16, ge=1)
-    surface_log_snr: float = 5.0
+    fine_factor: int = Field(16, ge=1, le=256)
+    surface_log_snr: LogSNR = 5.0
     """Level at which the free energy of the run's own samples is smoothed, to rank channels and to keep them low."""
-    arch_depth: float = 1.0
+    arch_depth: float = Field(1.0, ge=-20, le=20)
     """Drop of the log-SNR in the middle of the initial curve."""
     low_variance: str | float | None = None
     """Largest posterior standard deviation of a feature block: an angle ("10 deg") for torsions, else a number."""
@@ -251,11 +268,11 @@ class GeodesicConfig(Model):
     """Share of the steps of a path that may lie in them."""
     waypoints: list[BallConfig] = []
     """Balls that the posterior mean shall pass through."""
-    starts: int = Field(8, ge=1)
+    starts: int = Field(8, ge=1, le=1000)
     """Initial curves of each channel, all but the first bent; the best after a rough search goes on."""
     scout_steps: int = Field(150, ge=1)
     """Steps of that search."""
-    bend: float = Field(0.3, gt=0)
+    bend: float = Field(0.3, gt=0, le=10)
     """Size of these bends as a share of the distance between the ends."""
     steps: int = Field(200, ge=0)
     """Steps of Adam."""
@@ -263,7 +280,7 @@ class GeodesicConfig(Model):
     polish_rounds: int = Field(24, ge=0)
     """Rounds of L-BFGS at most; after each the multipliers are updated and the points spaced evenly."""
     polish_steps: int = Field(40, ge=1)
-    penalty: float = Field(30.0, gt=0)
+    penalty: float = Field(30.0, gt=0, le=1e6)
     tolerance: float = Field(5e-3, gt=0)
     """Relative change of the fine-grid energy in a round below which a channel has converged."""
     violation_tolerance: float = Field(0.02, ge=0)
@@ -284,7 +301,7 @@ class PathsConfig(Model):
     count: int = Field(32, ge=2)
     schedule: Literal["fisher", "log_snr"] = "fisher"
     """Curve points at equal steps of Fisher-Rao length, or of the chart (angles or y, and log-SNR)."""
-    curve_points: int = Field(2000, ge=2)
+    curve_points: int = Field(2000, ge=10)
     steps_per_point: int = Field(10, ge=1)
     look_every: int = Field(5, ge=1)
     frames: int = Field(500, ge=2)
@@ -301,7 +318,7 @@ class HardwareConfig(Model):
     platform: str = "auto"
     device: str = "auto"
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    torch_threads: int = Field(1, ge=1)
+    torch_threads: int = Field(1, ge=1, le=1024)
     """More pay on an idle machine only: beside other work they wait for each other."""
 
 
@@ -350,6 +367,7 @@ class RunConfig(Model):
             if isinstance(self.sampling, MetadynamicsConfig) and len(self.representation.torsions) > 3:
                 raise ValueError("metadynamics takes at most three torsions")
         self._check_spread(molecule)
+        self._check_levels()
         return self
 
     def _check_spread(self, molecule: bool) -> None:
@@ -358,8 +376,17 @@ class RunConfig(Model):
         except (ValueError, TypeError) as error:
             wanted = 'an angle such as "10 deg"' if molecule else "a plain number"
             raise ValueError(f"geodesic.low_variance is {self.geodesic.low_variance!r}, expected {wanted}") from error
-        if spread is not None and not spread > 0:
-            raise ValueError(f"geodesic.low_variance is {self.geodesic.low_variance!r}, expected more than 0")
+        low, high = (1e-4, math.pi) if molecule else (1e-6, 1e6)
+        if spread is not None and not low <= spread <= high:
+            shown = "0.006 to 180 deg" if molecule else f"{low:g} to {high:g}"
+            raise ValueError(f"geodesic.low_variance is {self.geodesic.low_variance!r}, expected {shown}")
+
+    def _check_levels(self) -> None:
+        low, high = self.denoiser.log_snr_range
+        for name in ("log_snr_end", "tent_log_snr"):
+            level = getattr(self.geodesic, name)
+            if level is not None and not low <= level <= high:
+                raise ValueError(f"geodesic.{name} is {level:g}, expected {low:g} to {high:g}: denoiser.log_snr_range")
 
 
 # --- validation ---------------------------------------------------------------------------------
@@ -380,7 +407,9 @@ def validate(settings: dict[str, Any], source: str) -> RunConfig:
 def _first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     # An unknown key explains the missing ones around it, so it is told first.
-    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    unknown = [p for p in problems if p["type"] == "extra_forbidden"]
+    # Of the branches of a union the one that wants text says least.
+    problem = (unknown or [p for p in problems if p["type"] != "string_type"] or problems)[0]
     tags = {
         "ball",
         "box",
@@ -392,7 +421,8 @@ def _first_problem(error: ValidationError) -> str:
         "metadynamics",
         "langevin",
     }
-    place = [str(part) for part in problem["loc"]]
+    branches = {"str", "int", "float", "constrained-int", "constrained-float"}
+    place = [str(part) for part in problem["loc"] if part not in branches and part != "[key]"]
     shown = ".".join(p for i, p in enumerate(place) if not (i in (1, 4) and p in tags))
     if problem["type"] == "extra_forbidden":
         hint = difflib.get_close_matches(place[-1], _known_keys(RunConfig), n=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -96,9 +97,14 @@ def build_regions(
 
     def number(value: str | float) -> float:
         try:
-            return parse_quantity(value, "angle") if angular else float(value)
+            if angular:
+                return parse_quantity(value, "angle")
+            if not isinstance(value, bool) and math.isfinite(plain := float(value)):
+                return plain
         except ValueError as error:
-            raise UserError(f"In {where}: {error}.") from error
+            if angular:
+                raise UserError(f"In {where}: {error}.") from error
+        raise UserError(f"In {where}: {value!r} should be a finite number without a unit.")
 
     def columns(variables: dict) -> tuple[int, ...]:
         for variable in variables:

@@ -297,7 +297,7 @@ def _read_pdb(folder: Path, state: StateConfig) -> tuple[app.Topology, np.ndarra
 
 def _read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
     if not path.is_file():
-        raise UserError(f"The PDB file {shown} is not there.")
+        raise UserError(f"The PDB file {shown} is {'no file' if path.exists() else 'not there'}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -309,9 +309,17 @@ def _read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
         raise UserError(f"{path} holds no atoms.")
     if not np.isfinite(positions).all():
         raise UserError(f"{path} holds coordinates that are not finite.")
+    if len(cut := _cut_lines(path)):
+        raise UserError(f"{path}: line {cut[0]} ends before its coordinates do; give a complete PDB file.")
     if np.abs(positions).max() > _FARTHEST_NM:
         raise UserError(f"{path} holds coordinates beyond {_FARTHEST_NM:.0f} nm; check its columns.")
     return pdb.topology, positions
+
+
+def _cut_lines(path: Path) -> list[int]:
+    """Numbers of atom lines that end within the coordinates (columns 31 to 54)."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [k for k, line in enumerate(lines, 1) if line.startswith(("ATOM", "HETATM")) and len(line.rstrip()) < 54]
 
 
 def _check_same_molecule(files: str, first: app.Topology, second: app.Topology) -> None:

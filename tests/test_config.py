@@ -90,7 +90,7 @@ def test_missing_or_wrong_unit(override: str, key: str, found: str, units: str) 
         ("denoiser.learning_rate=.nan", ["'denoiser.learning_rate'"]),
         ("seed=-1", ["'seed'", "not -1"]),
         ("geodesic.low_variance=10", ["geodesic.low_variance", "10", "an angle such as"]),
-        ("geodesic.low_variance=0 deg", ["geodesic.low_variance", "more than 0"]),
+        ("geodesic.low_variance=0 deg", ["geodesic.low_variance", "0.006 to 180 deg"]),
         ("sampling.kind=magic", ["'sampling'", "magic", "metadynamics", "langevin"]),
         ("system.kind=protein", ["'system'", "protein", "molecule"]),
         ("representation.torsions=[phi, omega]", ["representation.torsions", "'omega'"]),

@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from spacetime_tps.errors import UserError
-from spacetime_tps.files import write_json
+from spacetime_tps.files import read_json, write_json
 from spacetime_tps.stages import RunFolder, distances_between
+
+_KEYS = {"labels", "distance", "log_snr_end"}
 
 
 @click.command("distance")
@@ -20,9 +22,13 @@ def command(files: tuple[Path, ...], run: Path, log_snr_end: float, output: Path
     """Print the matrix of spacetime distances between PDB files under the denoiser of a run."""
     if len(files) < 2:
         raise UserError("distance compares two PDB files or more; give at least two.")
+    if output is not None:
+        _check_output(output)
     labels = [file.stem for file in files]
     if len(set(labels)) < len(labels):
         labels = [str(file) for file in files]
+    if len(set(labels)) < len(labels):
+        raise UserError("A file is given twice; name each once.")
     matrix = distances_between(RunFolder(run), list(files), log_snr_end)
     width = max(10, *(len(label) + 2 for label in labels))
     click.echo(" " * width + "".join(f"{label:>{width}s}" for label in labels))
@@ -31,3 +37,17 @@ def command(files: tuple[Path, ...], run: Path, log_snr_end: float, output: Path
     click.echo(f"Fisher-Rao length at log-SNR {log_snr_end:g}")
     if output is not None:
         write_json(output, {"labels": labels, "distance": matrix, "log_snr_end": log_snr_end})
+
+
+def _check_output(file: Path) -> None:
+    """Refuse to write where there is no folder, or over anything but an earlier matrix."""
+    if not file.parent.is_dir():
+        raise UserError(f"The folder {file.parent} of --json is not there; make it first.")
+    if not file.exists():
+        return
+    try:
+        content = read_json(file)
+    except UserError:
+        content = None
+    if not isinstance(content, dict) or set(content) != _KEYS:
+        raise UserError(f"--json {file} is there and no matrix of distances; give another name.")

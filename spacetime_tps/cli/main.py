@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +16,10 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import leave_at_once
 
 _INTERRUPTED = 130
+_NO_MEMORY = (
+    "Not enough memory; lower what is largest of hardware.workers, denoiser.reference_samples, denoiser.batch_size, "
+    "geodesic.points, geodesic.starts and geodesic.fine_factor."
+)
 
 
 class _Commands(click.Group):
@@ -47,10 +52,12 @@ class _Commands(click.Group):
         except BrokenProcessPool:
             _fail("A worker process was killed (out of memory?); free some memory and use --resume to go on.")
         except MemoryError:
-            _fail("Not enough memory; lower denoiser.reference_samples or hardware.workers and use --resume.")
+            _fail(_NO_MEMORY)
         except OSError as error:
             _fail(f"{error.filename or 'A file'} could not be read or written: {error.strerror or error}.")
         except Exception as error:
+            if isinstance(error, RuntimeError) and re.search("allocate memory|out of memory", str(error)):
+                _fail(_NO_MEMORY)
             if type(error).__name__ != "OpenMMException":
                 raise
             _fail(f"OpenMM stopped: {' '.join(str(error).split())}; check the structures and the time step.")

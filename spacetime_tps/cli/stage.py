@@ -10,7 +10,8 @@ import click
 from spacetime_tps.cli.options import folder_options, geometry_option, refuse_both, set_option
 from spacetime_tps.cli.report import print_summary
 from spacetime_tps.errors import UserError
-from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, finish_summary, run_stages
+from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, check_hardware, finish_summary, run_stages
+from spacetime_tps.systems import load_system
 
 _HELP = {
     "train": "Train the denoiser on the samples in the run folder OUT.",
@@ -33,7 +34,7 @@ def command(name: str) -> click.Command:
     ) -> None:
         refuse_both(resume, overwrite)
         if geometry is not None:
-            overrides = (f"geodesic.geometry={geometry}", *overrides)
+            overrides = (*overrides, f"geodesic.geometry={geometry}")
         folder = RunFolder(out)
         folder.config()
         with folder.locked():
@@ -43,10 +44,11 @@ def command(name: str) -> click.Command:
                 )
             if overrides and resume:
                 raise UserError("--resume goes on with the settings as they are; leave out --set and --geometry.")
-            folder.change(name, overrides)
-            if overwrite:
-                folder.forget(name)
-            run_stages(folder, folder.config(), {name: STAGE_FUNCTIONS[name]}, conclude=finish_summary, say=_say)
+            config = folder.changed(name, overrides)
+            check_hardware(config, load_system(config, out))
+            run_stages(
+                folder, config, {name: STAGE_FUNCTIONS[name]}, conclude=finish_summary, say=_say, again=overwrite
+            )
         if name == STAGES[-1]:
             print_summary(folder)
 

@@ -139,10 +139,11 @@ def fit(
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     report_every = max(1, config.steps // _LOSS_POINTS)
+    batch_size = min(config.batch_size, len(training))
     history, running = [], 0.0
     with progress_bar(config.steps, "training", "step") as bar:
         for step in range(config.steps):
-            rows = torch.randint(len(training), (config.batch_size,), generator=rng).to(training.natural.device)
+            rows = torch.randint(len(training), (batch_size,), generator=rng).to(training.natural.device)
             batch = Targets(*(value[rows] for value in vars(training).values()))
             loss = loss_of(network, batch)
             optimiser.zero_grad(set_to_none=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
+from spacetime_tps.files import require_finite
 from spacetime_tps.geometry.constraints import TrainedRange
 from spacetime_tps.geometry.geodesic import optimise_geodesics
 from spacetime_tps.representations import Representation
@@ -39,6 +40,9 @@ def edit_distances(
 
     Returns:
         shape (n, n), symmetric, zero on the diagonal.
+
+    Raises:
+        UserError: a geodesic came to nothing.
     """
     pairs = [
         (i, j)
@@ -55,6 +59,10 @@ def edit_distances(
     for first in range(0, len(channels), _CURVES_AT_ONCE):
         batch = channels[first : first + _CURVES_AT_ONCE]
         found = optimise_geodesics(denoiser, representation, [channel for _, channel in batch], config, held)
+        require_finite(
+            "The geodesics are", "give configurations and a level that the denoiser was trained on",
+            *(geodesic.curve.mean for geodesic in found),
+        )  # fmt: skip
         for (pair, _), geodesic in zip(batch, found, strict=True):
             matrix[pair] = min(matrix[pair], geodesic.curve.length)
     matrix = np.minimum(matrix, matrix.T)

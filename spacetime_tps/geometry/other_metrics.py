@@ -39,11 +39,13 @@ class PositionCurves:
     Attributes:
         positions: shape (n_curves, n_points, n_positions).
         iterations: gradient evaluations of the whole batch.
+        converged: whether the search for them came to rest; straight lines need none.
         deviation: largest distance of each decoded curve from the straight line, shape (n_curves,); pullback only.
     """
 
     positions: Tensor
     iterations: int = 0
+    converged: bool = True
     deviation: np.ndarray | None = None
 
 
@@ -149,7 +151,7 @@ def pullback_geodesics(
     """
     high = config.log_snr_end
     first, last = (density.flow(x, high, low, _FLOW_STEPS) for x in (start, end))
-    latent = straight_lines(first, last, _FLOW_POINTS)
+    latent, converged = straight_lines(first, last, _FLOW_POINTS), False
     decoded = density.flow(latent, low, high, _FLOW_STEPS)
     energy, steps = _stretch(decoded), 0
     target = straight_lines(start, end, _FLOW_POINTS)
@@ -160,13 +162,14 @@ def pullback_geodesics(
             decoded, before = density.flow(latent, low, high, _FLOW_STEPS), energy
             energy = _stretch(decoded)
             bar.update()
-            if bool((before - energy <= _PULLBACK_TOLERANCE * energy).all()):
+            converged = bool((before - energy <= _PULLBACK_TOLERANCE * energy).all())
+            if converged:
                 break
     along = decoded[:, -1:] - decoded[:, :1]
     offset = decoded - decoded[:, :1]
     share = (offset * along).sum(-1, keepdim=True) / along.square().sum(-1, keepdim=True)
     deviation = (offset - share * along).norm(dim=-1).amax(1).numpy()
-    return PositionCurves(decoded, steps, deviation)
+    return PositionCurves(decoded, steps, converged, deviation)
 
 
 def _stretch(decoded: Tensor) -> Tensor:
@@ -178,18 +181,19 @@ def _shortest(energy: Callable[[Tensor], Tensor], line: Tensor, config: Geodesic
     with torch.no_grad():
         scale = energy(line).detach()
     weights, evaluations = torch.zeros(len(line), config.nodes, line.shape[-1], dtype=line.dtype), 0
+    still = False
     with progress_bar(config.polish_rounds, "geodesics", "round") as bar:
         for _ in range(config.polish_rounds):
             found = minimise(
                 lambda w: energy(line + matrix @ w) / scale, weights, config.polish_steps, _TOLERANCE, _LARGEST_STEP
             )
             evaluations += found.evaluations
-            still = (found.variables - weights).norm() <= 1e-3 * found.variables.norm().clamp_min(1e-12)
+            still = bool((found.variables - weights).norm() <= 1e-3 * found.variables.norm().clamp_min(1e-12))
             weights = found.variables
             bar.update()
             if still:
                 break
-    return PositionCurves((line + matrix @ weights).detach(), evaluations)
+    return PositionCurves((line + matrix @ weights).detach(), evaluations, still)
 
 
 def with_tent(
@@ -233,7 +237,7 @@ def with_tent(
     for k, (channel, curve) in enumerate(zip(channels, fine_curves(coordinates, natural, posterior), strict=True)):
         by_name = {c.name: float(v[k]) for c, v in zip(constraints, violations, strict=True)}
         worst_of_all = max(by_name.values(), default=-1.0)
-        held = worst_of_all <= config.violation_tolerance
+        held = curves.converged and worst_of_all <= config.violation_tolerance
         history = np.array([curve.energy])
         found.append(
             Geodesic(channel, curve, float(coarse[k]), held, history, worst_of_all, by_name, curves.iterations)

@@ -17,6 +17,9 @@ from torch import Tensor
 
 from spacetime_tps.representations.base import Array, Channel
 
+_LEAST_SINE = 1e-4
+"""Of a bond angle within a torsion: below, its atoms lie on one line."""
+
 
 def dihedral_angles(positions: np.ndarray, quadruples: np.ndarray) -> np.ndarray:
     """Dihedral angles [rad] in (-pi, pi], IUPAC sign.
@@ -33,6 +36,14 @@ def dihedral_angles(positions: np.ndarray, quadruples: np.ndarray) -> np.ndarray
     n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
     sine = np.sum(b1 * n2, axis=-1) * np.linalg.norm(b2, axis=-1)
     return np.arctan2(sine, np.sum(n1 * n2, axis=-1))
+
+
+def undefined_torsions(positions: np.ndarray, torsions: Torsions) -> list[str]:
+    """Names of the torsions that a structure, shape (n_atoms, 3), does not define: three atoms on one line."""
+    bonds = np.diff(positions[torsions.quadruples], axis=1)
+    normals = np.linalg.norm(np.cross(bonds[:, :-1], bonds[:, 1:]), axis=-1)
+    flat = normals <= _LEAST_SINE * np.linalg.norm(bonds[:, :-1], axis=-1) * np.linalg.norm(bonds[:, 1:], axis=-1)
+    return [name for name, bad in zip(torsions.block_names, flat.any(axis=1), strict=True) if bad]
 
 
 def wrap(angle: np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class Context:
     folder: RunFolder
     system: System
     pool: WorkerPool
+    make_room: Callable[[], None] = lambda: None
+    """Every stage calls it just before it writes its result: what the folder held of it so far is then dropped."""
 
     @property
     def config(self) -> RunConfig:
@@ -110,15 +113,17 @@ def run_stages(
     stages: dict[str, Stage],
     conclude: Callable[[Context], Any] | None = None,
     say: Callable[[str], None] = logger.info,
+    again: bool = False,
 ) -> None:
     """Run the given stages in order, skipping those that are finished. The caller holds the folder's lock.
 
     Args:
         folder: of the run.
-        config: as stored in it.
+        config: as stored in it, or with changed settings for these stages and later ones.
         stages: by name, in order.
         conclude: called when the last of all stages is finished.
         say: is told of every stage as it ends.
+        again: run stages that are finished anew. What they and later ones left is kept until a new result is there.
 
     Raises:
         UserError: a stage that must come first is missing.
@@ -129,16 +134,18 @@ def run_stages(
     with WorkerPool(available_cores() if workers == "auto" else workers) as pool:
         context = Context(folder, system, pool)
         context.device()
+        first = next(iter(stages), STAGES[0])
+        before = STAGES.index(first) - 1
+        if before >= 0 and not folder.finished(STAGES[before]):
+            raise UserError(f"The stage {STAGES[before]!r} of {folder.path} is not finished; run it first.")
         if system.molecule is not None:
             context.dynamics()
         for name, stage in stages.items():
-            before = STAGES.index(name) - 1
-            if before >= 0 and not folder.finished(STAGES[before]):
-                raise UserError(f"The stage {STAGES[before]!r} of {folder.path} is not finished; run it first.")
-            if folder.finished(name):
+            if folder.finished(name) and not again:
                 say(f"{name}: finished before")
                 continue
-            say(f"{name}: {_run(folder, name, stage, context)}")
+            make_room = partial(folder.make_room, name, config)
+            say(f"{name}: {_run(folder, name, stage, replace(context, make_room=make_room))}")
         if conclude is not None and folder.finished(STAGES[-1]):
             conclude(context)
 

@@ -41,6 +41,7 @@ def export(context: Context) -> StageResult:
     """Write everything a user opens; ``summary.json`` is written by ``finish_summary``, last of all."""
     system, folder = context.system, context.folder
     paths = PathEnsemble.load(folder / "paths.npz")
+    context.make_room()
     problems = _problems(context, paths)
     whole = np.array([not p for p in problems])
     arrived = paths.ends_in_state & paths.end_stays & whole

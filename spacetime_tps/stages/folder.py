@@ -14,7 +14,6 @@ from spacetime_tps.config import RunConfig, dump, validate
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import TEMPORARY_PREFIX, read_json, replacing, write_json, write_text
 from spacetime_tps.settings import apply_override, read_yaml
-from spacetime_tps.systems import load_system
 
 STAGES = ("sample", "train", "geodesic", "paths", "export")
 _LOCK = ".lock"
@@ -34,6 +33,10 @@ _OUTPUT = {
     "export": "paths.csv",
 }
 """The file of each stage that later ones need."""
+_MORE_OUTPUT = {
+    "geodesic": ("surface.npz",),
+    "export": ("colvar.csv", "topology.pdb", "paths/path_*.dcd", "figures/*.png"),
+}
 
 
 class RunFolder:
@@ -147,18 +150,21 @@ class RunFolder:
             raise UserError(f"{self.path} is no run folder: it has no config.yaml; start one with 'spacetime-tps run'.")
         return validate(read_yaml(file), str(file))
 
-    def change(self, stage: str, assignments: Sequence[str]) -> None:
-        """Drop a stage and change its settings, or those of later ones, by ``KEY=VALUE`` assignments.
+    def changed(self, stage: str, assignments: Sequence[str]) -> RunConfig:
+        """The stored configuration with ``KEY=VALUE`` assignments to settings of a stage or of later ones.
 
         Raises:
-            UserError: a setting is unfit, or an earlier stage that is finished has used it.
+            UserError: a setting is unfit, or an earlier stage has used it.
         """
+        stored = self.config()
         if not assignments:
-            return
+            return stored
         settings = read_yaml(self / "config.yaml")
         for assignment in assignments:
             apply_override(settings, assignment)
-        wanted, stored = validate(settings, " ".join(f"--set {a}" for a in assignments)), self.config()
+        wanted = validate(settings, f"{self / 'config.yaml'} with --set")
+        if wanted.hardware.platform != stored.hardware.platform:
+            raise UserError(f"{self.path} has chosen its OpenMM platform already; start a new run to change it.")
         for section in type(stored).model_fields:
             if getattr(wanted, section) == getattr(stored, section):
                 continue
@@ -168,9 +174,7 @@ class RunFolder:
                     f"The settings under {section!r} were used by the stage {first!r} of {self.path}, which comes "
                     f"before {stage!r}; start a new run to change them."
                 )
-        load_system(wanted, self.path)
-        self.forget(stage)
-        write_text(self / "config.yaml", dump(wanted))
+        return wanted
 
     # --- stages ----------------------------------------------------------------------------------
 
@@ -193,11 +197,20 @@ class RunFolder:
         """Mark a stage as done."""
         write_json(self / f"stages/{stage}.json", record)
 
-    def forget(self, stage: str) -> None:
-        """Drop a stage and all after it, so that they run anew."""
+    def make_room(self, stage: str, config: RunConfig) -> None:
+        """Drop what a stage and all after it left, and store the configuration they are to have.
+
+        The records go first: killed on the way, the stage simply is not finished.
+        """
         (self / "summary.json").unlink(missing_ok=True)
-        for name in reversed(STAGES[STAGES.index(stage) :]):
+        dropped = STAGES[STAGES.index(stage) :]
+        for name in reversed(dropped):
             (self / f"stages/{name}.json").unlink(missing_ok=True)
+        if config != self.config():
+            write_text(self / "config.yaml", dump(config))
+        for file in (file for name in dropped[1:] for file in (_OUTPUT[name], *_MORE_OUTPUT.get(name, ()))):
+            for path in self.path.glob(file):
+                path.unlink()
 
 
 def _input_files(config: RunConfig) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.states import Ball
 from spacetime_tps.systems import System
 
+logger = logging.getLogger(__name__)
+
 _MODEL_SUBDIVISIONS = 2
 """Of a chord, where each reading of F is a pass through the network."""
 _TIE_KT = 0.5
@@ -66,7 +69,7 @@ def geodesic(context: Context) -> StageResult:
     found, deviation = _geodesics(context, channels, constraints, _objectives(context, surface), rng)
     require_finite(
         "The geodesics are",
-        "lower geodesic.learning_rate or geodesic.log_snr_end",
+        "take back what was changed under 'geodesic'",
         *(array for g in found for array in (g.curve.natural, g.curve.mean)),
     )
     kept, merged = merge_channels(found, config.merge_distance)
@@ -77,12 +80,13 @@ def geodesic(context: Context) -> StageResult:
         for g in kept
     }
     kept = rank_channels(kept, own, _TIE_KT * system.kt)
-    _save(context, kept)
     exact, source = _exact(context, posterior)
+    avoided = [constraint for constraint in constraints if isinstance(constraint, AvoidRegion)]
     straightness = {} if deviation is None else dict(zip((c.label for c in channels), deviation.tolist(), strict=True))
     rows = [
         {
-            **_row(g, context, constraints, exact),
+            **_row(g, context, exact),
+            **({"avoided_share": _avoided_share(g, avoided[0], posterior)} if avoided else {}),
             **({"deviation_from_straight": straightness[g.channel.label]} if straightness else {}),
             "merged": merged[g.channel.label],
             f"own_barrier_{system.suffix}": own[g.channel.label],
@@ -91,7 +95,28 @@ def geodesic(context: Context) -> StageResult:
     ]
     summary: dict[str, Any] = {"chosen": kept[0].channel.label, "geometry": config.geometry}
     summary |= {"iterations": kept[0].iterations, "exact_posterior": source, "channels": rows}
+    _warn(kept[0], config.violation_tolerance)
+    context.make_room()
+    if surface is not None:
+        surface.save(context.folder / "surface.npz")
+    _save(context, kept)
     return StageResult(summary)
+
+
+def _warn(chosen: Geodesic, tolerance: float) -> None:
+    broken = [f"{name} by {value:.2g}" for name, value in chosen.violations.items() if value > tolerance]
+    if broken:
+        logger.warning("the geodesic %s breaks its constraints: %s", chosen.channel.label, ", ".join(broken))
+    elif not chosen.converged:
+        logger.warning(
+            "the geodesic %s has not converged; raise geodesic.polish_rounds or geodesic.starts", chosen.channel.label
+        )
+
+
+def _avoided_share(g: Geodesic, region: AvoidRegion, posterior: SampleDenoiser) -> float:
+    """Share of the region to be avoided along a curve by the run's own samples, numerator and denominator alike."""
+    natural = torch.from_numpy(g.curve.natural)[None]
+    return float(region.share(natural, posterior(natural)).exp())
 
 
 def _geodesics(
@@ -124,7 +149,7 @@ def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint
     """What the configuration asks for, in terms of the run's own samples.
 
     Raises:
-        UserError: no sample lies in the region to be avoided.
+        UserError: no sample lies in the region to be avoided, or an end structure does.
     """
     system, config = context.system, context.config
     representation = system.representation
@@ -132,6 +157,14 @@ def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint
     if config.low_variance is not None:
         constraints.append(LowVariance(representation.max_block_variance(config.low_variance)))
     if system.avoided is not None:
+        ends = system.avoided.contains(
+            representation.center(representation.statistics(representation.features(system.structures)))
+        )
+        if ends.any():
+            state = system.states[int(ends.argmax())].name
+            raise UserError(
+                f"geodesic.avoid holds the structure of state {state!r}, where paths have to go; make it smaller."
+            )
         inside = torch.from_numpy(system.avoided.contains(representation.center(posterior.statistics.numpy())))
         if not inside.any():
             raise UserError(
@@ -161,9 +194,7 @@ def _own_surface(context: Context, posterior: SampleDenoiser) -> FreeEnergySurfa
     if len(names) > MAX_GRID_DIMENSION:
         return None
     box = context.config.system.box if isinstance(context.config.system, ToyConfig) else None
-    surface = smoothed_surface(posterior, names, box, system.kt, context.config.geodesic.surface_log_snr)
-    surface.save(context.folder / "surface.npz")
-    return surface
+    return smoothed_surface(posterior, names, box, system.kt, context.config.geodesic.surface_log_snr)
 
 
 def _objectives(context: Context, surface: FreeEnergySurface | None) -> list[Objective]:
@@ -183,7 +214,7 @@ def _objectives(context: Context, surface: FreeEnergySurface | None) -> list[Obj
     return [LowBarrier(SmoothSurface(surface), representation, kt, config.weight, config.softness_kt)]
 
 
-def _row(g: Geodesic, context: Context, constraints: list[Constraint], exact: SampleDenoiser) -> dict[str, Any]:
+def _row(g: Geodesic, context: Context, exact: SampleDenoiser) -> dict[str, Any]:
     system, config = context.system, context.config
     levels = system.representation.block_log_snr(torch.from_numpy(g.curve.natural)).numpy()
     low, high = config.denoiser.log_snr_range
@@ -213,9 +244,6 @@ def _row(g: Geodesic, context: Context, constraints: list[Constraint], exact: Sa
     if own.log_partition is not None:
         profile = system.kt * system.representation.profile(natural, own.log_partition)
         row[f"smoothed_barrier_{system.suffix}"] = float(profile.max() - profile[0])
-    for constraint in constraints:
-        if isinstance(constraint, AvoidRegion):
-            row["avoided_share"] = float(constraint.share(natural[None], own).exp())
     if system.reference is not None:
         row[f"barrier_{system.suffix}"] = surface_barrier(g, system.representation, system.reference)
         bound = minimax_of_channel(system.reference, *lifted_ends(g, system.representation))

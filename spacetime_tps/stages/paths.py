@@ -45,6 +45,7 @@ def paths(context: Context) -> StageResult:
             work.worst_dissipation,
             config.max_dissipated_work_kt,
         )
+    context.make_room()
     ensemble.save(context.folder / "paths.npz")
     summary = {
         "rounds": rounds,

@@ -27,6 +27,7 @@ def sample(context: Context) -> StageResult:
         samples.features,
         samples.log_weights,
     )
+    context.make_room()
     samples.save(context.folder / "samples.npz")
     visited = [bool(state.contains(system.variables(samples.frames)).any()) for state in system.states]
     return StageResult(

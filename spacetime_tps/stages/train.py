@@ -69,6 +69,7 @@ def _of_samples(context: Context, samples: WeightedSamples, rng: torch.Generator
 def _save(context: Context, tensors: dict[str, torch.Tensor]) -> None:
     buffer = io.BytesIO()
     torch.save(tensors, buffer)
+    context.make_room()
     with replacing(context.folder / "denoiser.pt") as temporary:
         temporary.write_bytes(buffer.getvalue())
 
@@ -91,6 +92,8 @@ def load_denoiser(context: Context) -> Denoiser:
     file, representation = context.folder / "denoiser.pt", context.system.representation
     try:
         tensors = torch.load(file, weights_only=True)
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise ValueError("numbers that are not finite")
         if context.config.denoiser.kind == "exact":
             return SampleDenoiser(representation, tensors["statistics"], tensors["log_weights"])
         network = build_network(representation, context.config.denoiser)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from spacetime_tps.files import read_json
 from spacetime_tps.settings import read_yaml
@@ -96,12 +97,48 @@ def test_settings_that_a_finished_stage_has_used_are_kept(tiny_alanine_run: Path
     assert {name: (folder / name).read_bytes() for name in before} == before
 
 
-def test_a_region_without_samples_is_told(tiny_toy_run: Path, tmp_path: Path) -> None:
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_refused_change_leaves_the_run_as_it_was(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_alanine_run, folder)
+    before = contents(folder)
+    again = ("geodesic", folder, "--overwrite", "--set")
+    nowhere = "geodesic.avoid=[{phi: [0 deg, 1 deg], psi: [100 deg, 101 deg]}]"
+    assert "No sample of this run lies in geodesic.avoid" in refusal(*again, nowhere)
+    everywhere = "geodesic.avoid=[{phi: [-180 deg, 180 deg]}]"
+    assert "holds the structure of state 'C5 and C7eq'" in refusal(*again, everywhere)
+    assert "'cuda:77'" in refusal(*again, "hardware.device=cuda:77")
+    assert "platform already" in refusal(*again, "hardware.platform=CPU")
+    assert "expected -1 to 7: denoiser.log_snr_range" in refusal(*again, "geodesic.log_snr_end=8")
+    assert "not finite" in refusal("train", folder, "--overwrite", "--set", "denoiser.learning_rate=1e30")
+    assert contents(folder) == before
+    (folder / "stages/geodesic.json").unlink()
+    before = contents(folder)
+    assert "'geodesic' of" in refusal("paths", folder, "--overwrite", "--set", "paths.count=6")
+    assert contents(folder) == before
+
+
+def test_a_new_geodesic_drops_what_came_after_the_old_one(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_alanine_run, folder)
+    (folder / "figures/mine.svg").write_text("precious")
+    succeed("geodesic", folder, "--overwrite", *settings(("geodesic.points=20",)))
+    gone = ("summary.json", "paths.npz", "paths.csv", "colvar.csv", "topology.pdb", "paths/path_0000.dcd")
+    assert not any((folder / name).exists() for name in gone)
+    assert (folder / "figures/mine.svg").read_text() == "precious"
+    assert read_yaml(folder / "config.yaml")["geodesic"]["points"] == 20
+
+
+def test_a_constraint_that_cannot_be_kept_is_told(tiny_toy_run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(tiny_toy_run, folder)
-    nowhere = "geodesic.avoid=[{ball: {x: 1.3, y: 2.2}, radius: 0.05}]"
-    assert "No sample of this run lies in geodesic.avoid" in refusal("geodesic", folder, "--set", nowhere)
-    succeed("geodesic", folder, "--set", "geodesic.avoid=[]")
+    far = "geodesic.waypoints=[{ball: {x: 50, y: 50}, radius: 0.1}]"
+    done = run_cli("geodesic", folder, "--set", far)
+    assert done.returncode == 0
+    assert "WARNING: the geodesic direct breaks its constraints: waypoint 1 by" in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +199,32 @@ def test_distances_between_structures(tiny_alanine_run: Path, tmp_path: Path) ->
     assert matrix[0, 1] > 1
     assert matrix[1, 2] == pytest.approx(matrix[0, 1], rel=0.05)  # the tiny preset's optimiser stops early
     assert f"{matrix[0, 1]:.3f}" in done.stdout
+
+
+def test_distance_spares_files_and_refuses_what_it_cannot_measure(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    c5, c7ax = (SYSTEMS / "alanine_dipeptide" / name for name in ("c5.pdb", "c7ax.pdb"))
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_alanine_run, folder)
+    before = contents(folder)
+    both = ("distance", c5, c7ax, "--run", folder, "--json")
+    assert "no matrix of distances" in refusal(*both, folder / "summary.json")
+    assert "no matrix of distances" in refusal(*both, folder)
+    assert "is not there" in refusal(*both, tmp_path / "no/such/folder.json")
+    assert "given twice" in refusal("distance", c5, c5, "--run", folder)
+    line = tmp_path / "line.pdb"
+    rows = c5.read_text().splitlines(True)
+    flat = [
+        f"{row[:30]}{0.5 * k:8.3f}{0.0:8.3f}{0.0:8.3f}{row[54:]}" if row.startswith(("ATOM", "HETATM")) else row
+        for k, row in enumerate(rows)
+    ]
+    line.write_text("".join(flat))
+    assert "'phi' is undefined" in refusal("distance", c5, line, "--run", folder)
+    line.write_text("".join(row[:50] + "\n" if row.startswith(("ATOM", "HETATM")) else row for row in rows))
+    assert "ends before its coordinates" in refusal("distance", c5, line, "--run", folder)
+    assert contents(folder) == before
+    tensors = torch.load(folder / "denoiser.pt", weights_only=True)
+    torch.save({name: value * float("nan") for name, value in tensors.items()}, folder / "denoiser.pt")
+    assert "denoiser.pt cannot be loaded" in refusal("distance", c5, c7ax, "--run", folder)
 
 
 def test_distance_says_what_it_lacks(tiny_alanine_run: Path, tiny_toy_run: Path, tmp_path: Path) -> None:
