@@ -1,0 +1,25 @@
+"""The Python of the documentation runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+BLOCKS = [(file.name, block) for file in sorted(DOCS.glob("*.md")) for block in re.findall(
+    r"```python\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "block"), BLOCKS, ids=[file for file, _ in BLOCKS])
+def test_block_runs(file: str, block: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "True" in done.stdout  # the geodesic converged
+
+
+def test_there_are_blocks() -> None:
+    assert BLOCKS
