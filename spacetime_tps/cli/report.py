@@ -15,11 +15,11 @@ def _number(value: Any, digits: int = 2) -> str:
 
 
 def _spreads(channel: dict[str, Any]) -> str:
-    """Largest posterior standard deviations on the chosen geodesic, by the model and exactly."""
+    """Largest posterior standard deviations on the chosen geodesic by the model, in brackets what they are."""
     key, unit = ("max_posterior_std_deg", " deg") if "max_posterior_std_deg" in channel else ("max_posterior_std", "")
     exact = channel[key.replace("std", "std_exact")]
     shown = ", ".join(f"{name} {value:.3g} ({exact[name]:.3g})" for name, value in channel[key].items())
-    return f"{shown}{unit} at most on the geodesic, by the model (exactly)"
+    return f"{shown}{unit} at most on the geodesic, by the model"
 
 
 def print_summary(folder: RunFolder) -> None:
@@ -37,7 +37,7 @@ def print_summary(folder: RunFolder) -> None:
         f"channel           {channel['label']} ({'converged' if channel['converged'] else 'NOT CONVERGED'}), "
         f"barrier {_number(channel.get(f'barrier_{suffix}'))} {unit}, "
         f"least possible {_number(channel.get(f'minimax_barrier_{suffix}'))}",
-        f"spread            {_spreads(channel)}",
+        f"spread            {_spreads(channel)} (by the {summary['geodesic']['exact_posterior']})",
         f"paths             {paths['count']}, arrived {paths['arrived_fraction']:.0%}, "
         f"started in their state {paths['started_fraction']:.0%}",
         f"dissipated work   {_number(work['forward'])} kT forward, {_number(work['backward'])} kT backward",
