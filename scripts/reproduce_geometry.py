@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from spacetime_tps.analysis.minimax import minimax_between
+from spacetime_tps.analysis.minimax import closed_to
 from spacetime_tps.config import validate
 from spacetime_tps.files import read_json
-from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.settings import read_yaml
+from spacetime_tps.stages.geodesic import reference_bound
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
 AVOID = {
@@ -67,14 +67,11 @@ def variant_run(base: Path, variant: str, name: str) -> Path:
 
 def bound_outside(system: System) -> float:
     """Minimax bound on the reference surface without the region to be avoided."""
-    surface = system.reference
-    assert surface is not None
-    points, shape = surface.points(), surface.free_energy.shape
-    table = surface.free_energy.copy()
-    if system.avoided is not None:
-        table[system.avoided.contains(points).reshape(shape)] = 1e6
-    closed = FreeEnergySurface(**{**vars(surface), "free_energy": table})
-    return minimax_between(closed, *[state.contains(points).reshape(shape) for state in system.states]).barrier
+    assert system.reference is not None
+    surface = system.reference if system.avoided is None else closed_to(system.reference, system.avoided)
+    bound = reference_bound(system, surface)
+    assert bound is not None
+    return bound.barrier
 
 
 def row_of(folder: Path, variant: str) -> list[str]:

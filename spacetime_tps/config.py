@@ -245,7 +245,7 @@ class GeodesicConfig(Model):
     """The geodesic and its constraints."""
 
     geometry: Literal["spacetime", "score", "pullback", "linear"] = "spacetime"
-    """The other three are for comparison; they are annealed with a tent in log-SNR and take no constraints."""
+    """The other three are for comparison; they get a tent in log-SNR and hold no constraint but low_variance."""
     score_weight: float = Field(1.0, gt=0, le=1e6)
     """Multiple of the score's outer product in the score metric."""
     tent_log_snr: LogSNR | None = None

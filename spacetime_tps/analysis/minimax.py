@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.states import Region
+
+_WALL = 1e6
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,12 @@ class MinimaxPath:
     barrier: float
     saddle: np.ndarray
     error: float
+
+
+def closed_to(surface: FreeEnergySurface, region: Region) -> FreeEnergySurface:
+    """The surface with a region walled off, to find what is least possible outside of it."""
+    inside = region.contains(surface.points()).reshape(surface.free_energy.shape)
+    return replace(surface, free_energy=np.where(inside, _WALL, surface.free_energy))
 
 
 def minimax_between(surface: FreeEnergySurface, in_a: np.ndarray, in_b: np.ndarray) -> MinimaxPath:
@@ -72,7 +81,7 @@ def _bottleneck(
 ) -> MinimaxPath:
     if not in_a.any() or not in_b.any():
         raise ValueError("a state holds no point of the reference grid")
-    value = np.nan_to_num(table.ravel().astype(float), nan=1e6, posinf=1e6)
+    value = np.nan_to_num(table.ravel().astype(float), nan=_WALL, posinf=_WALL)
     index = np.arange(value.size).reshape(table.shape)
     pairs = []
     for axis in range(table.ndim):

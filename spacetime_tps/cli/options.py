@@ -51,6 +51,13 @@ def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--resume", is_flag=True, help="Go on after the last finished stage.")(command)
 
 
+def stage_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What to do with a stage that is finished."""
+    again = "Run the stage anew even if it is finished; when it is done, the results of later stages are dropped."
+    command = click.option("--overwrite", is_flag=True, help=again)(command)
+    return click.option("--resume", is_flag=True, help="Do nothing if the stage is finished.")(command)
+
+
 def read_configuration(
     system: str,
     seed: int | None = None,

@@ -14,11 +14,24 @@ def _number(value: Any, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def _barriers(channel: dict[str, Any], suffix: str, unit: str, avoiding: bool) -> str:
+    if f"barrier_{suffix}" not in channel:
+        return f"barrier {_number(channel[f'own_barrier_{suffix}'])} {unit} on the run's own samples (no reference)"
+    where = "in this channel outside of the avoided region" if avoiding else "in this channel"
+    least = _number(channel[f"minimax_barrier_{suffix}"])
+    return f"barrier {_number(channel[f'barrier_{suffix}'])} {unit}, least possible {where} {least}"
+
+
+def _constraints(channel: dict[str, Any]) -> str:
+    violations = channel["constraint_violations"].items()
+    return ", ".join(f"{name} {'held' if g <= 0 else f'EXCEEDED by {g:.2g}'}" for name, g in violations)
+
+
 def _spreads(channel: dict[str, Any]) -> str:
     """Largest posterior standard deviations on the chosen geodesic by the model, in brackets what they are."""
     key, unit = ("max_posterior_std_deg", " deg") if "max_posterior_std_deg" in channel else ("max_posterior_std", "")
     exact = channel[key.replace("std", "std_exact")]
-    shown = ", ".join(f"{name} {value:.3g} ({exact[name]:.3g})" for name, value in channel[key].items())
+    shown = ", ".join(f"{name} {value:.4g} ({exact[name]:.4g})" for name, value in channel[key].items())
     return f"{shown}{unit} at most on the geodesic, by the model"
 
 
@@ -35,12 +48,13 @@ def print_summary(folder: RunFolder) -> None:
         lines.append("PRESET QUICK: NOT FOR SCIENCE")
     lines += [
         f"channel           {channel['label']} ({'converged' if channel['converged'] else 'NOT CONVERGED'}), "
-        f"barrier {_number(channel.get(f'barrier_{suffix}'))} {unit}, "
-        f"least possible {_number(channel.get(f'minimax_barrier_{suffix}'))}",
+        f"{_barriers(channel, suffix, unit, 'avoided_share' in paths)}",
+        f"constraints       {_constraints(channel)}",
         f"spread            {_spreads(channel)} (by the {summary['geodesic']['exact_posterior']})",
         f"paths             {paths['count']}, arrived {paths['arrived_fraction']:.0%}, "
         f"started in their state {paths['started_fraction']:.0%}",
-        f"dissipated work   {_number(work['forward'])} kT forward, {_number(work['backward'])} kT backward",
+        f"dissipated work   {_number(work['forward'])} +- {_number(work['forward_error'])} kT forward, "
+        f"{_number(work['backward'])} +- {_number(work['backward_error'])} kT backward",
         f"restrained ends   B-A {_number(delta_f['crooks'])} +- {_number(delta_f['error'])} {unit} by work, "
         f"{_number(delta_f['reference'])} by the reference",
     ]
@@ -48,7 +62,8 @@ def print_summary(folder: RunFolder) -> None:
     if highest is not None:
         lines.append(
             f"max free energy   {_number(highest['mean'])} +- {_number(highest['std'])} {unit}, "
-            f"bound {_number(reference[f'minimax_barrier_{suffix}'])} +- {_number(reference[f'error_{suffix}'])}"
+            f"least possible between the states {_number(reference[f'minimax_barrier_{suffix}'])} "
+            f"+- {_number(reference[f'error_{suffix}'])}"
         )
     if "avoided_share" in paths:
         share = paths["avoided_share"]

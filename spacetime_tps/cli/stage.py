@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from spacetime_tps.cli.options import folder_options, geometry_option, refuse_both, set_option
+from spacetime_tps.cli.options import geometry_option, refuse_both, set_option, stage_options
 from spacetime_tps.cli.report import print_summary
 from spacetime_tps.errors import UserError
 from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, check_hardware, finish_summary, run_stages
@@ -26,7 +26,7 @@ def command(name: str) -> click.Command:
 
     @click.command(name, help=_HELP[name])
     @click.argument("out", type=click.Path(path_type=Path))
-    @folder_options
+    @stage_options
     @set_option
     @_geometry_of(name)
     def run_one(

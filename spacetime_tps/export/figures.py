@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def surface_figure(
     columns: list[int],
     ends: np.ndarray,
     avoided: Region | None = None,
+    waypoints: Sequence[Region] = (),
 ) -> Figure:
     """Free-energy surface with the channels' posterior means and the frames of the paths.
 
@@ -54,6 +56,7 @@ def surface_figure(
         columns: which variables of the paths are the surface's.
         ends: the two end structures, shape (2, 2).
         avoided: the region that the geodesic was told to avoid, hatched.
+        waypoints: the balls that it was told to pass through, dashed.
     """
     figure, (axes,) = _figure(width=7.0, height=5.6)
     scale = _scale(surface)
@@ -61,10 +64,13 @@ def surface_figure(
     top = 80.0 if unit == "kJ/mol" else 20.0
     filled = axes.contourf(x, y, np.minimum(surface.free_energy, top).T, levels=np.linspace(0, top, 33), cmap="viridis")
     figure.colorbar(filled, ax=axes, label=f"F [{unit}]")
-    if avoided is not None:
-        inside = avoided.contains(surface.points()).reshape(surface.free_energy.shape).astype(float)
-        axes.contourf(x, y, inside.T, levels=[0.5, 1.5], colors="none", hatches=["////"])
-        axes.contour(x, y, inside.T, levels=[0.5], colors="white", linewidths=0.8)
+    for region, style in [(avoided, "solid"), *((ball, "dashed") for ball in waypoints)]:
+        if region is None:
+            continue
+        inside = region.contains(surface.points()).reshape(surface.free_energy.shape).astype(float)
+        if region is avoided:
+            axes.contourf(x, y, inside.T, levels=[0.5, 1.5], colors="none", hatches=["////"])
+        axes.contour(x, y, inside.T, levels=[0.5], colors="white", linewidths=0.8, linestyles=style)
     shown = paths.variables[:, :, columns] * scale
     for forward, color in ((True, FORWARD), (False, BACKWARD)):
         points = shown[paths.forward == forward][: _MAX_SHOWN_PATHS // 2].reshape(-1, 2)

@@ -83,7 +83,8 @@ def optimise_geodesics(
         denoiser: anything with the contract.
         representation: its chart.
         channels: ends and windings.
-        config: grids, steps and tolerances.
+        config: grids, steps and tolerances. Its geometry, constraints and end level are what the stage ``geodesic``
+            makes channels, constraints and objectives of; they are not read here.
         constraints: held at every point of the fine grid.
         objectives: added to the relative energy.
         rng: of the bends; seed 0 without it.

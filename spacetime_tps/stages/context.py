@@ -25,11 +25,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage reports: its part of the summary, the force evaluations it cost, and times of parts of it [s]."""
+    """What a stage reports: its part of the summary, its force evaluations, times of parts of it [s], and words."""
 
     summary: dict[str, Any] = field(default_factory=dict)
     force_evaluations: int = 0
     timings: dict[str, float] = field(default_factory=dict)
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,4 +164,5 @@ def _run(folder: RunFolder, name: str, stage: Stage, context: Context) -> str:
             "timings": result.timings,
         },
     )
-    return f"{seconds:.0f} s, {result.force_evaluations:,} force evaluations"
+    words = f"; {result.words}" if result.words else ""
+    return f"{seconds:.0f} s, {result.force_evaluations:,} force evaluations{words}"

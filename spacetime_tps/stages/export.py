@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from spacetime_tps.analysis.metrics import kinetic_temperature, max_free_energy, mean_and_std
-from spacetime_tps.analysis.minimax import MinimaxPath
+from spacetime_tps.analysis.minimax import MinimaxPath, closed_to
 from spacetime_tps.analysis.structure import free_torsions, hysteresis, integrity_problems
 from spacetime_tps.analysis.work import WorkSummary
 from spacetime_tps.export import figures
@@ -64,6 +64,10 @@ def export(context: Context) -> StageResult:
             f"error_{system.suffix}": bound.error,
             "saddle": saddle,
         }
+        if system.avoided is not None and system.reference is not None:
+            outside = reference_bound(system, closed_to(system.reference, system.avoided))
+            assert outside is not None
+            reference[f"minimax_barrier_avoiding_{system.suffix}"] = outside.barrier
     return StageResult({"paths": summary, "reference": reference})
 
 
@@ -195,7 +199,7 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
         }
         ends = system.variables(system.structures)[:, columns]
         figures.save(
-            figures.surface_figure(surface, unit, channels, paths, columns, ends, system.avoided),
+            figures.surface_figure(surface, unit, channels, paths, columns, ends, system.avoided, system.waypoints),
             target / "free_energy_surface.png",
             note,
         )

@@ -170,9 +170,12 @@ class RunFolder:
                 continue
             first = _FIRST_USED.get(section, STAGES[0])
             if STAGES.index(first) < STAGES.index(stage):
+                advice = "start a new run to change them"
+                if first != STAGES[0]:
+                    advice = f"change them with 'spacetime-tps {first} {self.path} --overwrite --set ...'"
                 raise UserError(
                     f"The settings under {section!r} were used by the stage {first!r} of {self.path}, which comes "
-                    f"before {stage!r}; start a new run to change them."
+                    f"before {stage!r}; {advice}."
                 )
         return wanted
 

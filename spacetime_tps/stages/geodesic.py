@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.minimax import MinimaxPath, minimax_between, minimax_of_channel
+from spacetime_tps.analysis.minimax import MinimaxPath, closed_to, minimax_between, minimax_of_channel
 from spacetime_tps.boltzmann.samples import WeightedSamples
-from spacetime_tps.config import ToyConfig
+from spacetime_tps.config import GeodesicConfig, ToyConfig
 from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.errors import UserError
@@ -95,15 +95,22 @@ def geodesic(context: Context) -> StageResult:
     ]
     summary: dict[str, Any] = {"chosen": kept[0].channel.label, "geometry": config.geometry}
     summary |= {"iterations": kept[0].iterations, "exact_posterior": source, "channels": rows}
-    _warn(kept[0], config.violation_tolerance)
+    _warn(kept[0], config)
     context.make_room()
     if surface is not None:
         surface.save(context.folder / "surface.npz")
     _save(context, kept)
-    return StageResult(summary)
+    barrier = f"barrier {own[kept[0].channel.label]:.1f} {system.energy_unit} on the run's own samples"
+    return StageResult(summary, words=f"{kept[0].channel.label} of {len(channels)} channels, {barrier}")
 
 
-def _warn(chosen: Geodesic, tolerance: float) -> None:
+def _warn(chosen: Geodesic, config: GeodesicConfig) -> None:
+    if config.low_variance is None:
+        logger.warning(
+            "without geodesic.low_variance a posterior may lie in two wells at once and the curve tunnel between them; "
+            "the barrier of its mean is none then"
+        )
+    tolerance = config.violation_tolerance
     broken = [f"{name} by {value:.2g}" for name, value in chosen.violations.items() if value > tolerance]
     if broken:
         logger.warning("the geodesic %s breaks its constraints: %s", chosen.channel.label, ", ".join(broken))
@@ -246,7 +253,8 @@ def _row(g: Geodesic, context: Context, exact: SampleDenoiser) -> dict[str, Any]
         row[f"smoothed_barrier_{system.suffix}"] = float(profile.max() - profile[0])
     if system.reference is not None:
         row[f"barrier_{system.suffix}"] = surface_barrier(g, system.representation, system.reference)
-        bound = minimax_of_channel(system.reference, *lifted_ends(g, system.representation))
+        open_to_it = system.reference if system.avoided is None else closed_to(system.reference, system.avoided)
+        bound = minimax_of_channel(open_to_it, *lifted_ends(g, system.representation))
         row[f"minimax_barrier_{system.suffix}"] = bound.barrier
     return row
 
@@ -261,20 +269,18 @@ def _save(context: Context, kept: list[Geodesic]) -> None:
     write_arrays(context.folder / "geodesic.npz", labels=labels, history=history, **arrays)
 
 
-def reference_bound(system: System) -> MinimaxPath | None:
-    """The minimax bound between the two states on the reference surface.
+def reference_bound(system: System, surface: FreeEnergySurface | None = None) -> MinimaxPath | None:
+    """The minimax bound between the two states on the reference surface, or on a changed copy of it.
 
     Raises:
         UserError: a state is too small for the grid.
     """
-    if system.reference is None:
+    surface = surface or system.reference
+    if surface is None or list(surface.names) != list(system.variables.names):
         return None
-    names = system.variables.names
-    if list(system.reference.names) != list(names):
-        return None
-    points, shape = system.reference.points(), system.reference.free_energy.shape
+    points, shape = surface.points(), surface.free_energy.shape
     masks = [state.contains(points).reshape(shape) for state in system.states]
     try:
-        return minimax_between(system.reference, *masks)
+        return minimax_between(surface, *masks)
     except ValueError as error:
         raise UserError(f"The reference surface does not fit the states: {error}.") from error

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spacetime_tps.analysis.minimax import minimax_between, minimax_of_channel
+from spacetime_tps.analysis.minimax import closed_to, minimax_between, minimax_of_channel
 from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.states import Box
 
 
 def surface(table: np.ndarray, periodic: bool) -> FreeEnergySurface:
@@ -57,6 +58,17 @@ def test_channels_of_a_ring_have_their_own_walls() -> None:
     assert minimax_of_channel(ring, start, np.array([5.0, 0.0])).barrier == 3.0
     assert minimax_of_channel(ring, start, np.array([-5.0, 0.0])).barrier == 7.0
     assert minimax_of_channel(ring, start, np.array([15.0, 0.0])).barrier == 7.0
+
+
+def test_what_is_closed_has_to_be_gone_around() -> None:
+    """The wall of height 3 has a gap of height 1, which a box closes again."""
+    table = np.zeros((10, 6))
+    table[2], table[7], table[2, 4] = 3.0, 7.0, 1.0
+    ring = surface(table, True)
+    box = Box((0, 1), (1.5, 3.5), (1.0, 1.0), None)
+    ends = np.array([0.0, 0.0]), np.array([5.0, 0.0])
+    assert minimax_of_channel(ring, *ends).barrier == 1.0
+    assert minimax_of_channel(closed_to(ring, box), *ends).barrier == 3.0
 
 
 def test_empty_state_is_refused() -> None:

@@ -85,7 +85,9 @@ def test_settings_that_a_finished_stage_has_used_are_kept(tiny_alanine_run: Path
     before = {name: (folder / name).read_bytes() for name in ("config.yaml", "summary.json", "geodesic.npz")}
     again = ("geodesic", folder, "--overwrite", "--set")
     assert "'sampling' were used by the stage 'sample'" in refusal(*again, "sampling.build_time=30 ps")
-    assert "'denoiser' were used by the stage 'train'" in refusal(*again, "denoiser.steps=7")
+    denoiser = refusal(*again, "denoiser.steps=7")
+    assert "'denoiser' were used by the stage 'train'" in denoiser
+    assert f"spacetime-tps train {folder} --overwrite" in denoiser
     assert "'seed'" in refusal(*again, "seed=9")
     assert "did you mean 'nodes'" in refusal(*again, "geodesic.node=9")
     assert "'omega' is no collective variable" in refusal(*again, "geodesic.avoid=[{omega: [1 deg, 2 deg]}]")
