@@ -19,15 +19,16 @@ class SplineBasis:
     def __init__(self, nodes: int, dtype: torch.dtype = torch.float64, device: str = "cpu"):
         """``nodes`` counts the interior nodes."""
         knots = np.linspace(0.0, 1.0, nodes + 2)
-        self._spline = CubicSpline(knots, np.eye(nodes + 2)[:, 1:-1], bc_type="natural")
+        plain = CubicSpline(knots, np.eye(nodes + 2)[:, 1:-1], bc_type="natural")
         grid = np.linspace(0.0, 1.0, 64 * (nodes + 1) + 1)
-        slopes = self._spline(grid, 1)
+        slopes = plain(grid, 1)
         products = slopes[:, :, None] * slopes[:, None, :]
         gram = 0.5 * np.einsum("i,ijk->jk", np.diff(grid), products[1:] + products[:-1])
-        self._whiten = np.linalg.inv(np.linalg.cholesky(gram)).T
+        # Whitened once and for all: products of large matrices round differently with every number of BLAS threads.
+        whiten = np.linalg.inv(np.linalg.cholesky(gram)).T
+        self._spline = CubicSpline(knots, np.eye(nodes + 2)[:, 1:-1] @ whiten, bc_type="natural")
         self._dtype, self._device = dtype, device
 
     def matrix(self, parameters: np.ndarray) -> Tensor:
         """The whitened basis at curve parameters s in [0, 1], shape (...), as a matrix of shape (..., nodes)."""
-        values = self._spline(parameters) @ self._whiten
-        return torch.tensor(values, dtype=self._dtype, device=self._device)
+        return torch.tensor(self._spline(parameters), dtype=self._dtype, device=self._device)

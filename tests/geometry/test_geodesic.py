@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -249,3 +252,19 @@ def test_lifted_ends_of_the_identity_are_the_means() -> None:
     geodesic = half_plane_geodesic(16, BEGIN, END)
     start, end = lifted_ends(geodesic, Identity(1))
     assert (start[0], end[0]) == pytest.approx((BEGIN[0], END[0]))
+
+
+@pytest.mark.parametrize("threads", ["2", "5"])
+def test_the_spline_basis_does_not_depend_on_the_number_of_blas_threads(threads: str) -> None:
+    code = (
+        "import numpy as np; from spacetime_tps.geometry.spline import SplineBasis;"
+        "s = np.sort(np.random.default_rng(0).random((4, 2033)), axis=1);"
+        "print(SplineBasis(24).matrix(s).numpy().tobytes().hex())"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "OPENBLAS_NUM_THREADS": n}, capture_output=True, check=True
+        ).stdout
+        for n in ("1", threads)
+    ]
+    assert found[0] == found[1]
