@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from spacetime_tps.analysis.minimax import closed_to
 from spacetime_tps.config import validate
 from spacetime_tps.files import read_json
 from spacetime_tps.settings import read_yaml
-from spacetime_tps.stages.geodesic import reference_bound
-from spacetime_tps.systems import System, find_system_file, load_config, load_system
+from spacetime_tps.systems import find_system_file, load_config, load_system
 
 AVOID = {
     "alanine_dipeptide": "geodesic.avoid=[{phi: [-15 deg, 15 deg], psi: [-90 deg, 30 deg]}]",
@@ -65,20 +63,12 @@ def variant_run(base: Path, variant: str, name: str) -> Path:
     return folder
 
 
-def bound_outside(system: System) -> float:
-    """Minimax bound on the reference surface without the region to be avoided."""
-    assert system.reference is not None
-    surface = system.reference if system.avoided is None else closed_to(system.reference, system.avoided)
-    bound = reference_bound(system, surface)
-    assert bound is not None
-    return bound.barrier
-
-
 def row_of(folder: Path, variant: str) -> list[str]:
     """One line of the table, for the chosen channel."""
     summary: dict[str, Any] = read_json(folder / "summary.json")
     system = load_system(validate(read_yaml(folder / "config.yaml"), str(folder)), folder)
-    channel, paths, suffix = summary["geodesic"]["channels"][0], summary["paths"], system.suffix
+    channel, paths, reference = summary["geodesic"]["channels"][0], summary["paths"], summary["reference"]
+    suffix = system.suffix
     spread = system.config.low_variance
     limit = np.nan if spread is None else system.representation.max_block_variance(spread)
     highest = paths[f"max_free_energy_{suffix}"]
@@ -88,7 +78,7 @@ def row_of(folder: Path, variant: str) -> list[str]:
         str(summary["seed"]),
         channel["label"],
         f"{channel[f'barrier_{suffix}']:.2f}",
-        f"{bound_outside(system):.2f}",
+        f"{reference.get(f'minimax_barrier_avoiding_{suffix}', reference[f'minimax_barrier_{suffix}']):.2f}",
         f"{channel['max_posterior_variance'] / limit:.2f}",
         f"{channel['max_posterior_variance_exact'] / limit:.2f}",
         f"{channel['negative_chord_fraction']:.3f}",

@@ -99,12 +99,12 @@ def build_regions(
         try:
             if angular:
                 return parse_quantity(value, "angle")
-            if not isinstance(value, bool) and math.isfinite(plain := float(value)):
-                return plain
+            if not math.isfinite(plain := float(value)):
+                raise ValueError
+            return plain
         except ValueError as error:
-            if angular:
-                raise UserError(f"In {where}: {error}.") from error
-        raise UserError(f"In {where}: {value!r} should be a finite number without a unit.")
+            reason = error if angular else f"{value!r} should be a finite number without a unit"
+            raise UserError(f"In {where}: {reason}.") from error
 
     def columns(variables: dict) -> tuple[int, ...]:
         for variable in variables:

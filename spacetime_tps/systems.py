@@ -309,7 +309,7 @@ def _read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
         raise UserError(f"{path} holds no atoms.")
     if not np.isfinite(positions).all():
         raise UserError(f"{path} holds coordinates that are not finite.")
-    if len(cut := _cut_lines(path)):
+    if cut := _cut_lines(path):
         raise UserError(f"{path}: line {cut[0]} ends before its coordinates do; give a complete PDB file.")
     if np.abs(positions).max() > _FARTHEST_NM:
         raise UserError(f"{path} holds coordinates beyond {_FARTHEST_NM:.0f} nm; check its columns.")

@@ -55,9 +55,11 @@ class _Commands(click.Group):
             _fail(_NO_MEMORY)
         except OSError as error:
             _fail(f"{error.filename or 'A file'} could not be read or written: {error.strerror or error}.")
+        except RuntimeError as error:  # torch has no MemoryError
+            if not re.search("allocate memory|out of memory", str(error)):
+                raise
+            _fail(_NO_MEMORY)
         except Exception as error:
-            if isinstance(error, RuntimeError) and re.search("allocate memory|out of memory", str(error)):
-                _fail(_NO_MEMORY)
             if type(error).__name__ != "OpenMMException":
                 raise
             _fail(f"OpenMM stopped: {' '.join(str(error).split())}; check the structures and the time step.")

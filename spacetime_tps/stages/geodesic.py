@@ -11,6 +11,7 @@ import torch
 from spacetime_tps.analysis.minimax import MinimaxPath, closed_to, minimax_between, minimax_of_channel
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import GeodesicConfig, ToyConfig
+from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.errors import UserError
@@ -23,6 +24,7 @@ from spacetime_tps.geometry.channels import (
     surface_barrier,
 )
 from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, LowVariance, Objective, TrainedRange, Waypoint
+from spacetime_tps.geometry.curve import evaluate
 from spacetime_tps.geometry.free_energy import (
     MAX_GRID_DIMENSION,
     LowBarrier,
@@ -66,7 +68,9 @@ def geodesic(context: Context) -> StageResult:
     constraints = _constraints(context, posterior)
     ends = representation.features(system.structures)
     channels = representation.channels(ends[0], ends[1], config.log_snr_end)
-    found, deviation = _geodesics(context, channels, constraints, _objectives(context, surface), rng)
+    denoiser = load_denoiser(context)
+    objectives = _objectives(context, surface, denoiser)
+    found, deviation = _geodesics(context, denoiser, channels, constraints, objectives, rng)
     require_finite(
         "The geodesics are",
         "take back what was changed under 'geodesic'",
@@ -85,7 +89,7 @@ def geodesic(context: Context) -> StageResult:
     straightness = {} if deviation is None else dict(zip((c.label for c in channels), deviation.tolist(), strict=True))
     rows = [
         {
-            **_row(g, context, exact),
+            **_row(g, context, denoiser, exact),
             **({"avoided_share": _avoided_share(g, avoided[0], posterior)} if avoided else {}),
             **({"deviation_from_straight": straightness[g.channel.label]} if straightness else {}),
             "merged": merged[g.channel.label],
@@ -128,13 +132,14 @@ def _avoided_share(g: Geodesic, region: AvoidRegion, posterior: SampleDenoiser) 
 
 def _geodesics(
     context: Context,
+    denoiser: Denoiser,
     channels: list[Channel],
     constraints: list[Constraint],
     objectives: list[Objective],
     rng: torch.Generator,
 ) -> tuple[list[Geodesic], np.ndarray | None]:
     """The geodesics of the chosen geometry; for the pullback metric also how far they are from straight."""
-    config, representation, denoiser = context.config.geodesic, context.system.representation, load_denoiser(context)
+    config, representation = context.config.geodesic, context.system.representation
     if config.geometry == "spacetime":
         return optimise_geodesics(denoiser, representation, channels, config, constraints, objectives, rng), None
     density = SmoothedDensity(denoiser, representation)
@@ -204,14 +209,14 @@ def _own_surface(context: Context, posterior: SampleDenoiser) -> FreeEnergySurfa
     return smoothed_surface(posterior, names, box, system.kt, context.config.geodesic.surface_log_snr)
 
 
-def _objectives(context: Context, surface: FreeEnergySurface | None) -> list[Objective]:
+def _objectives(context: Context, surface: FreeEnergySurface | None, denoiser: Denoiser) -> list[Objective]:
     config = context.config.geodesic.low_barrier
     if config is None:
         return []
     system = context.system
     representation, kt = system.representation, system.kt
     if config.free_energy == "model" or (config.free_energy == "auto" and surface is None):
-        density = SmoothedDensity(load_denoiser(context), representation)
+        density = SmoothedDensity(denoiser, representation)
         model = ModelFreeEnergy(density, kt, context.config.geodesic.surface_log_snr)
         return [LowBarrier(model, representation, kt, config.weight, config.softness_kt, _MODEL_SUBDIVISIONS)]
     if surface is None:
@@ -221,7 +226,7 @@ def _objectives(context: Context, surface: FreeEnergySurface | None) -> list[Obj
     return [LowBarrier(SmoothSurface(surface), representation, kt, config.weight, config.softness_kt)]
 
 
-def _row(g: Geodesic, context: Context, exact: SampleDenoiser) -> dict[str, Any]:
+def _row(g: Geodesic, context: Context, denoiser: Denoiser, exact: SampleDenoiser) -> dict[str, Any]:
     system, config = context.system, context.config
     levels = system.representation.block_log_snr(torch.from_numpy(g.curve.natural)).numpy()
     low, high = config.denoiser.log_snr_range
@@ -247,9 +252,9 @@ def _row(g: Geodesic, context: Context, exact: SampleDenoiser) -> dict[str, Any]
         "outside_trained_range_fraction": float(((levels < low) | (levels > high)).any(axis=1).mean()),
         "converged": g.converged,
     }
-    own = load_denoiser(context)(natural)
-    if own.log_partition is not None:
-        profile = system.kt * system.representation.profile(natural, own.log_partition)
+    log_partition = evaluate(denoiser, natural).log_partition
+    if log_partition is not None:
+        profile = system.kt * system.representation.profile(natural, log_partition)
         row[f"smoothed_barrier_{system.suffix}"] = float(profile.max() - profile[0])
     if system.reference is not None:
         row[f"barrier_{system.suffix}"] = surface_barrier(g, system.representation, system.reference)
