@@ -312,6 +312,57 @@ class PathsConfig(Model):
     max_doublings: int = Field(2, ge=0)
 
 
+class SelectorConfig(Model):
+    """Shoot preferably where a collective variable is near ``center``: W = exp(-(s - center)^2 / (2 width^2))."""
+
+    variable: str
+    center: str | float
+    width: str | float
+
+
+class ShootingConfig(Model):
+    """Transition path sampling: Monte Carlo chains of shooting moves."""
+
+    move: Literal["one_way", "two_way"] = "one_way"
+    selector: SelectorConfig | None = None
+    """Which frame to shoot from; without it every frame alike."""
+    velocity_mixing: float = Field(0.0, ge=0, le=1)
+    """c in v' = c v + sqrt(1 - c^2) xi: 0 draws new velocities, 1 keeps them. Two-way shooting of molecules only."""
+    fixed_frames: int | None = Field(None, ge=3)
+    """Frames of every path; without it paths end where they reach a state."""
+    frame_every: int = Field(5, ge=1)
+    """Integration steps from frame to frame; states are looked for at frames only."""
+    max_frames: int = Field(20_000, ge=3)
+    """Longer paths are rejected and counted."""
+    chains: int = Field(4, ge=1)
+    steps: int = Field(2000, ge=1)
+    """Monte Carlo steps of each chain."""
+    burn_in: int = Field(200, ge=0)
+    """Steps at the start of each chain that no average counts."""
+    keep_every: int = Field(20, ge=1)
+    """Every so many steps the path of a chain is kept."""
+    block_steps: int = Field(200, ge=1)
+    """A chain that was interrupted goes on after its last whole block."""
+    first: Literal["paths", "high_temperature"] = "paths"
+    """First path: an annealed path of the run, or a run at a raised temperature."""
+    temperature_factor: float = Field(3.0, gt=1)
+    """Of that run, times the system's temperature."""
+    first_steps: int = Field(2_000_000, ge=1)
+    """Integration steps after which that run is given up."""
+    trajectories: int = Field(16, ge=1)
+    """Sampled paths that are exported."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ShootingConfig:
+        if self.move == "one_way" and self.velocity_mixing:
+            raise ValueError("velocity_mixing needs the move two_way: one-way shooting keeps the velocities")
+        if self.burn_in >= self.steps:
+            raise ValueError("burn_in should be smaller than steps")
+        if self.keep_every > self.steps - self.burn_in:
+            raise ValueError("keep_every should not be larger than the steps after burn_in")
+        return self
+
+
 class HardwareConfig(Model):
     """Where things run. ``workers`` never changes a result; the platform may, within rounding."""
 
@@ -338,6 +389,7 @@ class RunConfig(Model):
     denoiser: DenoiserConfig
     geodesic: GeodesicConfig
     paths: PathsConfig
+    shooting: ShootingConfig = ShootingConfig()
     hardware: HardwareConfig = HardwareConfig()
 
     @property

@@ -92,6 +92,12 @@ def advance(context: openmm.Context, steps: int, chunk: int = 1000) -> None:
         context.getIntegrator().step(min(chunk, steps - done))
 
 
+def look_lengths(steps: int, every: int) -> list[int]:
+    """``steps`` in parts of ``every`` and a rest."""
+    full, rest = divmod(steps, every)
+    return [every] * full + ([rest] if rest else [])
+
+
 def positions_of(context: openmm.Context) -> np.ndarray:
     """Positions [nm], shape (n_atoms, 3), float64."""
     return context.getState(positions=True).getPositions(asNumpy=True)._value

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from spacetime_tps.boltzmann.samples import WeightedSamples
+from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions
 from spacetime_tps.config import LangevinConfig
 from spacetime_tps.potentials import Potential
 from spacetime_tps.progress import progress_bar
+from spacetime_tps.states import State
 
 
 def mala_step(
@@ -34,14 +36,20 @@ def mala_step(
 
 
 def sample_langevin(
-    potential: Potential, kt: float, starts: np.ndarray, config: LangevinConfig, seed: int
-) -> tuple[WeightedSamples, dict[str, float]]:
+    potential: Potential,
+    kt: float,
+    starts: np.ndarray,
+    states: tuple[State, State],
+    config: LangevinConfig,
+    seed: int,
+) -> tuple[WeightedSamples, Transitions, dict[str, float]]:
     """Sample exp(-U / (f kT)) with f = ``temperature_factor`` and weight the samples to kT.
 
     Args:
         potential: the energy.
         kt: thermal energy of the wanted ensemble, in the potential's unit.
         starts: points dealt out to the walkers in turn, shape (n_starts, d).
+        states: between which transitions are looked for, at every step behind the burn-in.
         config: number of walkers, steps and intervals.
         seed: of the torch generator.
     """
@@ -49,12 +57,14 @@ def sample_langevin(
     hot = config.temperature_factor * kt
     x = torch.from_numpy(starts[np.arange(config.walkers) % len(starts)]).double()
     energy, gradient = potential.energy(x), potential.gradient(x)
-    kept_x, kept_energy, accepted = [], [], 0.0
+    kept_x, kept_energy, seen, accepted = [], [], [], 0.0
     total = config.burn_in_steps + config.steps
     with progress_bar(total, "sampling", "step") as bar:
         for step in range(total):
             x, energy, gradient, moved = mala_step(x, energy, gradient, potential, hot, config.time_step, rng)
             accepted += moved.double().mean().item() / total
+            if step >= config.burn_in_steps:
+                seen.append(x.float())
             if step >= config.burn_in_steps and (step + 1) % config.sample_every == 0:
                 kept_x.append(x)
                 kept_energy.append(energy)
@@ -62,4 +72,15 @@ def sample_langevin(
     points = torch.cat(kept_x).numpy()
     log_weights = torch.cat(kept_energy).numpy() * (1 / hot - 1 / kt)
     samples = WeightedSamples(points, log_weights, points, (total + 1) * config.walkers)
-    return samples, {"acceptance": accepted, "effective_samples": samples.effective_size()}
+    transitions = _transitions(torch.stack(seen, dim=1).numpy(), states)
+    return samples, transitions, {"acceptance": accepted, "effective_samples": samples.effective_size()}
+
+
+def _transitions(walks: np.ndarray, states: tuple[State, State]) -> Transitions:
+    """Those of all walkers, shape (n_walkers, n_steps, d)."""
+    found = []
+    for walk in walks:
+        recorder = TransitionRecorder(states)
+        recorder.look(walk, walk)
+        found.append(recorder.transitions())
+    return Transitions.joined(found)

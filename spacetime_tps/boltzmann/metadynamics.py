@@ -13,12 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 
+from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions
 from spacetime_tps.config import MetadynamicsConfig
-from spacetime_tps.dynamics import MolecularDynamics, advance, positions_of, restraint_energy_of, thermalise
+from spacetime_tps.dynamics import (
+    MolecularDynamics,
+    advance,
+    look_lengths,
+    positions_of,
+    restraint_energy_of,
+    thermalise,
+)
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import dihedral_angles, wrap
 from spacetime_tps.seeds import openmm_seed
+from spacetime_tps.states import State
+from spacetime_tps.systems import CollectiveVariables
 
 
 class TabulatedBias:
@@ -60,6 +70,15 @@ def hill(angles: np.ndarray, size: int, width: float) -> np.ndarray:
     for angle in angles:
         shape = np.multiply.outer(shape, np.exp(-0.5 * (wrap(grid - angle) / width) ** 2))
     return shape
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Where the states are, and how many integration steps lie between two looks at them."""
+
+    states: tuple[State, State]
+    variables: CollectiveVariables
+    every: int
 
 
 @dataclass(frozen=True)
@@ -120,26 +139,35 @@ def frozen_round(
     table: np.ndarray,
     config: MetadynamicsConfig,
     seed: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    watched: Watched | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Transitions]:
     """Sample one walker under the frozen bias.
 
     Returns:
-        torsion angles [rad], shape (n, n_torsions), the bias there [kJ/mol], shape (n,), and some frames [nm],
-        shape (m, n_atoms, 3).
+        torsion angles [rad], shape (n, n_torsions), the bias there [kJ/mol], shape (n,), some frames [nm], shape
+        (m, n_atoms, 3), and the transitions that the walker made.
     """
     context = _resume(dynamics, TabulatedBias(quadruples, table), walker, seed)
     advance(context, dynamics.steps(config.discard_time))
     interval = dynamics.steps(config.sample_interval)
+    looks = look_lengths(interval, watched.every) if watched is not None else [interval]
     frame_stride = max(1, round(config.frame_interval / config.sample_interval))
     angles, biases, frames = [], [], []
+    recorder = TransitionRecorder(watched.states) if watched is not None else None
     for n in range(dynamics.steps(config.frozen_time) // interval):
-        context.getIntegrator().step(interval)
-        positions = positions_of(context)
+        seen = []
+        for steps in looks:
+            context.getIntegrator().step(steps)
+            seen.append(positions_of(context))
+        positions = seen[-1]
+        if watched is not None and recorder is not None:
+            recorder.look(watched.variables(np.array(seen)), np.array(seen))
         angles.append(dihedral_angles(positions, quadruples))
         biases.append(restraint_energy_of(context))
         if n % frame_stride == 0:
             frames.append(positions.astype(np.float32))
-    return np.array(angles), np.array(biases), np.array(frames)
+    found = recorder.transitions() if recorder is not None else Transitions.none()
+    return np.array(angles), np.array(biases), np.array(frames), found
 
 
 def sample_metadynamics(
@@ -149,7 +177,8 @@ def sample_metadynamics(
     config: MetadynamicsConfig,
     seed: int,
     pool: WorkerPool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    watched: Watched | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Transitions, int]:
     """Build the bias, freeze it, sample.
 
     Args:
@@ -159,10 +188,11 @@ def sample_metadynamics(
         config: times, hills and number of walkers.
         seed: of the run.
         pool: where the walkers run.
+        watched: the states, and how often a transition between them is looked for under the frozen bias.
 
     Returns:
-        angles (n, n_torsions) [rad], log-weights (n,), frames (m, n_atoms, 3) [nm], the bias table [kJ/mol], and
-        the number of force evaluations.
+        angles (n, n_torsions) [rad], log-weights (n,), frames (m, n_atoms, 3) [nm], the bias table [kJ/mol], the
+        transitions between the states under the frozen bias, and the number of force evaluations.
     """
     table = np.zeros((config.grid_points,) * len(quadruples))
     walkers = [
@@ -180,14 +210,15 @@ def sample_metadynamics(
             walkers = [walker for walker, _ in results]
             table = table + sum(added for _, added in results)
     frozen_tasks = [
-        (dynamics, quadruples, walker, table, config, openmm_seed(seed, "frozen", w))
+        (dynamics, quadruples, walker, table, config, openmm_seed(seed, "frozen", w), watched)
         for w, walker in enumerate(walkers)
     ]
     with progress_bar(config.walkers, "frozen-bias sampling", "walker") as bar:
         sampled = pool.map(frozen_round, frozen_tasks, bar)
-    angles, biases, frames = (np.concatenate(parts) for parts in zip(*sampled, strict=True))
+    columns = tuple(zip(*sampled, strict=True))
+    angles, biases, frames = (np.concatenate(column) for column in columns[:3])
     interval = dynamics.steps(config.hill_interval)
     per_round = dynamics.steps(config.exchange_interval) // interval * interval
     frozen = dynamics.steps(config.discard_time) + len(sampled[0][0]) * dynamics.steps(config.sample_interval)
     cost = config.walkers * (rounds * per_round + frozen)
-    return angles, biases / dynamics.kt, frames, table, cost
+    return angles, biases / dynamics.kt, frames, table, Transitions.joined(columns[3]), cost

@@ -25,7 +25,7 @@ _NO_MEMORY = (
 class _Commands(click.Group):
     """Imports a verb's module when it is called, and turns failures into one sentence each."""
 
-    verbs = ("run", "sample", "train", "geodesic", "paths", "export", "distance", "config", "doctor")
+    verbs = ("run", "sample", "train", "geodesic", "paths", "export", "shoot", "distance", "config", "doctor")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from spacetime_tps.files import replacing
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.shooting.record import Steps
 from spacetime_tps.states import Region
 
 FORWARD, BACKWARD = "#1f77b4", "#d62728"
@@ -154,4 +155,24 @@ def loss_figure(loss: np.ndarray) -> Figure:
     axes.semilogy(loss[:, 0], loss[:, 2], label="held out, averaged weights")
     axes.set(xlabel="step", ylabel="relative squared error")
     axes.legend(fontsize=8)
+    return figure
+
+
+def shooting_figure(steps: Steps, burn_in: int, interval: float, unit: str, bound: float | None) -> Figure:
+    """MaxFreeEnergy along the chains and its distribution, and the distribution of path lengths, behind the burn-in."""
+    figure, (trace, heights, lengths) = _figure(panels=3, width=4.8)
+    known = bool(np.isfinite(steps.max_free_energy).all())
+    shown = steps.max_free_energy if known else steps.length * interval
+    for row in shown[:_MAX_SHOWN_PATHS]:
+        trace.plot(np.arange(1, len(row) + 1), row, lw=0.6, alpha=0.7)
+    trace.axvline(burn_in, color="black", ls=":", lw=1)
+    trace.set(xlabel="Monte Carlo step", ylabel=f"MaxFreeEnergy [{unit}]" if known else "path length")
+    if known:
+        heights.hist(steps.max_free_energy[:, burn_in:].ravel(), 50, color=FORWARD)
+        if bound is not None:
+            heights.axvline(bound, color="black", ls="--", lw=1, label="minimax bound")
+            heights.legend(fontsize=8)
+    heights.set(xlabel=f"MaxFreeEnergy [{unit}]", ylabel="steps")
+    lengths.hist(steps.length[:, burn_in:].ravel() * interval, 50, color=BACKWARD)
+    lengths.set(xlabel="path length, physical time", ylabel="steps")
     return figure

@@ -13,7 +13,7 @@ import numpy as np
 import openmm
 
 from spacetime_tps.config import PathsConfig
-from spacetime_tps.dynamics import MolecularDynamics, advance, energies_of, positions_of, thermalise
+from spacetime_tps.dynamics import MolecularDynamics, advance, energies_of, look_lengths, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.schedule import Schedule, restraint_work
@@ -88,7 +88,7 @@ def _follow(context: openmm.Context, restraint: TorsionRestraint, task: Annealin
     """Move the restraint along the schedule, looking every few steps and saving frames at equal curve points."""
     natural, integrator = task.schedule.natural, context.getIntegrator()
     saved_points = frame_points(len(natural), task.config.frames)
-    looks = _look_lengths(task.steps_per_point, task.config.look_every)
+    looks = look_lengths(task.steps_per_point, task.config.look_every)
     frames, energies, free_energies, saved = [], [], [], set(saved_points.tolist())
     work, positions, seen = 0.0, positions_of(context), []
     inside, looked = 0, 0
@@ -124,11 +124,6 @@ def _follow(context: openmm.Context, restraint: TorsionRestraint, task: Annealin
 def frame_points(curve_points: int, frames: int) -> np.ndarray:
     """Indices of the curve points at which a frame is saved: equally spaced, the first and the last among them."""
     return np.unique(np.rint(np.linspace(0, curve_points - 1, min(frames, curve_points))).astype(int))
-
-
-def _look_lengths(steps: int, every: int) -> list[int]:
-    full, rest = divmod(steps, every)
-    return [every] * full + ([rest] if rest else [])
 
 
 def _release(

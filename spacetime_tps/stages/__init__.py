@@ -7,6 +7,7 @@ from spacetime_tps.stages.folder import STAGES, RunFolder
 from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.sample import sample
+from spacetime_tps.stages.shoot import shoot_in
 from spacetime_tps.stages.train import train
 
 STAGE_FUNCTIONS: dict[str, Stage] = {
@@ -27,4 +28,5 @@ __all__ = [
     "distances_between",
     "finish_summary",
     "run_stages",
+    "shoot_in",
 ]

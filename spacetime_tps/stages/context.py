@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -105,6 +106,16 @@ def check_hardware(config: RunConfig, system: System) -> None:
         choose_platform(config.hardware.platform, system.molecule.dynamics, system.structures[0])
 
 
+@contextmanager
+def opened(folder: RunFolder, config: RunConfig) -> Iterator[Context]:
+    """The context of a run, with its workers; the caller holds the folder's lock."""
+    system = load_system(config, folder.path)
+    workers = config.hardware.workers
+    torch.set_num_threads(config.hardware.torch_threads)
+    with WorkerPool(available_cores() if workers == "auto" else workers) as pool:
+        yield Context(folder, system, pool)
+
+
 Stage = Callable[[Context], StageResult]
 
 
@@ -129,17 +140,13 @@ def run_stages(
     Raises:
         UserError: a stage that must come first is missing.
     """
-    system = load_system(config, folder.path)
-    workers = config.hardware.workers
-    torch.set_num_threads(config.hardware.torch_threads)
-    with WorkerPool(available_cores() if workers == "auto" else workers) as pool:
-        context = Context(folder, system, pool)
+    with opened(folder, config) as context:
         context.device()
         first = next(iter(stages), STAGES[0])
         before = STAGES.index(first) - 1
         if before >= 0 and not folder.finished(STAGES[before]):
             raise UserError(f"The stage {STAGES[before]!r} of {folder.path} is not finished; run it first.")
-        if system.molecule is not None:
+        if context.system.molecule is not None:
             context.dynamics()
         for name, stage in stages.items():
             if folder.finished(name) and not again:

@@ -27,6 +27,7 @@ from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.folder import STAGES
 from spacetime_tps.stages.geodesic import reference_bound
 from spacetime_tps.stages.paths import reference_delta_f
+from spacetime_tps.systems import System
 
 SCHEMA_VERSION = 1
 NOT_FOR_SCIENCE = "preset quick: not for science"
@@ -53,6 +54,11 @@ def export(context: Context) -> StageResult:
     _write_tables(context, paths, arrived, started, problems, note)
     _write_figures(context, paths, bound, note)
     summary = _paths_summary(context, paths, arrived, started, problems, bound)
+    return StageResult({"paths": summary, "reference": reference_summary(system, bound)})
+
+
+def reference_summary(system: System, bound: MinimaxPath | None) -> dict[str, Any]:
+    """Where the reference surface comes from, and the least possible barrier on it."""
     reference: dict[str, Any] = {"source": None}
     if system.reference is not None:
         reference = {"source": system.reference.source, "force_evaluations": system.reference.force_evaluations}
@@ -68,7 +74,7 @@ def export(context: Context) -> StageResult:
             outside = reference_bound(system, closed_to(system.reference, system.avoided))
             assert outside is not None
             reference[f"minimax_barrier_avoiding_{system.suffix}"] = outside.barrier
-    return StageResult({"paths": summary, "reference": reference})
+    return reference
 
 
 def _problems(context: Context, paths: PathEnsemble) -> list[list[str]]:
@@ -255,7 +261,7 @@ def finish_summary(context: Context) -> dict[str, Any]:
         "geodesic": records["geodesic"]["summary"],
         "paths": exported["paths"],
         "reference": exported["reference"],
-        "versions": _versions(),
+        "versions": versions(),
         "platform": _platform(context),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "wall_seconds": {stage: record["wall_seconds"] for stage, record in records.items()}
@@ -265,7 +271,8 @@ def finish_summary(context: Context) -> dict[str, Any]:
     return summary
 
 
-def _versions() -> dict[str, str | None]:
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that results depend on."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -18,12 +18,19 @@ from spacetime_tps.settings import apply_override, read_yaml
 STAGES = ("sample", "train", "geodesic", "paths", "export")
 _LOCK = ".lock"
 _OWN = {
-    "config.yaml", "inputs", "stages", "samples.npz", "denoiser.pt", "geodesic.npz", "surface.npz", "paths.npz",
-    "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json", "figures", _LOCK,
+    "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "denoiser.pt", "geodesic.npz", "surface.npz",
+    "paths.npz", "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json", "figures", "shooting",
+    "committor", "compare", _LOCK,
 }  # fmt: skip
 _RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
 _LEFT_BY_AN_EARLY_END = {"inputs"}
-_FIRST_USED = {"denoiser": "train", "geodesic": "geodesic", "paths": "paths", "hardware": "export"}
+_FIRST_USED = {
+    "denoiser": "train",
+    "geodesic": "geodesic",
+    "paths": "paths",
+    "shooting": "export",
+    "hardware": "export",
+}
 """The stage that reads a section of the settings first; what is not named here, sampling has read."""
 _OUTPUT = {
     "sample": "samples.npz",
@@ -34,6 +41,7 @@ _OUTPUT = {
 }
 """The file of each stage that later ones need."""
 _MORE_OUTPUT = {
+    "sample": ("transitions.npz",),
     "geodesic": ("surface.npz",),
     "export": ("colvar.csv", "topology.pdb", "paths/path_*.dcd", "figures/*.png"),
 }

@@ -14,11 +14,13 @@ from spacetime_tps.boltzmann.langevin import mala_step, sample_langevin
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import LangevinConfig
 from spacetime_tps.potentials import DoubleWell
+from spacetime_tps.states import Ball, State
 from tests.oracles import boltzmann_average, ratio_with_error
 
 WALKERS = 500
 STARTS = np.array([[-1.0, 0.0], [1.0, 0.0]])
 WELL = DoubleWell(barrier=5.0, stiffness=10.0)
+STATES = tuple(State(n, (Ball((0, 1), (x, 0.0), 0.3, None),)) for n, x in (("a", -1.0), ("b", 1.0)))
 
 
 def config(factor: float = 1.0) -> LangevinConfig:
@@ -29,7 +31,8 @@ def config(factor: float = 1.0) -> LangevinConfig:
 
 
 def sampled(factor: float, seed: int = 3) -> tuple[WeightedSamples, dict[str, float]]:
-    return sample_langevin(WELL, 1.0, STARTS, config(factor), seed)
+    samples, _, summary = sample_langevin(WELL, 1.0, STARTS, STATES, config(factor), seed)
+    return samples, summary
 
 
 def quadrature(column: int, kt: float) -> float:

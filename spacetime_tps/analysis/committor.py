@@ -1,0 +1,90 @@
+"""Committors from the fates of fresh trajectories, and how far frames are spread around the isocommittor surface.
+
+p_B(x) is the probability that a trajectory from x with velocities from the Maxwell-Boltzmann distribution reaches B
+before A. Only estimates here; who runs the trajectories says how.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spacetime_tps.analysis.path_metrics import binomial_error
+
+UNDECIDED, REACHED_A, REACHED_B = 0, 1, 2
+"""Fates of a trajectory; the first is one that had reached neither state when it was given up."""
+
+
+@dataclass(frozen=True)
+class Committor:
+    """Committors of n frames.
+
+    Attributes:
+        p_b: share of the decided trajectories that reached B first, shape (n,); NaN where none was decided.
+        error: standard deviation under Jeffreys' prior, shape (n,), see ``binomial_error``: it is chosen because it
+            is not 0 where all trajectories end alike, as they do near the states.
+        decided: trajectories that reached a state, shape (n,).
+        undecided: those that did not, shape (n,); p_b says nothing of them, so they should be few.
+    """
+
+    p_b: np.ndarray
+    error: np.ndarray
+    decided: np.ndarray
+    undecided: np.ndarray
+
+
+def committor(outcomes: np.ndarray) -> Committor:
+    """Committors from fates, shape (n_frames, n_shots), coded ``UNDECIDED``, ``REACHED_A``, ``REACHED_B``.
+
+    Raises:
+        ValueError: there is another code.
+    """
+    outcomes = np.asarray(outcomes)
+    in_a, in_b = ((outcomes == code).sum(axis=1) for code in (REACHED_A, REACHED_B))
+    decided, undecided = in_a + in_b, (outcomes == UNDECIDED).sum(axis=1)
+    if np.any(decided + undecided != outcomes.shape[1]):
+        raise ValueError(f"outcomes should be {UNDECIDED}, {REACHED_A} or {REACHED_B}, not {np.unique(outcomes)}")
+    p_b = np.divide(in_b, decided, out=np.full(len(outcomes), np.nan), where=decided > 0)
+    return Committor(p_b, binomial_error(in_b, decided), decided, undecided)
+
+
+def committor_spread(
+    p_b: np.ndarray, shots: np.ndarray | int, rng: np.random.Generator, resamples: int = 1000
+) -> dict[str, float]:
+    """Mean of the committor over frames and its spread beyond the binomial noise of the estimates.
+
+    The variance of estimated committors is that of the committor plus the mean of p (1 - p) / n, of which
+    p_b (1 - p_b) / (n - 1) is the unbiased estimate:
+
+        variance = var(p_b) - mean[p_b (1 - p_b) / (n - 1)]
+
+    A good reaction coordinate has little of it at the frames of one value. The idea of taking the binomial part off
+    is that of Peters, J. Chem. Phys. 125, 241101 (2006), where every frame has the same number of shots.
+
+    Args:
+        p_b: of frames that are independent of each other, shape (n,).
+        shots: decided trajectories of each frame, shape (n,), or of all of them; frames with less than two tell
+            nothing and are left out.
+        rng: of the bootstrap over frames.
+        resamples: number of bootstrap samples.
+
+    Returns:
+        ``frames`` used; ``mean``; ``variance``, which noise may make negative; ``spread``, the root of the variance
+        or 0; and the bootstrap standard error of each, ``*_error``. NaN with less than two frames.
+    """
+    p_b, shots = np.broadcast_arrays(np.asarray(p_b, dtype=float), shots)
+    used = shots >= 2
+    p_b, shots = p_b[used], shots[used]
+    n = len(p_b)
+    if n < 2:
+        keys = ("mean", "variance", "spread")
+        return {"frames": n} | {k: float("nan") for key in keys for k in (key, f"{key}_error")}
+    noise = p_b * (1 - p_b) / (shots - 1)
+    picks = np.concatenate([np.arange(n)[None], rng.integers(n, size=(resamples, n))])
+    mean = p_b[picks].mean(axis=1)
+    variance = p_b[picks].var(axis=1, ddof=1) - noise[picks].mean(axis=1)
+    result: dict[str, float] = {"frames": n}
+    for key, values in (("mean", mean), ("variance", variance), ("spread", np.sqrt(np.maximum(variance, 0.0)))):
+        result[key], result[f"{key}_error"] = float(values[0]), float(values[1:].std(ddof=1))
+    return result

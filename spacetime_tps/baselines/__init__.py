@@ -1,0 +1,1 @@
+"""Other ways of making paths between two states, to compare with."""

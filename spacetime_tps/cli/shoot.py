@@ -1,0 +1,58 @@
+"""spacetime-tps shoot: transition path sampling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spacetime_tps.cli.options import configuration_options, folder_options, read_configuration, refuse_both
+from spacetime_tps.errors import UserError
+from spacetime_tps.stages import RunFolder, check_hardware, shoot_in
+from spacetime_tps.systems import load_system
+
+_SOURCES = {"paths": "paths", "high-temperature": "high_temperature"}
+
+
+@click.command("shoot")
+@click.argument("target", metavar="OUT | SYSTEM -o OUT")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="New folder, if there is no run of SYSTEM yet.")
+@click.option(
+    "--from",
+    "source",
+    metavar="SOURCE",
+    help="First paths: 'paths' (the run's annealed ones), 'high-temperature', or a trajectory file.",
+)
+@configuration_options
+@folder_options
+def command(
+    target: str, output: Path | None, source: str | None, resume: bool, overwrite: bool, **configuration: Any
+) -> None:
+    """Sample the transition path ensemble by shooting, in the run folder OUT or in a new one for SYSTEM."""
+    refuse_both(resume, overwrite)
+    overrides = configuration.pop("overrides")
+    trajectory = Path(source) if source is not None and source not in _SOURCES else None
+    if source in _SOURCES:
+        overrides = (*overrides, f"shooting.first={_SOURCES[source]}")
+    if output is None:
+        given = [name for name, value in configuration.items() if value is not None]
+        if given:
+            raise UserError(f"--{given[0]} belongs to a new run (SYSTEM -o OUT); the run in {target} has its own.")
+        folder = RunFolder(Path(target))
+        folder.config()
+        with folder.locked():
+            config = folder.changed("export", overrides)
+            check_hardware(config, load_system(config, folder.path))
+            shoot_in(folder, config, trajectory, resume, overwrite, _say)
+        return
+    config, source_folder = read_configuration(target, overrides=overrides, **configuration)
+    check_hardware(config, load_system(config, source_folder))
+    folder = RunFolder(output)
+    with folder.locked():
+        stored = folder.begin(config, source_folder, resume, overwrite)
+        shoot_in(folder, stored, trajectory, resume, False, _say)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

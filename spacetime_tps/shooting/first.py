@@ -1,0 +1,158 @@
+"""First paths of chains: cut out of a trajectory, which may be guided, hot or somebody else's.
+
+A first path need not be likely, only possible: its frames are left behind step by step. It is cut from the last exit
+of A to the first entry of B and gets Maxwell-Boltzmann velocities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from spacetime_tps.dynamics import MolecularDynamics, energies_of
+from spacetime_tps.shooting.chains import EngineRecipe
+from spacetime_tps.shooting.engine import Engine, Phase
+from spacetime_tps.shooting.path import TransitionPath, joined
+from spacetime_tps.states import State
+
+_LARGEST_EXCESS = 5.0
+"""Potential energy of a frame above the higher end structure, in units of half the thermal energy of all its modes."""
+_STRIDE = 2000
+_EXTENSIONS = 200
+
+
+def transition_in(variables: np.ndarray, states: tuple[State, State]) -> tuple[int, int]:
+    """First and last frame of the first transition from A to B in a trajectory, shape (T, n_cv).
+
+    Raises:
+        ValueError: there is none, or no frame lies between A and B.
+    """
+    in_a, in_b = (state.contains(variables) for state in states)
+    if not in_a.any():
+        raise ValueError(f"no frame lies in state {states[0].name!r}")
+    entries = np.flatnonzero(in_b & (np.cumsum(in_a) > 0))
+    if not len(entries):
+        raise ValueError(f"no frame after one in state {states[0].name!r} lies in state {states[1].name!r}")
+    last = int(entries[0])
+    first = int(np.flatnonzero(in_a[:last])[-1])
+    if last - first < 2:
+        raise ValueError("no frame lies between the states")
+    return first, last
+
+
+def first_path(frames: np.ndarray, variables: np.ndarray, states: tuple[State, State]) -> TransitionPath:
+    """The first transition in a trajectory in either direction of time, from A to B, without velocities.
+
+    Args:
+        frames: positions [nm], shape (T, n_atoms, 3), or points, shape (T, d).
+        variables: collective variables, shape (T, n_cv).
+        states: A and B.
+
+    Raises:
+        ValueError: there is no transition, or a number is not finite.
+    """
+    if not np.isfinite(frames).all():
+        raise ValueError("a coordinate is not finite")
+    try:
+        first, last = transition_in(variables, states)
+    except ValueError as forward:
+        frames, variables = frames[::-1], variables[::-1]
+        try:
+            first, last = transition_in(variables, states)
+        except ValueError:
+            raise forward from None
+    kept = slice(first, last + 1)
+    size = last - first + 1
+    positions = np.ascontiguousarray(frames[kept], dtype=float)
+    velocities = np.zeros(positions.shape if positions.ndim == 3 else (size, 0))
+    return TransitionPath(
+        positions, velocities, np.zeros(size, dtype=bool), variables[kept].copy(), np.zeros(size, dtype=int)
+    )
+
+
+def with_velocities(path: TransitionPath, engine: Engine, rng: np.random.Generator) -> TransitionPath:
+    """The path with Maxwell-Boltzmann velocities, constraints obeyed."""
+    frames = [path.part(k, k + 1) for k in range(len(path))]
+    forward, _ = engine.starts(frames, 0.0, rng)
+    return replace(path, velocities=forward.velocities, backward=np.zeros(len(path), dtype=bool))
+
+
+def energy_problem(frames: np.ndarray, structures: np.ndarray, dynamics: MolecularDynamics) -> str | None:
+    """What is wrong with the energies of some frames, if anything.
+
+    Args:
+        frames: shape (T, n_atoms, 3) [nm].
+        structures: of both states.
+        dynamics: of the molecule.
+    """
+    context = dynamics.context(1)
+
+    def energy(positions: np.ndarray) -> float:
+        context.setPositions(positions)
+        return energies_of(context)[0]
+
+    allowed = max(map(energy, structures)) + _LARGEST_EXCESS * 0.5 * dynamics.kt * dynamics.degrees_of_freedom()
+    for k, positions in enumerate(frames):
+        if not (found := energy(positions)) <= allowed:
+            return f"frame {k} has a potential energy of {found:.0f} kJ/mol where at most {allowed:.0f} is credible"
+    return None
+
+
+def hot_path(
+    recipe: EngineRecipe, factor: float, structure: np.ndarray, limit: int, seed: int, rng: np.random.Generator
+) -> tuple[TransitionPath | None, int]:
+    """The first transition of a run from state A at a raised temperature, and the force evaluations it took.
+
+    Args:
+        recipe: of the dynamics at the system's temperature.
+        factor: of the temperature.
+        structure: in state A, shape (n_atoms, 3) [nm] or (d,).
+        limit: force evaluations after which there is none.
+        seed: of the noise.
+        rng: of the first velocities.
+    """
+    dynamics = recipe.dynamics
+    if dynamics is not None:
+        dynamics = replace(dynamics, temperature_k=factor * dynamics.temperature_k)
+    engine = replace(recipe, dynamics=dynamics, kt=factor * recipe.kt).build(seed)
+    point = structure[None]
+    variables = recipe.variables(point)
+    velocities = np.zeros(point.shape if point.ndim == 3 else (1, 0))
+    start = TransitionPath(point, velocities, np.zeros(1, dtype=bool), variables, np.zeros(1, dtype=int))
+    here, _ = engine.starts([start], 0.0, rng)
+    frames, seen = point, variables
+    while engine.force_evaluations < limit:
+        segment = engine.integrate(here, np.array([_STRIDE]), stop=False)[0]
+        here = Phase(segment.positions[-1:], segment.velocities[-1:])
+        frames, seen = np.concatenate([frames, segment.positions]), np.concatenate([seen, segment.variables])
+        try:
+            transition_in(seen, recipe.states)
+            return first_path(frames, seen, recipe.states), engine.force_evaluations
+        except ValueError:
+            in_a = np.flatnonzero(recipe.states[0].contains(seen))
+            frames, seen = frames[in_a[-1] :], seen[in_a[-1] :]
+    return None, engine.force_evaluations
+
+
+def stretched(
+    path: TransitionPath, frames: int, states: tuple[State, State], engine: Engine, rng: np.random.Generator
+) -> TransitionPath:
+    """A path of flexible length continued on both sides to ``frames`` frames, still from A to B.
+
+    Raises:
+        ValueError: it is longer than that already, or its ends do not stay in their states.
+    """
+    missing = frames - len(path)
+    if missing < 0:
+        raise ValueError(f"the first path has {len(path)} frames, more than {frames}")
+    for _ in range(_EXTENSIONS):
+        before = int(rng.integers(missing + 1))
+        _, back = engine.starts([path.part(0, 1)], 1.0, rng)
+        ahead, _ = engine.starts([path.part(len(path) - 1, len(path))], 1.0, rng)
+        head = engine.integrate(back, np.array([before]), stop=False)[0]
+        tail = engine.integrate(ahead, np.array([missing - before]), stop=False)[0]
+        longer = joined([head.as_path(True, 0), path, tail.as_path(False, 0)])
+        if states[0].contains(longer.variables[0]) and states[1].contains(longer.variables[-1]):
+            return longer
+    raise ValueError(f"its ends do not stay in their states when it is continued to {frames} frames")

@@ -1,0 +1,65 @@
+"""An unguided trajectory from state A to state B, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TransitionPath:
+    """T frames at equal steps of physical time, the first in A and the last in B.
+
+    Attributes:
+        positions: [nm], shape (T, n_atoms, 3), or points, shape (T, d).
+        velocities: as the integrator left them, in the direction of time in which the frame was made [nm/ps], shape
+            (T, n_atoms, 3); shape (T, 0) for overdamped dynamics.
+        backward: whether the frame was made backward in time, shape (T,).
+        variables: collective variables, shape (T, n_cv).
+        born: Monte Carlo step that made the frame, shape (T,).
+    """
+
+    positions: np.ndarray
+    velocities: np.ndarray
+    backward: np.ndarray
+    variables: np.ndarray
+    born: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def selectable(self) -> int:
+        """Frames that may be shot from: all but both ends."""
+        return len(self) - 2
+
+    def part(self, first: int, last: int) -> TransitionPath:
+        """Frames ``first`` to ``last``, the last not included."""
+        return TransitionPath(**{f.name: getattr(self, f.name)[first:last] for f in fields(self)})
+
+    def reversed(self) -> TransitionPath:
+        """The same frames in the opposite direction of time."""
+        turned = {f.name: getattr(self, f.name)[::-1] for f in fields(self)}
+        return TransitionPath(**{**turned, "backward": ~turned["backward"]})
+
+
+def joined(parts: Sequence[TransitionPath]) -> TransitionPath:
+    """Parts of a trajectory, one after the other."""
+    return TransitionPath(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(parts[0])})
+
+
+def pack(paths: Sequence[TransitionPath]) -> dict[str, np.ndarray]:
+    """Many paths as arrays to be saved: all frames in a row, and the length of each path."""
+    return {
+        "lengths": np.array([len(path) for path in paths], dtype=int),
+        **{f.name: np.concatenate([getattr(path, f.name) for path in paths]) for f in fields(TransitionPath)},
+    }
+
+
+def unpack(arrays: dict[str, np.ndarray]) -> list[TransitionPath]:
+    """The inverse of ``pack``."""
+    ends = np.cumsum(arrays["lengths"])[:-1]
+    columns = {f.name: np.split(arrays[f.name], ends) for f in fields(TransitionPath)}
+    return [TransitionPath(*parts) for parts in zip(*columns.values(), strict=True)]

@@ -1,0 +1,146 @@
+"""First paths for chains of shooting moves: annealed ones, hot ones, or those of a given trajectory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+
+from spacetime_tps.analysis.structure import integrity_problems
+from spacetime_tps.config import ShootingConfig
+from spacetime_tps.dynamics import MolecularDynamics
+from spacetime_tps.errors import UserError
+from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.progress import progress_bar
+from spacetime_tps.seeds import generator, openmm_seed, torch_seed
+from spacetime_tps.shooting.chains import EngineRecipe
+from spacetime_tps.shooting.first import energy_problem, first_path, hot_path, stretched, with_velocities
+from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.stages.context import Context
+from spacetime_tps.systems import System
+
+_STREAM = "shooting"
+
+
+def first_paths(
+    context: Context, config: ShootingConfig, trajectory: Path | None
+) -> tuple[list[TransitionPath], int, str]:
+    """A first path for every chain, what they cost in force evaluations, and where they come from.
+
+    Raises:
+        UserError: there is no usable path.
+    """
+    system = context.system
+    dynamics = context.dynamics() if system.molecule is not None else None
+    recipe = EngineRecipe.of(system, dynamics, config.frame_every)
+    if trajectory is not None:
+        found, cost, source = [_from_file(trajectory, system)] * config.chains, 0, str(trajectory.name)
+    elif config.first == "high_temperature":
+        found, cost = _from_heat(context, config, recipe)
+        source = f"run at {config.temperature_factor:g} times the temperature"
+    else:
+        found, cost, source = _from_annealed(context, config), 0, "annealed paths of the run"
+    for path in found[: 1 if trajectory is not None else None]:
+        check_first(path, system, dynamics)
+    engine = recipe.build(_noise_seed(context, "first"))
+    rng = generator(context.config.seed, _STREAM, "velocities")
+    found = [with_velocities(path, engine, rng) for path in found]
+    if config.fixed_frames is not None:
+        try:
+            found = [stretched(path, config.fixed_frames, system.states, engine, rng) for path in found]
+        except ValueError as error:
+            raise UserError(f"No first path of shooting.fixed_frames frames can be made: {error}.") from error
+    return found, cost + engine.force_evaluations, source
+
+
+def _noise_seed(context: Context, name: str, *keys: int) -> int:
+    make = torch_seed if context.system.potential is not None else openmm_seed
+    return make(context.config.seed, _STREAM, name, *keys)
+
+
+def check_first(path: TransitionPath, system: System, dynamics: MolecularDynamics | None) -> None:
+    """Refuse a path whose frames are no configurations of the molecule.
+
+    Raises:
+        UserError: with the reason.
+    """
+    if system.molecule is None or dynamics is None:
+        return
+    problems = integrity_problems(system.molecule.topology, system.structures, path.positions)
+    reason = problems[0] if problems else energy_problem(path.positions, system.structures, dynamics)
+    if reason:
+        raise UserError(f"The first path is not physical: {reason}; give another one.")
+
+
+def _from_annealed(context: Context, config: ShootingConfig) -> list[TransitionPath]:
+    file = context.folder / "paths.npz"
+    if not context.folder.finished("paths"):
+        raise UserError(
+            f"{context.folder.path} has no annealed paths to start from; run its stages up to 'paths' first, "
+            "or give --from high-temperature or --from a trajectory."
+        )
+    paths, found, reason = PathEnsemble.load(file), [], ""
+    for frames, variables in zip(paths.frames, paths.variables, strict=True):
+        try:
+            path = first_path(frames, variables, context.system.states)
+            check_first(path, context.system, context.dynamics() if context.system.molecule is not None else None)
+            found.append(path)
+        except (ValueError, UserError) as error:
+            reason = str(error)
+    if not found:
+        raise UserError(f"None of the annealed paths in {file} goes from A to B: {reason.rstrip('.')}.")
+    return [found[k % len(found)] for k in range(config.chains)]
+
+
+def _from_heat(context: Context, config: ShootingConfig, recipe: EngineRecipe) -> tuple[list[TransitionPath], int]:
+    structure, seed = context.system.structures[0], context.config.seed
+    tasks = [
+        (
+            recipe,
+            config.temperature_factor,
+            structure,
+            config.first_steps,
+            _noise_seed(context, "heat", k),
+            generator(seed, _STREAM, "heat", k),
+        )
+        for k in range(config.chains)
+    ]
+    with progress_bar(len(tasks), "first paths", "path") as bar:
+        if recipe.potential is not None:
+            results = [hot_path(*task) for task in tasks]
+        else:
+            results = context.pool.map(hot_path, tasks, bar)
+    found = [path for path, _ in results if path is not None]
+    if not found:
+        raise UserError(
+            f"No run at {config.temperature_factor:g} times the temperature went from A to B within "
+            f"shooting.first_steps = {config.first_steps}; raise shooting.temperature_factor or first_steps."
+        )
+    return [found[k % len(found)] for k in range(config.chains)], sum(cost for _, cost in results)
+
+
+def _from_file(file: Path, system: System) -> TransitionPath:
+    """Read a trajectory that MDTraj reads, or for an analytic potential a ``.npy`` array of shape (T, d)."""
+    if not file.is_file():
+        raise UserError(f"The trajectory {file} is {'no file' if file.exists() else 'not there'}.")
+    try:
+        if system.molecule is None:
+            frames = np.load(file, allow_pickle=False)
+            if frames.ndim != 2 or frames.shape[1] != len(system.variables.names):
+                raise UserError(
+                    f"{file} holds an array of shape {frames.shape}; (T, {len(system.variables.names)}) is expected."
+                )
+        else:
+            frames = mdtraj.load(str(file), top=mdtraj.Topology.from_openmm(system.molecule.topology)).xyz
+    except UserError:
+        raise
+    except Exception as error:  # every reader of MDTraj raises its own
+        raise UserError(
+            f"{file} cannot be read as a trajectory of this system ({' '.join(str(error).split())})."
+        ) from error
+    frames = np.asarray(frames, dtype=float)
+    try:
+        return first_path(frames, system.variables(frames), system.states)
+    except ValueError as error:
+        raise UserError(f"{file} holds no path from A to B: {error}.") from error

@@ -1,0 +1,214 @@
+"""Transition path sampling in a run folder: no stage of the chain, but what has the last word on its paths.
+
+Everything lies in ``shooting/``; blocks of Monte Carlo steps are stored as they end, ``summary.json`` comes last.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+import torch
+import yaml
+
+from spacetime_tps.analysis.metrics import mean_and_std
+from spacetime_tps.analysis.shooting import Chains, mean_with_error, summarise_chains
+from spacetime_tps.config import MoleculeConfig, OverdampedConfig, RunConfig, ShootingConfig
+from spacetime_tps.errors import UserError
+from spacetime_tps.export import figures
+from spacetime_tps.export.trajectory import superposed, write_dcd, write_topology
+from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_json, write_text
+from spacetime_tps.settings import read_yaml
+from spacetime_tps.shooting.chains import build_move, run_chains
+from spacetime_tps.shooting.path import TransitionPath, pack, unpack
+from spacetime_tps.stages.context import Context, opened
+from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, reference_summary, versions
+from spacetime_tps.stages.first_paths import first_paths
+from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.stages.geodesic import reference_bound
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "shooting"
+NATURE_OF_SAMPLES = (
+    "Samples of the transition path ensemble of the stated dynamics, temperature and states, correlated as the "
+    "summary says; time is physical."
+)
+
+
+def frame_interval(config: RunConfig, frame_every: int) -> float:
+    """Time between the frames of a path [ps, or reduced]."""
+    assert isinstance(config.system, MoleculeConfig) or isinstance(config.system.dynamics, OverdampedConfig)
+    return config.system.dynamics.time_step * frame_every
+
+
+def _shoot(context: Context, config: ShootingConfig, trajectory: Path | None, say: Callable[[str], None]) -> None:
+    folder, system, started = context.folder / FOLDER, context.system, time.perf_counter()
+    first, cost_of_first, source = _stored_first(context, config, trajectory)
+    dynamics = context.dynamics() if system.molecule is not None else None
+    blocks = run_chains(system, dynamics, first, config, context.config.seed, context.pool, folder=folder / "blocks")
+    chains = Chains.of(blocks, config.burn_in, config.keep_every)
+    interval = frame_interval(context.config, config.frame_every)
+    chosen = chains.independent_paths()
+    picked = (
+        [chosen[k] for k in np.unique(np.linspace(0, len(chosen) - 1, config.trajectories).astype(int))]
+        if chosen
+        else []
+    )
+    note = NOT_FOR_SCIENCE if context.config.preset == "quick" else None
+    if system.molecule is not None:
+        _write_trajectories(context, picked, interval, note)
+    if chains.paths:
+        write_arrays(folder / "paths.npz", **pack(chains.paths))
+    _write_trials(context, chains, note)
+    summary = _summary(context, config, chains, interval, cost_of_first, source, first)
+    _write_figures(context, config, chains, note)
+    summary |= {"wall_seconds": {"shoot": round(time.perf_counter() - started, 2)}, "versions": versions()}
+    write_json(folder / "summary.json", summary)
+    share = summary["acceptance"]["all"]["share"]
+    say(
+        f"shoot: {summary['wall_seconds']['shoot']:.0f} s, {sum(summary['force_evaluations'].values()):,} force "
+        f"evaluations; acceptance {share:.0%}, {summary['decorrelated_paths']} decorrelated paths"
+    )
+
+
+def shoot_in(
+    run: RunFolder,
+    config: RunConfig,
+    trajectory: Path | None,
+    resume: bool,
+    overwrite: bool,
+    say: Callable[[str], None] = logger.info,
+) -> None:
+    """Sample paths in a run folder, whose lock the caller holds.
+
+    Args:
+        run: the folder.
+        config: as stored in it, but for the section ``shooting``.
+        trajectory: where the first path is to be cut from, if not as the configuration says.
+        resume: go on where an earlier call stopped.
+        overwrite: delete what an earlier call left.
+        say: is told when it is done.
+
+    Raises:
+        UserError: the folder holds results or those of other settings, or there is no usable first path.
+    """
+    source = trajectory.name if trajectory is not None else config.shooting.first
+    with opened(run, config) as context:
+        build_move(config.shooting, context.system.variables.names, context.system.variables.angular)
+        _prepare(run.path, config.shooting, source, resume, overwrite)
+        _shoot(context, config.shooting, trajectory, say)
+
+
+def _prepare(context_folder: Path, config: ShootingConfig, source: str, resume: bool, overwrite: bool) -> None:
+    """Make ``shooting/`` ready, or find out why it cannot be.
+
+    Raises:
+        UserError: it holds results, or those of other settings.
+    """
+    folder = context_folder / FOLDER
+    settings = folder / "settings.yaml"
+    wanted = {"from": source, **config.model_dump(mode="json")}
+    if overwrite and folder.is_dir():
+        (folder / "summary.json").unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    if settings.is_file():
+        if not resume:
+            raise UserError(f"{folder} holds an earlier run of 'shoot'; use --resume to go on or --overwrite.")
+        stored = read_yaml(settings)
+        different = [key for key in wanted if stored.get(key) != wanted[key]]
+        if different:
+            raise UserError(
+                f"The run in {folder} has other settings ({different[0]} is {stored.get(different[0])!r} there and "
+                f"{wanted[different[0]]!r} here); --resume goes on with the same ones only."
+            )
+        return
+    write_text(settings, yaml.safe_dump(wanted, sort_keys=False))
+
+
+def _stored_first(
+    context: Context, config: ShootingConfig, trajectory: Path | None
+) -> tuple[list[TransitionPath], int, str]:
+    file = context.folder / FOLDER / "first.npz"
+    if file.is_file():
+        data = read_arrays(file, ("lengths", "cost", "source"))
+        return unpack(data), int(data["cost"]), str(data["source"])
+    found, cost, source = first_paths(context, config, trajectory)
+    write_arrays(file, cost=np.array(cost), source=np.array(source), **pack(found))
+    return found, cost, source
+
+
+def _write_trajectories(context: Context, paths: list[TransitionPath], interval: float, note: str | None) -> None:
+    system, folder = context.system, context.folder / FOLDER
+    assert system.molecule is not None
+    topology = system.molecule.topology
+    write_topology(folder / "topology.pdb", topology, system.structures[0], note)
+    converted = mdtraj.Topology.from_openmm(topology)
+    for k, path in enumerate(paths):
+        trajectory = superposed(converted, path.positions, system.structures[0])
+        write_dcd(folder / f"path_{k:04d}.dcd", trajectory, interval)
+
+
+def _write_trials(context: Context, chains: Chains, note: str | None) -> None:
+    steps, suffix = chains.steps, context.system.suffix
+    header = ["chain", "step", "move", "accepted", "reason", "new_frames", "length", "oldest_frame_of_step"]
+    header += [f"max_free_energy_{suffix}"]
+    rows = (
+        [c, t + 1, steps.move[c, t], int(steps.accepted[c, t]), steps.reason[c, t], steps.new_frames[c, t]]
+        + [steps.length[c, t], steps.oldest[c, t], steps.max_free_energy[c, t]]
+        for c in range(steps.accepted.shape[0])
+        for t in range(steps.accepted.shape[1])
+    )
+    write_csv(context.folder / FOLDER / "trials.csv", header, rows, note)
+
+
+def _summary(
+    context: Context,
+    config: ShootingConfig,
+    chains: Chains,
+    interval: float,
+    cost_of_first: int,
+    source: str,
+    first: list[TransitionPath],
+) -> dict[str, Any]:
+    system, suffix = context.system, context.system.suffix
+    bound = reference_bound(system)
+    unit = "ps" if system.molecule is not None else "reduced units"
+    names, angular = system.variables.names, system.variables.angular
+    summary: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "system": context.config.name,
+        "seed": context.config.seed,
+        "for_science": context.config.preset != "quick",
+        "nature": NATURE_OF_SAMPLES,
+        "definition": context.config.system.model_dump(mode="json"),
+        "settings": config.model_dump(mode="json"),
+        "first_path": {"from": source, "frames": [len(path) for path in first]},
+        "frame_interval": interval,
+        "time": f"physical time [{unit}]",
+        **summarise_chains(chains, names, angular, interval, cost_of_first),
+        "reference": reference_summary(system, bound),
+    }
+    if bound is not None:
+        series = chains.steps.max_free_energy[:, config.burn_in :]
+        below = series < bound.barrier - 2 * bound.error
+        summary[f"max_free_energy_{suffix}"] = mean_with_error(series) | {"fraction_below_bound": float(below.mean())}
+    if system.potential is not None and chains.paths:
+        energies = [float(system.potential.energy(torch.from_numpy(p.positions)).max()) for p in chains.paths]
+        summary["max_energy"] = mean_and_std(np.array(energies)) | {"kt": system.potential_kt}
+    return summary
+
+
+def _write_figures(context: Context, config: ShootingConfig, chains: Chains, note: str | None) -> None:
+    folder, system = context.folder / FOLDER, context.system
+    bound = reference_bound(system)
+    barrier = bound.barrier if bound else None
+    interval = frame_interval(context.config, config.frame_every)
+    figure = figures.shooting_figure(chains.steps, config.burn_in, interval, system.energy_unit, barrier)
+    figures.save(figure, folder / "chains.png", note)
