@@ -345,7 +345,7 @@ class ShootingConfig(Model):
     """A chain that was interrupted goes on after its last whole block."""
     first: Literal["paths", "high_temperature"] = "paths"
     """First path: an annealed path of the run, or a run at a raised temperature."""
-    temperature_factor: float = Field(3.0, gt=1)
+    temperature_factor: float = Field(2.5, gt=1)
     """Of that run, times the system's temperature."""
     first_steps: int = Field(2_000_000, ge=1)
     """Integration steps after which that run is given up."""
@@ -361,6 +361,29 @@ class ShootingConfig(Model):
         if self.keep_every > self.steps - self.burn_in:
             raise ValueError("keep_every should not be larger than the steps after burn_in")
         return self
+
+
+class ComparisonConfig(Model):
+    """What ``compare`` runs beside the paths along the geodesic."""
+
+    shooting_steps: int = Field(2000, ge=1)
+    """Monte Carlo steps of each chain of transition path sampling."""
+    seeded_steps: int = Field(200, ge=1)
+    """Monte Carlo steps of each chain that starts from a generator's paths."""
+    steered_log_snr: LogSNR = 6.0
+    """Log of the stiffness of the moving harmonic restraint in kT: 6 is 1006 kJ/mol/rad^2 at 300 K."""
+    ratchet_strength_kt: float = Field(100.0, gt=0)
+    """Of the ratchet's bias, for half the squared distance in features."""
+    ratchet_steps: int = Field(250_000, ge=1)
+    """Steps after which a ratcheted path has not arrived."""
+    unbiased_steps: int = Field(0, ge=0)
+    """Steps of brute force for each walker; 0 leaves it out."""
+    unbiased_walkers: int = Field(8, ge=1)
+    density_bins: int = Field(36, ge=2, le=500)
+    """Of the path density in each variable."""
+    examined_paths: int = Field(64, ge=1)
+    """Of each method, whose energies are evaluated and whose ends are released."""
+    quenched_paths: int = Field(4, ge=1)
 
 
 class HardwareConfig(Model):
@@ -390,6 +413,7 @@ class RunConfig(Model):
     geodesic: GeodesicConfig
     paths: PathsConfig
     shooting: ShootingConfig = ShootingConfig()
+    comparison: ComparisonConfig = ComparisonConfig()
     hardware: HardwareConfig = HardwareConfig()
 
     @property

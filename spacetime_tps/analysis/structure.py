@@ -117,13 +117,16 @@ def free_torsions(topology: app.Topology, restrained: np.ndarray) -> NamedTorsio
     return _named(topology, quadruples)
 
 
-def integrity_problems(topology: app.Topology, structures: np.ndarray, frames: np.ndarray) -> list[str]:
+def integrity_problems(
+    topology: app.Topology, structures: np.ndarray, frames: np.ndarray, omega_tolerance: float = OMEGA_TOLERANCE
+) -> list[str]:
     """What broke along one path, empty if nothing did.
 
     Args:
         topology: of the molecule.
         structures: the two end structures [nm], shape (2, n_atoms, 3); what differs between them may change.
         frames: shape (T, n_atoms, 3) [nm].
+        omega_tolerance: how far a peptide bond may be turned [rad]; heat alone turns it by 30 degrees.
     """
     problems = []
     chiral = chiral_centers(topology)
@@ -132,7 +135,7 @@ def integrity_problems(topology: app.Topology, structures: np.ndarray, frames: n
         flipped = np.any(np.sign(chiral.angles(frames)) != first, axis=0)
         problems += [f"chirality of {n} flipped" for n, bad in zip(chiral.names, flipped, strict=True) if bad]
     checks = [
-        (omega_torsions(topology), OMEGA_TOLERANCE, "peptide bond {} turned"),
+        (omega_torsions(topology), omega_tolerance, "peptide bond {} turned"),
         (planar_impropers(topology, structures[0]), IMPROPER_TOLERANCE, "planar centre {} flipped"),
         (pucker_torsions(topology), PUCKER_TOLERANCE, "pucker {} changed"),
     ]

@@ -25,7 +25,8 @@ _NO_MEMORY = (
 class _Commands(click.Group):
     """Imports a verb's module when it is called, and turns failures into one sentence each."""
 
-    verbs = ("run", "sample", "train", "geodesic", "paths", "export", "shoot", "distance", "config", "doctor")
+    stage_verbs = ("train", "geodesic", "paths", "export")
+    verbs = ("run", "sample", *stage_verbs, "shoot", "committor", "compare", "distance", "config", "doctor")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)
@@ -33,7 +34,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self.verbs:
             return None
-        if name in ("train", "geodesic", "paths", "export"):
+        if name in self.stage_verbs:
             from spacetime_tps.cli import stage
 
             return stage.command(name)

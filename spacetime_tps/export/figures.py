@@ -176,3 +176,40 @@ def shooting_figure(steps: Steps, burn_in: int, interval: float, unit: str, boun
     lengths.hist(steps.length[:, burn_in:].ravel() * interval, 50, color=BACKWARD)
     lengths.set(xlabel="path length, physical time", ylabel="steps")
     return figure
+
+
+def comparison_figure(
+    values: dict[str, np.ndarray],
+    truth: np.ndarray,
+    methods: dict[str, dict[str, dict[str, float]]],
+    unit: str,
+    bound: float | None,
+) -> Figure:
+    """MaxFreeEnergy of every method beside the true ensemble's, and the distance to it against the cost.
+
+    Args:
+        values: MaxFreeEnergy of all arrived paths, by method.
+        truth: of the true ensemble.
+        methods: figures by method, see ``analysis.comparison.spread``.
+        unit: of the energies.
+        bound: the minimax bound.
+    """
+    figure, (left, right) = _figure(panels=2, width=7.2, height=4.8)
+    shown = {name: v for name, v in values.items() if len(v) and np.isfinite(v).all()}
+    left.boxplot([truth, *shown.values()], orientation="horizontal", whis=(5, 95), showfliers=False,
+                 tick_labels=["true ensemble", *shown])  # fmt: skip
+    left.invert_yaxis()
+    if bound is not None:
+        left.axvline(bound, color="black", ls="--", lw=1, label="minimax bound")
+        left.legend(fontsize=8)
+    left.set(xlabel=f"MaxFreeEnergy [{unit}], quartiles and 5 to 95 %")
+    for name, row in methods.items():
+        if "w1" in row and row["force_evaluations"]["mean"] > 0:
+            x, y = row["force_evaluations"], row["w1"]
+            right.errorbar(
+                x["mean"], y["mean"], y["std"] if np.isfinite(y["std"]) else None, fmt="o", ms=4, color=FORWARD
+            )
+            right.annotate(name, (x["mean"], y["mean"]), fontsize=7, xytext=(4, 3), textcoords="offset points")
+    right.set(xscale="log", xlabel="force evaluations, sampling and training included",
+              ylabel=f"W1 in MaxFreeEnergy to the true ensemble [{unit}]", ylim=(0, None))  # fmt: skip
+    return figure

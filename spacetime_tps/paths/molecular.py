@@ -21,10 +21,11 @@ from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Torsions
 from spacetime_tps.representations.torsions import TorsionRestraint
-from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.states import State
 from spacetime_tps.systems import CollectiveVariables, System
 
+LINE_SUBDIVISIONS = 4
+"""Of the straight line in torsions between two looks, for MaxFreeEnergy."""
 COMMITMENT_FACTOR = 10
 """A released end that has left both states is followed for this many release times, until it enters either."""
 
@@ -91,7 +92,7 @@ def _follow(context: openmm.Context, restraint: TorsionRestraint, task: Annealin
     looks = look_lengths(task.steps_per_point, task.config.look_every)
     frames, energies, free_energies, saved = [], [], [], set(saved_points.tolist())
     work, positions, seen = 0.0, positions_of(context), []
-    inside, looked = 0, 0
+    inside, looked, last = 0, 0, None
     for n, eta in enumerate(natural):
         if n:
             statistics = task.torsions.features(positions[None])[0]
@@ -105,7 +106,10 @@ def _follow(context: openmm.Context, restraint: TorsionRestraint, task: Annealin
             frames.append(positions.astype(np.float32))
             energies.append(energies_of(context))
             angles = task.torsions.center(task.torsions.features(np.array(seen)))
-            free_energies.append(float("nan") if task.surface is None else float(task.surface(angles).max()))
+            linked = angles if last is None else np.concatenate([last, angles])
+            highest = float("nan") if task.surface is None else task.surface.maximum_along(linked, LINE_SUBDIVISIONS)
+            free_energies.append(highest)
+            last = angles[-1:]
             inside += 0 if task.avoided is None else int(task.avoided.contains(angles).sum())
             looked += len(seen)
             seen = []
@@ -189,8 +193,3 @@ def anneal_molecule(
     points_per_frame = (len(schedule.natural) - 1) / max(1, len(stacked["curve_parameter"][0]) - 1)
     interval = points_per_frame * steps_per_point * dynamics.time_step_ps
     return PathEnsemble(forward=forward, interval=interval, **stacked)
-
-
-def seeds_of(seed: int, round_index: int) -> Callable[[int], int]:
-    """Seeds of the paths of one round of doubling."""
-    return lambda path: openmm_seed(seed, "paths", round_index, path)

@@ -22,10 +22,15 @@ class MuellerBrown:
 
     dimension = 2
 
+    def __init__(self) -> None:
+        self._constants: dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]] = {}
+
     def _terms(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
-        amplitude, a, b, c, x0, y0 = (
-            torch.tensor(v, dtype=x.dtype, device=x.device) for v in (_AMPLITUDE, _A, _B, _C, _X0, _Y0)
-        )
+        place = (x.dtype, x.device)
+        if place not in self._constants:
+            values = (_AMPLITUDE, _A, _B, _C, _X0, _Y0)
+            self._constants[place] = tuple(torch.tensor(v, dtype=x.dtype, device=x.device) for v in values)
+        amplitude, a, b, c, x0, y0 = self._constants[place]
         dx, dy = x[..., 0, None] - x0, x[..., 1, None] - y0
         return amplitude * torch.exp(a * dx**2 + b * dx * dy + c * dy**2), dx, dy, (a, b, c)
 

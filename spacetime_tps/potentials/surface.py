@@ -54,6 +54,23 @@ class FreeEnergySurface:
         """F at ``points``, shape (..., n_axes); multilinear, and constant outward from the rim of open axes."""
         return self._interpolate(self.free_energy, points)
 
+    def maximum_along(self, points: np.ndarray, subdivisions: int = 1) -> float:
+        """Largest F on the straight lines through successive points, shape (T, n_axes).
+
+        A path that is looked at every few steps may leap over a ridge; the lines between its looks do not.
+
+        Args:
+            points: less than half a period apart where an axis is periodic.
+            subdivisions: of each line; 1 takes the points alone.
+        """
+        if subdivisions > 1 and len(points) > 1:
+            step = np.diff(points, axis=0)
+            period = self.spacing * np.array(self.free_energy.shape)
+            step = np.where(self.periodic, (step + period / 2) % period - period / 2, step)
+            shares = np.arange(subdivisions)[:, None, None] / subdivisions
+            points = np.concatenate([(points[:-1] + shares * step).reshape(-1, points.shape[1]), points[-1:]])
+        return float(self(points).max())
+
     def error_at(self, points: np.ndarray) -> np.ndarray:
         """Standard error of F at ``points``, shape (..., n_axes)."""
         return self._interpolate(self.error, points)

@@ -16,6 +16,7 @@ from spacetime_tps.config import OverdampedConfig, ShootingConfig
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool
+from spacetime_tps.paths.molecular import LINE_SUBDIVISIONS
 from spacetime_tps.potentials import FreeEnergySurface, Potential
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
@@ -89,7 +90,14 @@ class Observables:
 
     def max_free_energy(self, variables: np.ndarray) -> float:
         """MaxFreeEnergy of a path with ``variables`` of shape (T, n_cv); NaN without a reference."""
-        return float("nan") if self.surface is None else float(self.surface(variables[:, list(self.columns)]).max())
+        if self.surface is None:
+            return float("nan")
+        return self.surface.maximum_along(variables[:, list(self.columns)], self.subdivisions)
+
+    @property
+    def subdivisions(self) -> int:
+        """Of the lines between frames; an overdamped path is what it is at its steps, a molecule moves in between."""
+        return LINE_SUBDIVISIONS if self.period is not None else 1
 
     def displacement(self, variables: np.ndarray) -> np.ndarray:
         """From the first frame to the last, angles followed along the path, shape (n_cv,)."""

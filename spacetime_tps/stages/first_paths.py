@@ -21,6 +21,8 @@ from spacetime_tps.stages.context import Context
 from spacetime_tps.systems import System
 
 _STREAM = "shooting"
+_TURNED = np.deg2rad(90.0)
+"""Of a peptide bond; a hot path may twist it by more than a thermal one, as long as it does not pass over."""
 
 
 def first_paths(
@@ -35,14 +37,14 @@ def first_paths(
     dynamics = context.dynamics() if system.molecule is not None else None
     recipe = EngineRecipe.of(system, dynamics, config.frame_every)
     if trajectory is not None:
-        found, cost, source = [_from_file(trajectory, system)] * config.chains, 0, str(trajectory.name)
+        path = _from_file(trajectory, system)
+        check_first(path, system, dynamics)
+        found, cost, source = [path] * config.chains, 0, str(trajectory.name)
     elif config.first == "high_temperature":
         found, cost = _from_heat(context, config, recipe)
         source = f"run at {config.temperature_factor:g} times the temperature"
     else:
         found, cost, source = _from_annealed(context, config), 0, "annealed paths of the run"
-    for path in found[: 1 if trajectory is not None else None]:
-        check_first(path, system, dynamics)
     engine = recipe.build(_noise_seed(context, "first"))
     rng = generator(context.config.seed, _STREAM, "velocities")
     found = [with_velocities(path, engine, rng) for path in found]
@@ -67,7 +69,7 @@ def check_first(path: TransitionPath, system: System, dynamics: MolecularDynamic
     """
     if system.molecule is None or dynamics is None:
         return
-    problems = integrity_problems(system.molecule.topology, system.structures, path.positions)
+    problems = integrity_problems(system.molecule.topology, system.structures, path.positions, _TURNED)
     reason = problems[0] if problems else energy_problem(path.positions, system.structures, dynamics)
     if reason:
         raise UserError(f"The first path is not physical: {reason}; give another one.")
@@ -80,17 +82,29 @@ def _from_annealed(context: Context, config: ShootingConfig) -> list[TransitionP
             f"{context.folder.path} has no annealed paths to start from; run its stages up to 'paths' first, "
             "or give --from high-temperature or --from a trajectory."
         )
-    paths, found, reason = PathEnsemble.load(file), [], ""
+    paths, candidates, reason = PathEnsemble.load(file), [], "none"
     for frames, variables in zip(paths.frames, paths.variables, strict=True):
         try:
-            path = first_path(frames, variables, context.system.states)
-            check_first(path, context.system, context.dynamics() if context.system.molecule is not None else None)
-            found.append(path)
-        except (ValueError, UserError) as error:
+            candidates.append(first_path(frames, variables, context.system.states))
+        except ValueError as error:
             reason = str(error)
+    found, refused = _physical(candidates, context)
     if not found:
-        raise UserError(f"None of the annealed paths in {file} goes from A to B: {reason.rstrip('.')}.")
+        raise UserError(f"None of the annealed paths in {file} can be a first path ({refused or reason}).")
     return [found[k % len(found)] for k in range(config.chains)]
+
+
+def _physical(candidates: list[TransitionPath], context: Context) -> tuple[list[TransitionPath], str]:
+    """Those that ``check_first`` lets pass, and why the last of the others was refused."""
+    system, found, reason = context.system, [], ""
+    dynamics = context.dynamics() if system.molecule is not None else None
+    for path in candidates:
+        try:
+            check_first(path, system, dynamics)
+            found.append(path)
+        except UserError as error:
+            reason = str(error)
+    return found, reason
 
 
 def _from_heat(context: Context, config: ShootingConfig, recipe: EngineRecipe) -> tuple[list[TransitionPath], int]:
@@ -111,11 +125,13 @@ def _from_heat(context: Context, config: ShootingConfig, recipe: EngineRecipe) -
             results = [hot_path(*task) for task in tasks]
         else:
             results = context.pool.map(hot_path, tasks, bar)
-    found = [path for path, _ in results if path is not None]
+    candidates = [path for path, _ in results if path is not None]
+    found, refused = _physical(candidates, context)
     if not found:
+        reason = refused or f"none went from A to B within shooting.first_steps = {config.first_steps}"
         raise UserError(
-            f"No run at {config.temperature_factor:g} times the temperature went from A to B within "
-            f"shooting.first_steps = {config.first_steps}; raise shooting.temperature_factor or first_steps."
+            f"No run at {config.temperature_factor:g} times the temperature gave a first path ({reason.rstrip('.')}); "
+            "change shooting.temperature_factor or raise shooting.first_steps."
         )
     return [found[k % len(found)] for k in range(config.chains)], sum(cost for _, cost in results)
 

@@ -29,6 +29,7 @@ _FIRST_USED = {
     "geodesic": "geodesic",
     "paths": "paths",
     "shooting": "export",
+    "comparison": "export",
     "hardware": "export",
 }
 """The stage that reads a section of the settings first; what is not named here, sampling has read."""

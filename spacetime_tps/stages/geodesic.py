@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,16 +61,11 @@ _TIE_KT = 0.5
 def geodesic(context: Context) -> StageResult:
     """Optimise every channel, rank them by the barrier on the run's own surface, write ``geodesic.npz``."""
     system, config = context.system, context.config.geodesic
-    representation = system.representation
-    samples = WeightedSamples.load(context.folder / "samples.npz")
     rng = torch.Generator().manual_seed(torch_seed(context.config.seed, "geodesic"))
-    posterior = reference_posterior(representation, samples, context.config.denoiser.reference_samples, rng)
-    surface = _own_surface(context, posterior)
-    constraints = _constraints(context, posterior)
-    ends = representation.features(system.structures)
-    channels = representation.channels(ends[0], ends[1], config.log_snr_end)
+    ground = ground_of(context, rng)
+    posterior, constraints, channels = ground.posterior, ground.constraints, ground.channels
     denoiser = load_denoiser(context)
-    objectives = _objectives(context, surface, denoiser)
+    objectives = _objectives(context, ground.surface, denoiser)
     found, deviation = _geodesics(context, denoiser, channels, constraints, objectives, rng)
     require_finite(
         "The geodesics are",
@@ -77,13 +73,7 @@ def geodesic(context: Context) -> StageResult:
         *(array for g in found for array in (g.curve.natural, g.curve.mean)),
     )
     kept, merged = merge_channels(found, config.merge_distance)
-    own = {
-        g.channel.label: surface_barrier(g, representation, surface)
-        if surface is not None
-        else smoothed_barrier(g, representation, posterior, system.kt)
-        for g in kept
-    }
-    kept = rank_channels(kept, own, _TIE_KT * system.kt)
+    kept, own = ranked(kept, ground, system)
     exact, source = _exact(context, posterior)
     avoided = [constraint for constraint in constraints if isinstance(constraint, AvoidRegion)]
     straightness = {} if deviation is None else dict(zip((c.label for c in channels), deviation.tolist(), strict=True))
@@ -101,11 +91,53 @@ def geodesic(context: Context) -> StageResult:
     summary |= {"iterations": kept[0].iterations, "exact_posterior": source, "channels": rows}
     _warn(kept[0], config)
     context.make_room()
-    if surface is not None:
-        surface.save(context.folder / "surface.npz")
+    if ground.surface is not None:
+        ground.surface.save(context.folder / "surface.npz")
     _save(context, kept)
     barrier = f"barrier {own[kept[0].channel.label]:.1f} {system.energy_unit} on the run's own samples"
     return StageResult(summary, words=f"{kept[0].channel.label} of {len(channels)} channels, {barrier}")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the samples of a run say before any curve is drawn.
+
+    Attributes:
+        posterior: of the samples themselves.
+        surface: their free energy, up to two variables.
+        constraints: that the configuration asks for.
+        channels: between the end structures.
+    """
+
+    posterior: SampleDenoiser
+    surface: FreeEnergySurface | None
+    constraints: list[Constraint]
+    channels: list[Channel]
+
+
+def ground_of(context: Context, rng: torch.Generator) -> Ground:
+    """Read the samples of a run.
+
+    Raises:
+        UserError: no sample lies in the region to be avoided, or an end structure does.
+    """
+    system, representation = context.system, context.system.representation
+    samples = WeightedSamples.load(context.folder / "samples.npz")
+    posterior = reference_posterior(representation, samples, context.config.denoiser.reference_samples, rng)
+    ends = representation.features(system.structures)
+    channels = representation.channels(ends[0], ends[1], context.config.geodesic.log_snr_end)
+    return Ground(posterior, _own_surface(context, posterior), _constraints(context, posterior), channels)
+
+
+def ranked(found: list[Geodesic], ground: Ground, system: System) -> tuple[list[Geodesic], dict[str, float]]:
+    """Curves by their barrier on the run's own samples, best first, and these barriers by label."""
+    own = {
+        g.channel.label: surface_barrier(g, system.representation, ground.surface)
+        if ground.surface is not None
+        else smoothed_barrier(g, system.representation, ground.posterior, system.kt)
+        for g in found
+    }
+    return rank_channels(found, own, _TIE_KT * system.kt), own
 
 
 def _warn(chosen: Geodesic, config: GeodesicConfig) -> None:

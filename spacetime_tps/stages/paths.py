@@ -12,10 +12,10 @@ from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.files import read_arrays, require_finite
 from spacetime_tps.geometry.curve import FineCurve
 from spacetime_tps.paths.ensemble import PathEnsemble
-from spacetime_tps.paths.molecular import anneal_molecule, seeds_of
+from spacetime_tps.paths.molecular import anneal_molecule
 from spacetime_tps.paths.overdamped import anneal_toy
 from spacetime_tps.paths.schedule import Schedule, schedule_along
-from spacetime_tps.seeds import torch_seed
+from spacetime_tps.seeds import openmm_seed, torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.train import load_denoiser
 
@@ -28,7 +28,7 @@ def paths(context: Context) -> StageResult:
     schedule = chosen_schedule(context)
     steps, cost, rounds = config.steps_per_point, 0, []
     for doubling in range(config.max_doublings + 1):
-        ensemble = _anneal(context, schedule, steps, doubling)
+        ensemble = anneal(context, schedule, steps, "paths", doubling)
         require_finite(
             "The paths are", "lower the time step or geodesic.log_snr_end", ensemble.frames, ensemble.work_kt
         )
@@ -68,12 +68,16 @@ def chosen_schedule(context: Context) -> Schedule:
     return schedule_along(curve, context.system.representation, denoiser, config.curve_points, config.schedule)
 
 
-def _anneal(context: Context, schedule: Schedule, steps: int, doubling: int) -> PathEnsemble:
+def anneal(context: Context, schedule: Schedule, steps: int, name: str, *keys: int) -> PathEnsemble:
+    """Run the paths of a run's configuration along a schedule; ``name`` and ``keys`` name the random streams."""
     system, config, seed = context.system, context.config.paths, context.config.seed
     if system.molecule is None:
-        return anneal_toy(system, schedule, config, steps, torch_seed(seed, "paths", doubling))
-    seeds = seeds_of(seed, doubling)
-    return anneal_molecule(system, context.dynamics(), schedule, config, steps, seeds, context.pool)
+        return anneal_toy(system, schedule, config, steps, torch_seed(seed, name, *keys))
+
+    def seed_of(path: int) -> int:
+        return openmm_seed(seed, name, *keys, path)
+
+    return anneal_molecule(system, context.dynamics(), schedule, config, steps, seed_of, context.pool)
 
 
 def work_of(ensemble: PathEnsemble, schedule: Schedule) -> WorkSummary:

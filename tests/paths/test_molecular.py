@@ -13,10 +13,11 @@ from spacetime_tps.analysis.work import summarise_work
 from spacetime_tps.config import PathsConfig
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.paths.ensemble import PathEnsemble
-from spacetime_tps.paths.molecular import anneal_molecule, frame_points, seeds_of
+from spacetime_tps.paths.molecular import anneal_molecule, frame_points
 from spacetime_tps.paths.schedule import Schedule
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Torsions
+from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.states import Box, State
 from spacetime_tps.systems import CollectiveVariables, Molecule, System, find_system_file, load_config
 from tests.boltzmann.test_metadynamics import KT, QUADRUPLES, STRUCTURES, TEMPERATURE, dihedral, energy_kt
@@ -63,7 +64,9 @@ def schedule() -> Schedule:
 
 def anneal(system: System, schedule: Schedule, config: PathsConfig, workers: int, seed: int = 3) -> PathEnsemble:
     with WorkerPool(workers) as pool:
-        return anneal_molecule(system, dihedral(), schedule, config, STEPS_PER_POINT, seeds_of(seed, 0), pool)
+        return anneal_molecule(
+            system, dihedral(), schedule, config, STEPS_PER_POINT, lambda k: openmm_seed(seed, k), pool
+        )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,225 @@
+"""Every method on the same system, over several seeds, and the table of it.
+
+``OUT/seed_0`` and so on are run folders; what each method made of a seed lies in their ``compare/`` as soon as it is
+done, so an interrupted comparison goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spacetime_tps.analysis.comparison import EXACT, METHODS, MethodPaths, Truth, markdown, row_of, spread, truth_for
+from spacetime_tps.config import RunConfig
+from spacetime_tps.errors import UserError
+from spacetime_tps.export import figures
+from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_json, write_text
+from spacetime_tps.seeds import generator
+from spacetime_tps.stages.context import Context, Stage, opened, run_stages
+from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, finish_summary, reference_summary, versions
+from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.stages.geodesic import reference_bound
+from spacetime_tps.stages.measure import Raw, measured
+from spacetime_tps.stages.methods import (
+    Generators,
+    geodesic_paths,
+    ratchet,
+    shooting,
+    shooting_fixed,
+    training_transitions,
+    unbiased,
+)
+
+logger = logging.getLogger(__name__)
+
+DEFINITIONS = {
+    "w1": "Wasserstein-1 distance of the MaxFreeEnergy distribution to that of the true ensemble",
+    "w1_noise_floor": "mean W1 of two samples of these sizes out of one distribution",
+    "force_evaluations": "all of the method, with the sampling and training that it needs",
+    "wall_seconds": "alike",
+    "decorrelated_per_million": (
+        "paths without a common frame per million force evaluations: of the chain itself for transition path sampling, "
+        "of a short one-way chain that starts from its paths for a generator, its own cost included"
+    ),
+    "stays": "share of the ends that are found committed to their state after release with fresh velocities",
+    "density_overlap": "sum of min over sum of max of the path density and the true one",
+}
+
+
+def compare(
+    output: Path,
+    config: RunConfig,
+    source: Path,
+    seeds: int,
+    stages: dict[str, Stage],
+    resume: bool,
+    overwrite: bool,
+    say: Callable[[str], None] = logger.info,
+) -> dict[str, Any]:
+    """Run everything for ``seeds`` seeds, the first of which is the configuration's, and write the tables.
+
+    Args:
+        output: folder of the comparison.
+        config: of the system; file names in it are relative to ``source``.
+        source: folder of the system file.
+        seeds: number of seeds.
+        stages: of a run, by name.
+        resume: go on where an earlier call stopped.
+        overwrite: delete what an earlier call left.
+        say: is told of every method that is done.
+
+    Raises:
+        UserError: the folder holds something else.
+    """
+    folders = [RunFolder(output / f"seed_{config.seed + k}") for k in range(seeds)]
+    _check(output, folders, resume, overwrite)
+    for name in ("compare.json", "compare.csv", "compare.md"):
+        (output / name).unlink(missing_ok=True)
+    rows: list[dict[str, MethodPaths]] = []
+    for k, folder in enumerate(folders):
+        with folder.locked():
+            wanted = config.model_copy(update={"seed": config.seed + k})
+            stored = folder.begin(wanted, source, resume or (folder.path.is_dir() and not overwrite), overwrite)
+            run_stages(folder, stored, stages, finish_summary, lambda text, f=folder: say(f"{f.path.name} {text}"))  # type: ignore[misc]
+            with opened(folder, stored) as context:
+                rows.append(_all_methods(context, lambda text, f=folder: say(f"{f.path.name} {text}")))  # type: ignore[misc]
+    with opened(folders[0], folders[0].config()) as context:
+        return _tables(output, context, rows)
+
+
+def _check(output: Path, folders: list[RunFolder], resume: bool, overwrite: bool) -> None:
+    if not output.exists():
+        output.mkdir(parents=True)
+        return
+    own = {"compare.json", "compare.csv", "compare.md", "figures"}
+    foreign = sorted(p.name for p in output.iterdir() if p.name not in own and not p.name.startswith("seed_"))
+    if foreign:
+        raise UserError(f"{output} holds files that no comparison wrote ({foreign[0]}); choose another with -o.")
+    if any(output.iterdir()) and not resume and not overwrite:
+        raise UserError(f"The output folder {output} is not empty; use --resume to go on or --overwrite.")
+    more = sorted({p.name for p in output.glob("seed_*")} - {folder.path.name for folder in folders})
+    if more and not overwrite:
+        raise UserError(f"{output} holds {more[0]}, which is not among the seeds asked for; choose another with -o.")
+
+
+def _all_methods(context: Context, say: Callable[[str], None]) -> dict[str, MethodPaths]:
+    generators: list[Generators] = []
+
+    def shared() -> Generators:
+        if not generators:
+            generators.append(Generators.of(context))
+        return generators[0]
+
+    one_way: list[Raw] = []
+
+    def flexible() -> Raw:
+        if not one_way:
+            one_way.append(shooting(context, "tps_one_way", "one_way"))
+        return one_way[0]
+
+    recipes: dict[str, Callable[[], Raw]] = {
+        "geodesic": lambda: geodesic_paths(context),
+        "line": lambda: shared().line(False, "line"),
+        "line_tent": lambda: shared().line(True, "line_tent"),
+        "line_geodesic_schedule": lambda: shared().line_geodesic_schedule("line_geodesic_schedule"),
+        "steered": lambda: shared().steered("steered"),
+        "string": lambda: shared().string("string"),
+        "training_transitions": lambda: training_transitions(context),
+        "ratchet": lambda: ratchet(context),
+        "tps_one_way": flexible,
+        "tps_two_way": lambda: shooting(context, "tps_two_way", "two_way"),
+        "tps_fixed": lambda: shooting_fixed(context, "tps_fixed", flexible()),
+    }
+    if context.config.comparison.unbiased_steps:
+        recipes["unbiased"] = lambda: unbiased(context)
+    done = {}
+    for name in METHODS:
+        file = context.folder / f"compare/{name}.npz"
+        if name not in recipes:
+            continue
+        if not file.is_file():
+            try:
+                paths = measured(name, context, recipes[name])
+            except UserError as error:
+                logger.warning("%s: %s", name, error)
+                say(f"{name}: {error}")
+                continue
+            write_arrays(file, **paths.arrays())
+            say(_words(name, paths))
+        done[name] = MethodPaths.of(read_arrays(file))
+    return done
+
+
+def _words(name: str, paths: MethodPaths) -> str:
+    values = paths.max_free_energy[paths.arrived]
+    height = (
+        f", MaxFreeEnergy {values.mean():.2f} +- {values.std():.2f}"
+        if len(values) and np.isfinite(values).all()
+        else ""
+    )
+    return f"{name}: {paths.arrived.sum()} of {len(paths.arrived)} arrived{height}"
+
+
+def _tables(output: Path, context: Context, rows: list[dict[str, MethodPaths]]) -> dict[str, Any]:
+    system, config = context.system, context.config
+    bound = reference_bound(system)
+    barrier = bound.barrier if bound else None
+    names, angular = system.variables.names, system.variables.angular
+    methods, truths = {}, {}
+    for name in METHODS:
+        if not any(name in row for row in rows):
+            continue
+        truth = truth_for(name, rows)
+        rng = generator(config.seed, "compare", name)
+        figures_of = [row_of(row[name], truth, barrier, names, angular, rng) for row in rows if name in row]
+        methods[name] = spread(figures_of)
+        truths[name] = truth.source if truth is not None else None
+    true = truth_for("geodesic", rows)
+    note = NOT_FOR_SCIENCE if config.preset == "quick" else None
+    kinds = {name: "exact" if name in EXACT else "generator" for name in methods}
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "system": config.name,
+        "seeds": [config.seed + k for k in range(len(rows))],
+        "for_science": config.preset != "quick",
+        "unit": system.energy_unit,
+        "definition": config.system.model_dump(mode="json"),
+        "definitions": DEFINITIONS,
+        "reference": reference_summary(system, bound),
+        "truth": None if true is None else _described(true),
+        "truth_of": truths,
+        "kinds": kinds,
+        "methods": methods,
+        "versions": versions(),
+    }
+    described = "none"
+    if true is not None:
+        described = f"{true.source}, MaxFreeEnergy {true.max_free_energy.mean():.2f} ± {true.max_free_energy.std():.2f}"
+    text = markdown(methods, system.energy_unit, described)
+    write_text(output / "compare.md", (f"**{note}**\n\n" if note else "") + text)
+    header = ["method", "kind", "metric", "mean", "std", "n"]
+    lines = [
+        [name, kinds[name], key, entry["mean"], entry["std"], entry["n"]]
+        for name, row in methods.items()
+        for key, entry in row.items()
+    ]
+    write_csv(output / "compare.csv", header, lines, note)
+    values = {
+        name: np.concatenate([row[name].max_free_energy[row[name].arrived] for row in rows if name in row])
+        for name in methods
+    }
+    if true is not None:
+        picture = figures.comparison_figure(values, true.max_free_energy, methods, system.energy_unit, barrier)
+        figures.save(picture, output / "figures/comparison.png", note)
+    write_json(output / "compare.json", summary)
+    return summary
+
+
+def _described(truth: Truth) -> dict[str, Any]:
+    values = truth.max_free_energy
+    moments = {"mean": float(values.mean()), "std": float(values.std())}
+    return {"source": truth.source, "independent_paths": truth.independent, "max_free_energy": moments}

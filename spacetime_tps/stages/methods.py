@@ -1,0 +1,249 @@
+"""Every way of making paths that ``compare`` knows, run on the samples and the denoiser of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from spacetime_tps.analysis.shooting import Chains, mean_with_error
+from spacetime_tps.baselines.lines import line_curves, steered_schedule, straightened, string_curves
+from spacetime_tps.baselines.ratchet import Ratchet, ratchet_molecule, ratchet_toy
+from spacetime_tps.baselines.unbiased import unbiased_transitions
+from spacetime_tps.boltzmann.transitions import Transitions
+from spacetime_tps.config import ShootingConfig
+from spacetime_tps.errors import UserError
+from spacetime_tps.files import read_arrays
+from spacetime_tps.geometry.curve import FineCurve
+from spacetime_tps.geometry.geodesic import Geodesic
+from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.paths.schedule import Schedule, schedule_along
+from spacetime_tps.seeds import generator, torch_seed
+from spacetime_tps.shooting.chains import run_chains
+from spacetime_tps.shooting.first import stretched
+from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.stages.context import Context
+from spacetime_tps.stages.first_paths import first_paths
+from spacetime_tps.stages.geodesic import Ground, ground_of, ranked
+from spacetime_tps.stages.measure import Raw, noise_seed, recipe_of
+from spacetime_tps.stages.paths import anneal
+from spacetime_tps.stages.shoot import frame_interval
+from spacetime_tps.stages.train import load_denoiser
+
+_FIXED_FACTOR = 3.0
+"""Length of paths of fixed length over the mean flexible one."""
+
+
+# --- generators ---------------------------------------------------------------------------------
+
+
+def _turned(ensemble: PathEnsemble) -> Raw:
+    """Annealed paths as they are compared."""
+    turn = [slice(None) if forward else slice(None, None, -1) for forward in ensemble.forward]
+    return Raw(
+        variables=[v[t] for v, t in zip(ensemble.variables, turn, strict=True)],
+        frames=[f[t] for f, t in zip(ensemble.frames, turn, strict=True)],
+        arrived=ensemble.ends_in_state,
+        forward=ensemble.forward,
+        cost=int(ensemble.force_evaluations.sum()),
+        max_free_energy=ensemble.max_free_energy,
+        stays=ensemble.end_stays,
+    )
+
+
+def geodesic_paths(context: Context) -> Raw:
+    """The paths of the run itself; their cost includes every round of doubling."""
+    raw = _turned(PathEnsemble.load(context.folder / "paths.npz"))
+    return replace(raw, cost=0, uses=("sample", "train", "geodesic", "paths"))
+
+
+@dataclass(frozen=True)
+class Generators:
+    """The annealed baselines of one run: what they share is read once."""
+
+    context: Context
+    ground: Ground
+
+    @classmethod
+    def of(cls, context: Context) -> Generators:
+        """Read the samples."""
+        rng = torch.Generator().manual_seed(torch_seed(context.config.seed, "geodesic"))
+        return cls(context, ground_of(context, rng))
+
+    def _curve(self, found: list[Geodesic]) -> FineCurve:
+        return ranked(found, self.ground, self.context.system)[0][0].curve
+
+    def _along(self, curve: FineCurve, name: str, uses: tuple[str, ...] = ("sample", "train")) -> Raw:
+        config = self.context.config.paths
+        denoiser = load_denoiser(self.context)
+        schedule = schedule_along(
+            curve, self.context.system.representation, denoiser, config.curve_points, config.schedule
+        )
+        return self._anneal(schedule, name, uses)
+
+    def _anneal(self, schedule: Schedule, name: str, uses: tuple[str, ...]) -> Raw:
+        steps = int(self.context.folder.record("paths")["summary"]["rounds"][-1]["steps_per_point"])
+        return replace(_turned(anneal(self.context, schedule, steps, name)), uses=uses)
+
+    def line(self, tent: bool, name: str) -> Raw:
+        """The best straight line, with or without a tent."""
+        context = self.context
+        found = line_curves(
+            load_denoiser(context), context.system.representation, self.ground.channels, context.config.geodesic,
+            self.ground.constraints, context.config.denoiser.log_snr_range, tent,
+        )  # fmt: skip
+        return self._along(self._curve(found), name)
+
+    def line_geodesic_schedule(self, name: str) -> Raw:
+        """A straight line with the log-SNR of the geodesic."""
+        data = read_arrays(self.context.folder / "geodesic.npz")
+        curve = FineCurve(*(data[key][0] for key in ("coordinates", "natural", "mean", "block_variance")))
+        curve = straightened(curve, load_denoiser(self.context), self.context.system.representation)
+        return self._along(curve, name, ("sample", "train", "geodesic"))
+
+    def string(self, name: str) -> Raw:
+        """The best minimum energy path on the run's own surface.
+
+        Raises:
+            UserError: the representation has more than two variables, so that there is no surface.
+        """
+        context = self.context
+        if self.ground.surface is None:
+            raise UserError("the string method needs a surface, which more than two variables do not have")
+        found = string_curves(
+            self.ground.surface, load_denoiser(context), context.system.representation, self.ground.channels,
+            context.config.geodesic, self.ground.constraints, context.config.denoiser.log_snr_range,
+        )  # fmt: skip
+        return self._along(self._curve(found), name)
+
+    def steered(self, name: str) -> Raw:
+        """A moving harmonic restraint."""
+        context = self.context
+        features = context.system.representation.features(context.system.structures)
+        level, points = context.config.comparison.steered_log_snr, context.config.paths.curve_points
+        schedule = steered_schedule(context.system.representation, load_denoiser(context), features, level, points)
+        return self._anneal(schedule, name, ())
+
+
+def _of_segments(found: Transitions, cost: int, uses: tuple[str, ...]) -> Raw:
+    """Transitions in both directions of time, those from B to A turned round."""
+    turn = [slice(None) if forward else slice(None, None, -1) for forward in found.forward]
+    return Raw(
+        variables=[v[t] for v, t in zip(found.variables, turn, strict=True)],
+        frames=[f[t] for f, t in zip(found.frames, turn, strict=False)],
+        arrived=np.ones(len(found), dtype=bool),
+        forward=found.forward,
+        cost=cost,
+        uses=uses,
+    )
+
+
+def training_transitions(context: Context) -> Raw:
+    """What the sampling run crossed by itself."""
+    return _of_segments(Transitions.load(context.folder / "transitions.npz"), 0, ("sample",))
+
+
+def ratchet(context: Context) -> Raw:
+    """Ratchet-and-pawl dynamics on the features of the representation."""
+    config, system = context.config.comparison, context.system
+    settings = Ratchet(
+        strength_kt=config.ratchet_strength_kt,
+        look_every=context.config.shooting.frame_every,
+        equilibration_steps=context.config.paths.equilibration_steps,
+        max_steps=config.ratchet_steps,
+    )
+    count, seed = context.config.paths.count, context.config.seed
+    if system.molecule is None:
+        found = ratchet_toy(system, count, settings, seed)
+    else:
+        found = ratchet_molecule(system, context.dynamics(), count, settings, seed, context.pool)
+    turn = [slice(None) if forward else slice(None, None, -1) for forward in found.forward]
+    return Raw(
+        variables=[v[t] for v, t in zip(found.variables, turn, strict=True)],
+        frames=[f[t] for f, t in zip(found.frames, turn, strict=True)],
+        arrived=found.arrived,
+        forward=found.forward,
+        cost=int(found.force_evaluations.sum()),
+        scalars={"path_length": float(np.mean([(len(v) - 1) * found.interval for v in found.variables]))},
+    )
+
+
+# --- exact methods ------------------------------------------------------------------------------
+
+
+def shooting(context: Context, name: str, move: str) -> Raw:
+    """Flexible-length transition path sampling from high-temperature paths."""
+    update = {"move": move, "first": "high_temperature", "steps": context.config.comparison.shooting_steps}
+    config = context.config.shooting.model_copy(update=update | {"fixed_frames": None, "velocity_mixing": 0.0})
+    first, cost, _ = first_paths(context, config, None)
+    return _sampled(context, name, config, first, cost)
+
+
+def shooting_fixed(context: Context, name: str, flexible: Raw) -> Raw:
+    """Paths of fixed length, three times the mean flexible one, from the last paths of one-way shooting."""
+    assert flexible.chains is not None
+    frames = int(np.ceil(_FIXED_FACTOR * flexible.chains.length.mean()))
+    update = {"move": "one_way", "fixed_frames": frames, "steps": context.config.comparison.shooting_steps}
+    config = context.config.shooting.model_copy(update=update)
+    recipe = recipe_of(context)
+    engine = recipe.build(noise_seed(context, name, "first"))
+    rng, first = generator(context.config.seed, name, "first"), []
+    for row in flexible.chains.kept:
+        try:
+            longer = stretched(row[-1], frames, context.system.states, engine, rng)
+            first.append(replace(longer, born=np.zeros(len(longer), dtype=int)))
+        except ValueError:
+            continue
+    if not first:
+        raise UserError(f"no path of one-way shooting can be stretched to {frames} frames within its states")
+    return _sampled(context, name, config, first, flexible.cost + engine.force_evaluations)
+
+
+def _sampled(
+    context: Context, name: str, config: ShootingConfig, first: list[TransitionPath], cost_of_first: int
+) -> Raw:
+    system = context.system
+    dynamics = context.dynamics() if system.molecule is not None else None
+    blocks = run_chains(system, dynamics, first, config, context.config.seed, context.pool, name=name)
+    chains = Chains.of(blocks, config.burn_in, config.keep_every)
+    interval = frame_interval(context.config, config.frame_every)
+    paths = chains.paths
+    cost = chains.force_evaluations + cost_of_first
+    series = mean_with_error(chains.steps.length[:, config.burn_in :] * interval)
+    tau = mean_with_error(chains.steps.max_free_energy[:, config.burn_in :])["autocorrelation_steps"]
+    scalars = {
+        "path_length": series["mean"],
+        "path_length_error": series["error"],
+        "acceptance": float(chains.steps.accepted[:, config.burn_in :].mean()),
+        "decorrelated": float(chains.decorrelated()),
+        "decorrelated_per_million": 1e6 * chains.decorrelated() / cost,
+        "independent_paths": float(max(2, chains.max_free_energy.size / max(tau, 1.0))),
+    }
+    left = [step for step in chains.first_decorrelation() if step is not None]
+    scalars["steps_to_first_decorrelation"] = float(np.mean(left)) if left else float("nan")
+    examined = context.config.comparison.examined_paths
+    order = np.random.default_rng(0).permutation(len(paths))
+    paths = [paths[k] for k in order]
+    return Raw(
+        variables=[path.variables for path in paths],
+        frames=[path.positions for path in paths[:examined]],
+        arrived=np.ones(len(paths), dtype=bool),
+        forward=np.ones(len(paths), dtype=bool),
+        cost=cost,
+        scalars=scalars,
+        chains=chains,
+    )
+
+
+def unbiased(context: Context) -> Raw:
+    """Brute force."""
+    config, recipe = context.config.comparison, recipe_of(context)
+    frames = max(1, config.unbiased_steps // recipe.frame_every)
+    found, cost = unbiased_transitions(
+        recipe, context.system.structures, config.unbiased_walkers, frames, context.config.seed, context.pool
+    )
+    interval = frame_interval(context.config, recipe.frame_every)
+    length = [(len(v) - 1) * interval for v in found.variables]
+    raw = _of_segments(found, cost, ())
+    return replace(raw, scalars={"path_length": float(np.mean(length)) if length else float("nan")}, chains=None)
