@@ -372,7 +372,7 @@ class ComparisonConfig(Model):
     """Monte Carlo steps of each chain that starts from a generator's paths."""
     steered_log_snr: LogSNR = 6.0
     """Log of the stiffness of the moving harmonic restraint in kT: 6 is 1006 kJ/mol/rad^2 at 300 K."""
-    ratchet_strength_kt: float = Field(100.0, gt=0)
+    ratchet_strength_kt: float = Field(50.0, gt=0)
     """Of the ratchet's bias, for half the squared distance in features."""
     ratchet_steps: int = Field(250_000, ge=1)
     """Steps after which a ratcheted path has not arrived."""

@@ -14,6 +14,8 @@ from openmm import app
 from spacetime_tps.representations import dihedral_angles, wrap
 
 OMEGA_TOLERANCE = np.deg2rad(30.0)
+TURNED = np.deg2rad(90.0)
+"""A peptide bond beyond is on its other side; short unguided paths twist it by more than 30 degrees for a while."""
 IMPROPER_TOLERANCE = np.deg2rad(60.0)
 PUCKER_TOLERANCE = np.deg2rad(60.0)
 _CHIRAL_CENTERS = {"CA": None, "CB": {"THR", "ILE"}}

@@ -77,22 +77,22 @@ def straightened(curve: FineCurve, denoiser: Denoiser, representation: Represent
 
 
 def steered_schedule(
-    representation: Representation, denoiser: Denoiser, features: np.ndarray, log_snr: float, points: int
+    representation: Representation, denoiser: Denoiser, channel: Channel, log_snr: float, points: int
 ) -> Schedule:
-    """A harmonic restraint of constant strength whose centre moves at constant speed the shortest way from A to B.
+    """A harmonic restraint of constant strength whose centre moves at constant speed straight from A to B.
 
     Steered molecular dynamics (Izrailev et al. 1998) with the restraint kT SNR / 2 |x - y(t)|^2 in the features.
 
     Args:
         representation: of the features.
         denoiser: for the sum of chords that the work is compared with.
-        features: of both ends, shape (2, n_features).
+        channel: which way around; the level of its ends is replaced.
         log_snr: log of the stiffness in kT.
         points: of the schedule.
     """
-    channels = representation.channels(features[0], features[1], log_snr)
-    shortest = min(channels, key=lambda channel: float(np.linalg.norm(channel.end - channel.start)))
     share = np.linspace(0.0, 1.0, points)[:, None]
-    natural = representation.natural(torch.from_numpy((1 - share) * shortest.start + share * shortest.end))
+    coordinates = (1 - share) * channel.start + share * channel.end
+    coordinates[:, representation.log_snr_coordinates] = log_snr
+    natural = representation.natural(torch.from_numpy(coordinates))
     mean = evaluate(denoiser, natural).mean
     return Schedule(natural.numpy(), float((natural.diff(dim=0) * mean.diff(dim=0)).sum()))

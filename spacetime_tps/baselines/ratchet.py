@@ -8,7 +8,7 @@ lowered only where the bias is zero, so that this does no work on the system. Th
 How fast a path gets over is a matter of k. *Measured* on alanine dipeptide, medians from A and from B: 75 ps and more
 than 500 ps at 20 kT, 16 and 150 ps at 30, 7 and 35 ps at 50, 3 and 8 ps at 100; on the Müller-Brown surface 6,600 and
 3,600 steps at 50 kT. A stiff ratchet takes whichever way first brings it nearer: from A over the high ridge near
-phi = 120 degrees none of 8 paths at 30 kT, 3 of 16 at 50, 5 of 16 at 100; from B, where the nearest way in angle leads
+phi = 120 degrees none of 8 paths at 30 kT, 4 of 24 at 50, 5 of 16 at 100; from B, where the nearest way in angle leads
 over it, every path at any strength.
 """
 

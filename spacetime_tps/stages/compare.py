@@ -40,7 +40,7 @@ DEFINITIONS = {
     "w1": "Wasserstein-1 distance of the MaxFreeEnergy distribution to that of the true ensemble",
     "w1_noise_floor": "mean W1 of two samples of these sizes out of one distribution",
     "force_evaluations": "all of the method, with the sampling and training that it needs",
-    "wall_seconds": "alike",
+    "wall_seconds": "alike; steered dynamics is told its channel and charged for nothing else",
     "decorrelated_per_million": (
         "paths without a common frame per million force evaluations: of the chain itself for transition path sampling, "
         "of a short one-way chain that starts from its paths for a generator, its own cost included"

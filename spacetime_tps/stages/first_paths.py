@@ -7,7 +7,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
-from spacetime_tps.analysis.structure import integrity_problems
+from spacetime_tps.analysis.structure import TURNED, integrity_problems
 from spacetime_tps.config import ShootingConfig
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import UserError
@@ -21,8 +21,6 @@ from spacetime_tps.stages.context import Context
 from spacetime_tps.systems import System
 
 _STREAM = "shooting"
-_TURNED = np.deg2rad(90.0)
-"""Of a peptide bond; a hot path may twist it by more than a thermal one, as long as it does not pass over."""
 
 
 def first_paths(
@@ -69,7 +67,7 @@ def check_first(path: TransitionPath, system: System, dynamics: MolecularDynamic
     """
     if system.molecule is None or dynamics is None:
         return
-    problems = integrity_problems(system.molecule.topology, system.structures, path.positions, _TURNED)
+    problems = integrity_problems(system.molecule.topology, system.structures, path.positions, TURNED)
     reason = problems[0] if problems else energy_problem(path.positions, system.structures, dynamics)
     if reason:
         raise UserError(f"The first path is not physical: {reason}; give another one.")

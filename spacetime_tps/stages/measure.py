@@ -13,7 +13,7 @@ from spacetime_tps.analysis.comparison import MethodPaths
 from spacetime_tps.analysis.path_metrics import path_density, target_rmsd
 from spacetime_tps.analysis.quench import quench, quenched_barrier
 from spacetime_tps.analysis.shooting import Chains
-from spacetime_tps.analysis.structure import integrity_problems
+from spacetime_tps.analysis.structure import TURNED, integrity_problems
 from spacetime_tps.config import ToyConfig
 from spacetime_tps.dynamics import MolecularDynamics, energies_of
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
@@ -64,7 +64,8 @@ def measured(name: str, context: Context, make: Callable[[], Raw]) -> MethodPath
     whole = np.ones(len(raw.arrived), dtype=bool)
     if system.molecule is not None:
         for k, frames in enumerate(raw.frames):
-            whole[k] = not integrity_problems(system.molecule.topology, system.structures, frames.astype(float))
+            positions = frames.astype(float)
+            whole[k] = not integrity_problems(system.molecule.topology, system.structures, positions, TURNED)
     highest = raw.max_free_energy
     if highest is None:
         highest = np.array([observables.max_free_energy(v) for v in raw.variables])

@@ -86,14 +86,16 @@ class Generators:
         steps = int(self.context.folder.record("paths")["summary"]["rounds"][-1]["steps_per_point"])
         return replace(_turned(anneal(self.context, schedule, steps, name)), uses=uses)
 
-    def line(self, tent: bool, name: str) -> Raw:
-        """The best straight line, with or without a tent."""
+    def _lines(self, tent: bool) -> list[Geodesic]:
         context = self.context
-        found = line_curves(
+        return line_curves(
             load_denoiser(context), context.system.representation, self.ground.channels, context.config.geodesic,
             self.ground.constraints, context.config.denoiser.log_snr_range, tent,
         )  # fmt: skip
-        return self._along(self._curve(found), name)
+
+    def line(self, tent: bool, name: str) -> Raw:
+        """The best straight line, with or without a tent."""
+        return self._along(self._curve(self._lines(tent)), name)
 
     def line_geodesic_schedule(self, name: str) -> Raw:
         """A straight line with the log-SNR of the geodesic."""
@@ -118,11 +120,11 @@ class Generators:
         return self._along(self._curve(found), name)
 
     def steered(self, name: str) -> Raw:
-        """A moving harmonic restraint."""
-        context = self.context
-        features = context.system.representation.features(context.system.structures)
+        """A moving harmonic restraint, in the channel of the best straight line."""
+        context, denoiser = self.context, load_denoiser(self.context)
+        chosen = ranked(self._lines(False), self.ground, context.system)[0][0].channel
         level, points = context.config.comparison.steered_log_snr, context.config.paths.curve_points
-        schedule = steered_schedule(context.system.representation, load_denoiser(context), features, level, points)
+        schedule = steered_schedule(context.system.representation, denoiser, chosen, level, points)
         return self._anneal(schedule, name, ())
 
 
