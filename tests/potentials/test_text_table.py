@@ -28,7 +28,8 @@ def expected(n: int = 9, m: int = 12) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("header", "separator", "repeated"), [("", " ", False), ("phi psi F/kJ", " ", True), ("# made\nphi,psi,U", ",", True)]
+    ("header", "separator", "repeated"),
+    [("", " ", False), ("phi psi F/kJ", " ", True), ("# made\nphi,psi,U", ",", True)],
 )
 def test_grid_in_any_order(tmp_path: Path, header: str, separator: str, repeated: bool) -> None:
     shuffled = np.random.default_rng(0).permutation(rows(repeated=repeated))
@@ -56,7 +57,7 @@ def clashing() -> np.ndarray:
     [
         (rows()[:-1], "1 of 108 points are missing, for example phi 2.443, psi 2.618"),
         (np.rad2deg(rows()), "phi reaches -180; expected radians"),
-        (rows()[rows()[:, 0] < 1.0], "values of phi, -3.142 to 0.3491, do not divide a whole circle"),
+        (rows()[rows()[:, 0] < 2.0], "values of phi, -3.142 to 1.745, do not divide a whole circle"),
         (rows()[np.abs(rows()[:, 1]) > 0.1], "do not divide a whole circle"),
         (rows(4, 12), "has 4 different values of phi; expected a grid of at least 8"),
         (clashing(), "gives two energies"),
