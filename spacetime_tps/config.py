@@ -155,6 +155,8 @@ class MetadynamicsConfig(Model):
     kind: Literal["metadynamics"]
     walkers: int = Field(4, ge=1)
     temperature: Temperature | None = None
+    bias: list[str] | None = Field(None, min_length=1)
+    """Torsions that are biased, at most three; by default those of the representation."""
     bias_factor: float = Field(15.0, gt=1)
     hill_height_kt: float = Field(0.5, gt=0)
     hill_width: Angle = Field(parse_quantity("20 deg", "angle"), gt=0)
@@ -363,6 +365,17 @@ class ShootingConfig(Model):
         return self
 
 
+class CommittorConfig(Model):
+    """Fresh trajectories from frames, to see which state they reach first."""
+
+    frames: int = Field(32, ge=1)
+    """Frames at most, spread over those that are given."""
+    shots: int = Field(50, ge=2)
+    """Trajectories from each frame."""
+    max_steps: int = Field(50_000, ge=1)
+    """Integration steps after which a trajectory is given up as undecided."""
+
+
 class ComparisonConfig(Model):
     """What ``compare`` runs beside the paths along the geodesic."""
 
@@ -413,6 +426,7 @@ class RunConfig(Model):
     geodesic: GeodesicConfig
     paths: PathsConfig
     shooting: ShootingConfig = ShootingConfig()
+    committor: CommittorConfig = CommittorConfig()
     comparison: ComparisonConfig = ComparisonConfig()
     hardware: HardwareConfig = HardwareConfig()
 
@@ -440,8 +454,14 @@ class RunConfig(Model):
                 raise ValueError(f"representation.torsions names {unknown[0]!r}, which is no collective variable")
             if len(set(self.representation.torsions)) < len(self.representation.torsions):
                 raise ValueError("representation.torsions names a torsion twice")
-            if isinstance(self.sampling, MetadynamicsConfig) and len(self.representation.torsions) > 3:
-                raise ValueError("metadynamics takes at most three torsions")
+            if isinstance(self.sampling, MetadynamicsConfig):
+                biased = self.sampling.bias or self.representation.torsions
+                if len(biased) > 3:
+                    raise ValueError("metadynamics takes at most three torsions; name them in sampling.bias")
+                if unknown := [name for name in biased if name not in self.collective_variables]:
+                    raise ValueError(f"sampling.bias names {unknown[0]!r}, which is no collective variable")
+                if len(set(biased)) < len(biased):
+                    raise ValueError("sampling.bias names a torsion twice")
         self._check_spread(molecule)
         self._check_levels()
         return self

@@ -19,6 +19,7 @@ METHODS = (
 EXACT = ("tps_one_way", "tps_two_way", "tps_fixed", "unbiased")
 """Methods whose paths are samples of the transition path ensemble; the others are generators."""
 _TRUTH = ("tps_one_way", "tps_two_way")
+_ARRAYS = ("max_free_energy", "arrived", "displacement", "density", "length")
 COLUMNS = {
     "w1": "W1 to the true ensemble",
     "w1_noise_floor": "its noise floor",
@@ -45,6 +46,7 @@ class MethodPaths:
         arrived: which paths lie in their target at the end and are whole, shape (n,); the rest counts nowhere else.
         displacement: of the collective variables along each, shape (n, n_cv).
         density: path density on a grid of the collective variables; empty where there is none.
+        length: duration of each in physical time, shape (n,); NaN for annealed paths.
         scalars: further figures of this method and seed.
     """
 
@@ -52,19 +54,20 @@ class MethodPaths:
     arrived: np.ndarray
     displacement: np.ndarray
     density: np.ndarray
+    length: np.ndarray
     scalars: dict[str, float] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """To be saved."""
         names, values = np.array(list(self.scalars)), np.array(list(self.scalars.values()), dtype=float)
-        plain = {name: getattr(self, name) for name in ("max_free_energy", "arrived", "displacement", "density")}
+        plain = {name: getattr(self, name) for name in _ARRAYS}
         return plain | {"scalar_names": names, "scalar_values": values}
 
     @classmethod
     def of(cls, arrays: dict[str, np.ndarray]) -> MethodPaths:
         """The inverse of ``arrays``."""
         names, values = arrays["scalar_names"].tolist(), arrays["scalar_values"].tolist()
-        plain = {name: arrays[name] for name in ("max_free_energy", "arrived", "displacement", "density")}
+        plain = {name: arrays[name] for name in _ARRAYS}
         return cls(**plain, scalars=dict(zip(names, values, strict=True)))
 
 
@@ -123,6 +126,8 @@ def row_of(
         return row
     labels = Counter(channel_labels(paths.displacement[arrived], names, angular))
     row["channels_visited"] = len(labels)
+    if np.isfinite(lengths := paths.length[arrived]).all():
+        row |= {"path_length": float(lengths.mean()), "path_length_std": float(lengths.std())}
     row |= {f"share of {label}": count / arrived.sum() for label, count in sorted(labels.items())}
     if not np.isfinite(values).all():
         return row

@@ -140,6 +140,7 @@ def frozen_round(
     config: MetadynamicsConfig,
     seed: int,
     watched: Watched | None = None,
+    recorded: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Transitions]:
     """Sample one walker under the frozen bias.
 
@@ -162,7 +163,7 @@ def frozen_round(
         positions = seen[-1]
         if watched is not None and recorder is not None:
             recorder.look(watched.variables(np.array(seen)), np.array(seen))
-        angles.append(dihedral_angles(positions, quadruples))
+        angles.append(dihedral_angles(positions, quadruples if recorded is None else recorded))
         biases.append(restraint_energy_of(context))
         if n % frame_stride == 0:
             frames.append(positions.astype(np.float32))
@@ -178,6 +179,7 @@ def sample_metadynamics(
     seed: int,
     pool: WorkerPool,
     watched: Watched | None = None,
+    recorded: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Transitions, int]:
     """Build the bias, freeze it, sample.
 
@@ -189,6 +191,7 @@ def sample_metadynamics(
         seed: of the run.
         pool: where the walkers run.
         watched: the states, and how often a transition between them is looked for under the frozen bias.
+        recorded: atoms of the torsions that are sampled, where they are others than the biased ones.
 
     Returns:
         angles (n, n_torsions) [rad], log-weights (n,), frames (m, n_atoms, 3) [nm], the bias table [kJ/mol], the
@@ -210,7 +213,7 @@ def sample_metadynamics(
             walkers = [walker for walker, _ in results]
             table = table + sum(added for _, added in results)
     frozen_tasks = [
-        (dynamics, quadruples, walker, table, config, openmm_seed(seed, "frozen", w), watched)
+        (dynamics, quadruples, walker, table, config, openmm_seed(seed, "frozen", w), watched, recorded)
         for w, walker in enumerate(walkers)
     ]
     with progress_bar(config.walkers, "frozen-bias sampling", "walker") as bar:

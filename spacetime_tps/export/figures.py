@@ -213,3 +213,12 @@ def comparison_figure(
     right.set(xscale="log", xlabel="force evaluations, sampling and training included",
               ylabel=f"W1 in MaxFreeEnergy to the true ensemble [{unit}]", ylim=(0, None))  # fmt: skip
     return figure
+
+
+def committor_figure(p_b: np.ndarray) -> Figure:
+    """Histogram of committors."""
+    figure, (axes,) = _figure()
+    axes.hist(p_b, np.linspace(0, 1, 11), color=FORWARD)
+    axes.axvline(0.5, color="black", ls="--", lw=1)
+    axes.set(xlabel="committor to B", ylabel="frames", xlim=(0, 1))
+    return figure

@@ -1,5 +1,6 @@
 """The stages of a run, in their order."""
 
+from spacetime_tps.stages.committor import committor_in
 from spacetime_tps.stages.compare import compare
 from spacetime_tps.stages.context import Context, Stage, StageResult, check_hardware, run_stages
 from spacetime_tps.stages.distance import distances_between
@@ -26,6 +27,7 @@ __all__ = [
     "RunFolder",
     "StageResult",
     "check_hardware",
+    "committor_in",
     "compare",
     "distances_between",
     "finish_summary",

@@ -135,26 +135,33 @@ def _from_heat(context: Context, config: ShootingConfig, recipe: EngineRecipe) -
 
 
 def _from_file(file: Path, system: System) -> TransitionPath:
-    """Read a trajectory that MDTraj reads, or for an analytic potential a ``.npy`` array of shape (T, d)."""
+    frames = frames_from_file(file, system)
+    try:
+        return first_path(frames, system.variables(frames), system.states)
+    except ValueError as error:
+        raise UserError(f"{file} holds no path from A to B: {error}.") from error
+
+
+def frames_from_file(file: Path, system: System) -> np.ndarray:
+    """Frames [nm] of a trajectory that MDTraj reads, or of an analytic potential from a ``.npy`` array (T, d).
+
+    Raises:
+        UserError: the file is missing, unreadable or of another system.
+    """
     if not file.is_file():
         raise UserError(f"The trajectory {file} is {'no file' if file.exists() else 'not there'}.")
     try:
         if system.molecule is None:
             frames = np.load(file, allow_pickle=False)
-            if frames.ndim != 2 or frames.shape[1] != len(system.variables.names):
-                raise UserError(
-                    f"{file} holds an array of shape {frames.shape}; (T, {len(system.variables.names)}) is expected."
-                )
         else:
             frames = mdtraj.load(str(file), top=mdtraj.Topology.from_openmm(system.molecule.topology)).xyz
-    except UserError:
-        raise
     except Exception as error:  # every reader of MDTraj raises its own
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file} cannot be read as a trajectory of this system ({reason}).") from error
+    expected = system.structures.shape[1:]
+    if frames.dtype.kind != "f" or frames.shape[1:] != expected or not len(frames):
+        shown = ", ".join(["T", *map(str, expected)])
         raise UserError(
-            f"{file} cannot be read as a trajectory of this system ({' '.join(str(error).split())})."
-        ) from error
-    frames = np.asarray(frames, dtype=float)
-    try:
-        return first_path(frames, system.variables(frames), system.states)
-    except ValueError as error:
-        raise UserError(f"{file} holds no path from A to B: {error}.") from error
+            f"{file} holds an array of shape {frames.shape} and type {frames.dtype}; ({shown}) is expected."
+        )
+    return np.asarray(frames, dtype=float)

@@ -29,6 +29,7 @@ _FIRST_USED = {
     "geodesic": "geodesic",
     "paths": "paths",
     "shooting": "export",
+    "committor": "export",
     "comparison": "export",
     "hardware": "export",
 }

@@ -40,6 +40,8 @@ class Raw:
         uses: stages of the run whose results it needed.
         scalars: further figures.
         stays: whether its end stays in the target when released, where that is known already.
+        interval: physical time between frames, for paths in physical time.
+        chains: of transition path sampling.
     """
 
     variables: list[np.ndarray]
@@ -51,6 +53,7 @@ class Raw:
     max_free_energy: np.ndarray | None = None
     scalars: dict[str, float] | None = None
     stays: np.ndarray | None = None
+    interval: float = float("nan")
     chains: Chains | None = None
 
 
@@ -92,6 +95,7 @@ def measured(name: str, context: Context, make: Callable[[], Raw]) -> MethodPath
         arrived=arrived,
         displacement=np.array(moved).reshape(len(arrived), len(system.variables.names)),
         density=_density(context, shown) if shown else np.zeros(0),
+        length=np.array([(len(v) - 1) * raw.interval for v in raw.variables]),
         scalars={key: float(value) for key, value in scalars.items()} | {"density_bins": config.density_bins},
     )
 

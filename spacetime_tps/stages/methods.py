@@ -167,7 +167,7 @@ def ratchet(context: Context) -> Raw:
         arrived=found.arrived,
         forward=found.forward,
         cost=int(found.force_evaluations.sum()),
-        scalars={"path_length": float(np.mean([(len(v) - 1) * found.interval for v in found.variables]))},
+        interval=found.interval,
     )
 
 
@@ -215,7 +215,6 @@ def _sampled(
     series = mean_with_error(chains.steps.length[:, config.burn_in :] * interval)
     tau = mean_with_error(chains.steps.max_free_energy[:, config.burn_in :])["autocorrelation_steps"]
     scalars = {
-        "path_length": series["mean"],
         "path_length_error": series["error"],
         "acceptance": float(chains.steps.accepted[:, config.burn_in :].mean()),
         "decorrelated": float(chains.decorrelated()),
@@ -235,6 +234,7 @@ def _sampled(
         cost=cost,
         scalars=scalars,
         chains=chains,
+        interval=interval,
     )
 
 
@@ -245,7 +245,4 @@ def unbiased(context: Context) -> Raw:
     found, cost = unbiased_transitions(
         recipe, context.system.structures, config.unbiased_walkers, frames, context.config.seed, context.pool
     )
-    interval = frame_interval(context.config, recipe.frame_every)
-    length = [(len(v) - 1) * interval for v in found.variables]
-    raw = _of_segments(found, cost, ())
-    return replace(raw, scalars={"path_length": float(np.mean(length)) if length else float("nan")}, chains=None)
+    return replace(_of_segments(found, cost, ()), interval=frame_interval(context.config, recipe.frame_every))

@@ -49,15 +49,19 @@ def sample(context: Context) -> StageResult:
 def _molecule(context: Context, config: MetadynamicsConfig) -> tuple[WeightedSamples, Transitions, dict[str, float]]:
     system = context.system
     assert isinstance(system.representation, Torsions)
+    assert system.variables.quadruples is not None
+    names = system.variables.names
+    biased = [names.index(name) for name in config.bias or system.representation.block_names]
     watched = Watched(system.states, system.variables, context.config.paths.look_every)
     angles, log_weights, frames, table, transitions, cost = sample_metadynamics(
         context.dynamics(),
-        system.representation.quadruples,
+        system.variables.quadruples[biased],
         system.structures,
         config,
         context.config.seed,
         context.pool,
         watched,
+        system.representation.quadruples,
     )
     features = system.representation.features_of_angles(angles)
     samples = WeightedSamples(features, log_weights, frames, cost)

@@ -1,0 +1,32 @@
+"""spacetime-tps committor: which state fresh trajectories from frames reach first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from spacetime_tps.cli.options import set_option
+from spacetime_tps.stages import RunFolder, check_hardware, committor_in
+from spacetime_tps.systems import load_system
+
+
+@click.command("committor")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--frames", type=click.Path(path_type=Path), help="Trajectory of frames; default: the annealed paths at the top."
+)
+@click.option("--shots", type=click.IntRange(min=2), help="Trajectories from each frame; default 50.")
+@click.option("--overwrite", is_flag=True, help="Drop earlier committors.")
+@set_option
+def command(out: Path, frames: Path | None, shots: int | None, overwrite: bool, overrides: tuple[str, ...]) -> None:
+    """Shoot from frames with fresh velocities and count which state is reached first, in the run folder OUT."""
+    if shots is not None:
+        overrides = (*overrides, f"committor.shots={shots}")
+    folder = RunFolder(out)
+    folder.config()
+    with folder.locked():
+        config = folder.changed("export", overrides)
+        check_hardware(config, load_system(config, out))
+        committor_in(folder, config, frames, overwrite, say=lambda text: click.echo(text, err=True))
+    click.echo(f"Everything: {out / 'committor/committor.json'}")
