@@ -29,8 +29,8 @@ What OpenPathSampling 1.7.0 does, where one might expect something else:
   be accepted are integrated to their end.
 * Time is reversed by turning the sign of the velocities. Those of LangevinMiddle lag half a step behind the positions,
   so a reversed trajectory starts a whole kick, dt f/m, off. Bonded forces make that a lot of heat, and one-way shooting
-  hands it on: a chain of alanine dipeptide at 300 K, 2 fs and 1/ps had 1200 K after 200 steps, another paths of 3 frames
-  after 800. With new velocities at every step (two-way) the heat is not handed on. ``OnStepEngine`` turns time exactly.
+  hands it on: a chain of alanine dipeptide at 300 K, 2 fs and 1/ps had 1200 K after 200 steps, another had paths of 3
+  frames after 800. With new velocities at every step (two-way) it is lost again. ``OnStepEngine`` turns time exactly.
 * ``RandomVelocities`` means to obey constraints, but ``apply_constraints`` hands back the snapshot as it was. No harm
   is done: the first thing that a step of LangevinMiddle does is to project the velocities, and the projection of free
   Maxwell-Boltzmann velocities is distributed as constrained ones are.

@@ -48,9 +48,10 @@ def frame_interval(config: RunConfig, frame_every: int) -> float:
     return config.system.dynamics.time_step * frame_every
 
 
-def _shoot(context: Context, config: ShootingConfig, trajectory: Path | None, say: Callable[[str], None]) -> None:
+def _shoot(context: Context, config: ShootingConfig, say: Callable[[str], None]) -> None:
     folder, system, started = context.folder / FOLDER, context.system, time.perf_counter()
-    first, cost_of_first, source = _stored_first(context, config, trajectory)
+    data = read_arrays(folder / "first.npz", ("lengths", "cost", "source"))
+    first, cost_of_first, source = unpack(data), int(data["cost"]), str(data["source"])
     dynamics = context.dynamics() if system.molecule is not None else None
     blocks = run_chains(system, dynamics, first, config, context.config.seed, context.pool, folder=folder / "blocks")
     chains = Chains.of(blocks, config.burn_in, config.keep_every)
@@ -100,48 +101,37 @@ def shoot_in(
         UserError: the folder holds results or those of other settings, or there is no usable first path.
     """
     source = trajectory.name if trajectory is not None else config.shooting.first
+    folder = run.path / FOLDER
+    wanted = {"from": source, **config.shooting.model_dump(mode="json")}
+    _check(folder, wanted, resume, overwrite)
     with opened(run, config) as context:
         build_move(config.shooting, context.system.variables.names, context.system.variables.angular)
-        _prepare(run.path, config.shooting, source, resume, overwrite)
-        _shoot(context, config.shooting, trajectory, say)
+        if overwrite or not (folder / "first.npz").is_file():
+            found, cost, origin = first_paths(context, config.shooting, trajectory)
+            shutil.rmtree(folder, ignore_errors=True)
+            write_text(folder / "settings.yaml", yaml.safe_dump(wanted, sort_keys=False))
+            write_arrays(folder / "first.npz", cost=np.array(cost), source=np.array(origin), **pack(found))
+        _shoot(context, config.shooting, say)
 
 
-def _prepare(context_folder: Path, config: ShootingConfig, source: str, resume: bool, overwrite: bool) -> None:
-    """Make ``shooting/`` ready, or find out why it cannot be.
+def _check(folder: Path, wanted: dict[str, Any], resume: bool, overwrite: bool) -> None:
+    """Refuse to touch results, or to go on with other settings.
 
     Raises:
         UserError: it holds results, or those of other settings.
     """
-    folder = context_folder / FOLDER
     settings = folder / "settings.yaml"
-    wanted = {"from": source, **config.model_dump(mode="json")}
-    if overwrite and folder.is_dir():
-        (folder / "summary.json").unlink(missing_ok=True)
-        shutil.rmtree(folder)
-    if settings.is_file():
-        if not resume:
-            raise UserError(f"{folder} holds an earlier run of 'shoot'; use --resume to go on or --overwrite.")
-        stored = read_yaml(settings)
-        different = [key for key in wanted if stored.get(key) != wanted[key]]
-        if different:
-            raise UserError(
-                f"The run in {folder} has other settings ({different[0]} is {stored.get(different[0])!r} there and "
-                f"{wanted[different[0]]!r} here); --resume goes on with the same ones only."
-            )
+    if overwrite or not settings.is_file():
         return
-    write_text(settings, yaml.safe_dump(wanted, sort_keys=False))
-
-
-def _stored_first(
-    context: Context, config: ShootingConfig, trajectory: Path | None
-) -> tuple[list[TransitionPath], int, str]:
-    file = context.folder / FOLDER / "first.npz"
-    if file.is_file():
-        data = read_arrays(file, ("lengths", "cost", "source"))
-        return unpack(data), int(data["cost"]), str(data["source"])
-    found, cost, source = first_paths(context, config, trajectory)
-    write_arrays(file, cost=np.array(cost), source=np.array(source), **pack(found))
-    return found, cost, source
+    if not resume:
+        raise UserError(f"{folder} holds an earlier run of 'shoot'; use --resume to go on or --overwrite.")
+    stored = read_yaml(settings)
+    different = [key for key in wanted if stored.get(key) != wanted[key]]
+    if different:
+        raise UserError(
+            f"The run in {folder} has other settings ({different[0]} is {stored.get(different[0])!r} there and "
+            f"{wanted[different[0]]!r} here); --resume goes on with the same ones only."
+        )
 
 
 def _write_trajectories(context: Context, paths: list[TransitionPath], interval: float, note: str | None) -> None:

@@ -1,0 +1,119 @@
+"""compare from the command line, on a toy and on a molecule."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spacetime_tps.analysis.comparison import EXACT, METHODS, MethodPaths
+from spacetime_tps.files import read_arrays
+from tests.conftest import TINY_ALANINE, TINY_TOY, refusal, run_cli, settings
+
+TOY = (
+    *TINY_TOY, "shooting.chains=8", "shooting.steps=4", "shooting.burn_in=1", "shooting.keep_every=1",
+    "comparison.shooting_steps=4", "comparison.seeded_steps=2", "comparison.ratchet_steps=4000",
+    "comparison.unbiased_steps=20000", "comparison.unbiased_walkers=64", "comparison.examined_paths=4",
+)  # fmt: skip
+MOLECULE = (
+    *TINY_ALANINE, "shooting.chains=2", "shooting.burn_in=5", "shooting.keep_every=5", "comparison.shooting_steps=40",
+    "comparison.seeded_steps=5", "comparison.ratchet_steps=20000", "comparison.examined_paths=2",
+    "comparison.quenched_paths=1",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("compare") / "toy"
+    done = run_cli("compare", "mueller_brown", "-o", out, "--seeds", "2", *settings(TOY))
+    assert done.returncode == 0, done.stderr
+    assert "| geodesic |" in done.stdout
+    return out
+
+
+def test_every_method_is_in_the_table_with_its_spread(toy: Path) -> None:
+    summary = json.loads((toy / "compare.json").read_text())
+    assert list(summary["methods"]) == list(METHODS)
+    for name, row in summary["methods"].items():
+        assert row["force_evaluations"]["n"] == 2
+        for entry in row.values():
+            assert set(entry) == {"mean", "std", "n"}
+        assert (summary["kinds"][name] == "exact") == (name in EXACT)
+    assert summary["seeds"] == [0, 1]
+    assert (toy / "figures/comparison.png").is_file()
+    table = (toy / "compare.md").read_text().splitlines()
+    assert [line.split(" | ")[0].strip("| ") for line in table if line.startswith("| ")][1:] == list(METHODS)
+    rows = list(csv.DictReader((toy / "compare.csv").open()))
+    found = {(row["method"], row["metric"]): row for row in rows}
+    w1 = summary["methods"]["line"]["w1"]
+    assert float(found["line", "w1"]["mean"]) == pytest.approx(w1["mean"], rel=1e-6)
+
+
+def test_figures_follow_from_the_paths(toy: Path) -> None:
+    summary = json.loads((toy / "compare.json").read_text())
+    for method in ("geodesic", "ratchet", "tps_two_way"):
+        means = []
+        for seed in (0, 1):
+            paths = MethodPaths.of(read_arrays(toy / f"seed_{seed}/compare/{method}.npz"))
+            means.append(paths.max_free_energy[paths.arrived].mean())
+        assert summary["methods"][method]["max_free_energy"]["mean"] == pytest.approx(np.mean(means))
+        assert summary["methods"][method]["max_free_energy"]["std"] == pytest.approx(np.std(means, ddof=1))
+
+
+def test_costs_include_sampling_where_a_method_needs_it(toy: Path) -> None:
+    summary = json.loads((toy / "compare.json").read_text())
+    run = [json.loads((toy / f"seed_{seed}/summary.json").read_text())["force_evaluations"] for seed in (0, 1)]
+    sampled = np.mean([r["sample"] for r in run])
+    methods = summary["methods"]
+    assert methods["geodesic"]["force_evaluations"]["mean"] == np.mean([r["sample"] + r["paths"] for r in run])
+    assert methods["training_transitions"]["force_evaluations"]["mean"] == sampled
+    for name in ("line", "string"):
+        own = methods[name]["own_force_evaluations"]["mean"]
+        assert methods[name]["force_evaluations"]["mean"] == pytest.approx(own + sampled)
+    for name in ("steered", "ratchet", "tps_one_way"):
+        assert methods[name]["force_evaluations"]["mean"] == methods[name]["own_force_evaluations"]["mean"]
+
+
+def test_it_resumes_and_is_the_same_again(toy: Path, tmp_path: Path) -> None:
+    before = json.loads((toy / "compare.json").read_text())
+    assert "not empty" in refusal("compare", "mueller_brown", "-o", toy, "--seeds", "2", *settings(TOY))
+    for name in ("string", "tps_fixed"):
+        (toy / f"seed_1/compare/{name}.npz").unlink()
+    done = run_cli("compare", "mueller_brown", "-o", toy, "--seeds", "2", "--resume", *settings(TOY))
+    assert done.returncode == 0, done.stderr
+    after = json.loads((toy / "compare.json").read_text())
+    for method, row in before["methods"].items():
+        for key, entry in row.items():
+            if key != "wall_seconds":
+                assert after["methods"][method][key] == entry, (method, key)
+    assert "among the seeds" in refusal(
+        "compare", "mueller_brown", "-o", toy, "--seeds", "1", "--resume", *settings(TOY)
+    )
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "no comparison wrote" in refusal("compare", "mueller_brown", "-o", tmp_path)
+
+
+def test_a_molecule_gets_every_figure(tmp_path: Path) -> None:
+    done = run_cli(
+        "compare", "alanine_dipeptide", "-o", tmp_path / "out", "--seeds", "1", *settings(MOLECULE), timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    methods = json.loads((tmp_path / "out/compare.json").read_text())["methods"]
+    assert set(methods) >= {
+        "geodesic",
+        "line",
+        "line_tent",
+        "steered",
+        "string",
+        "ratchet",
+        "tps_one_way",
+        "tps_two_way",
+    }
+    for key in ("max_energy", "rmsd_nm", "thp", "ets", "quenched_barrier", "stays", "w1", "path_length", "acceptance"):
+        assert math.isfinite(methods["tps_one_way"][key]["mean"]), key
+    assert methods["tps_one_way"]["below_bound"]["mean"] == 0.0
+    assert methods["tps_one_way"]["quenched_barrier"]["mean"] > 20

@@ -1,0 +1,191 @@
+"""shoot and committor from the command line: files, resuming, refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import MDAnalysis
+import mdtraj
+import numpy as np
+import pytest
+
+from spacetime_tps.systems import find_system_file, load_config, load_system
+from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, settings
+
+TINY = (
+    "shooting.chains=2", "shooting.steps=30", "shooting.burn_in=5", "shooting.keep_every=5", "shooting.block_steps=10",
+    "shooting.trajectories=2",
+)  # fmt: skip
+TINY_TOY_SHOOTING = (
+    "shooting.chains=6", "shooting.steps=4", "shooting.burn_in=1", "shooting.keep_every=1", "shooting.block_steps=2",
+)  # fmt: skip
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    summary = json.loads((folder / "shooting/summary.json").read_text())
+    return {key: value for key, value in summary.items() if key not in ("wall_seconds", "versions")}
+
+
+@pytest.fixture(scope="module")
+def shot(tiny_alanine_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run with chains that start from its annealed paths."""
+    out = tmp_path_factory.mktemp("shoot") / "run"
+    shutil.copytree(tiny_alanine_run, out)
+    done = run_cli("shoot", out, *settings(TINY))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    return out
+
+
+def test_what_shoot_writes(shot: Path) -> None:
+    folder = shot / "shooting"
+    assert {"summary.json", "trials.csv", "paths.npz", "first.npz", "settings.yaml", "topology.pdb", "chains.png"} <= {
+        p.name for p in folder.iterdir()
+    }
+    summary = summary_of(shot)
+    assert summary["first_path"]["from"] == "annealed paths of the run"
+    assert summary["time"] == "physical time [ps]"
+    assert summary["chains"] == 2
+    rows = list(csv.DictReader((folder / "trials.csv").open()))
+    assert len(rows) == 2 * 30
+    used = [row for row in rows if int(row["step"]) > 5]
+    accepted = sum(int(row["accepted"]) for row in used)
+    assert summary["acceptance"]["all"] == {
+        "trials": 50, "accepted": accepted, "share": accepted / 50, "error": pytest.approx(0.07, abs=0.03),
+    }  # fmt: skip
+    assert summary["rejections"] == {
+        reason: sum(row["reason"] == reason for row in used)
+        for reason in {row["reason"] for row in used} - {"accepted"}
+    }
+    mean = np.mean([float(row["max_free_energy_kj_mol"]) for row in used])
+    assert summary["max_free_energy_kj_mol"]["mean"] == pytest.approx(mean, rel=1e-6)
+
+
+def test_sampled_trajectories_have_physical_time(shot: Path) -> None:
+    file = next((shot / "shooting").glob("path_*.dcd"))
+    top = shot / "shooting/topology.pdb"
+    universe = MDAnalysis.Universe(str(top), str(file))
+    assert universe.trajectory.dt == pytest.approx(0.01, rel=1e-5)
+    trajectory = mdtraj.load(str(file), top=str(top))
+    source = find_system_file("alanine_dipeptide")
+    system = load_system(load_config(source), source.parent)
+    variables = system.variables(trajectory.xyz.astype(float))
+    a, b = system.states
+    assert a.contains(variables).tolist() == [True] + [False] * (len(variables) - 1)
+    assert b.contains(variables).tolist() == [False] * (len(variables) - 1) + [True]
+
+
+def test_shoot_is_refused_twice_and_resumes_the_same(shot: Path, tmp_path: Path) -> None:
+    assert "--resume" in refusal("shoot", shot, *settings(TINY))
+    assert "steps is 30 there and 40 here" in refusal(
+        "shoot", shot, "--resume", *settings((*TINY, "shooting.steps=40"))
+    )
+    copy = tmp_path / "copy"
+    shutil.copytree(shot, copy)
+    (copy / "shooting/summary.json").unlink()
+    (copy / "shooting/blocks/block_0002.npz").unlink()
+    done = run_cli("shoot", copy, "--resume", *settings(TINY))
+    assert done.returncode == 0, done.stderr
+    assert summary_of(copy) == summary_of(shot)
+    assert (copy / "shooting/trials.csv").read_bytes() == (shot / "shooting/trials.csv").read_bytes()
+
+
+def test_killed_in_the_middle_it_goes_on(shot: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(shot, copy)
+    shutil.rmtree(copy / "shooting")
+    process = subprocess.Popen(command_line("shoot", copy, *settings(TINY)), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (copy / "shooting/blocks/block_0000.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = run_cli("shoot", copy, "--resume", *settings(TINY))
+    assert done.returncode == 0, done.stderr
+    assert summary_of(copy) == summary_of(shot)
+
+
+def test_a_new_folder_and_a_given_trajectory(shot: Path, tmp_path: Path) -> None:
+    """A sampled path, read back from its DCD, starts a chain of its own."""
+    trajectory = tmp_path / "path.dcd"
+    shutil.copy(next((shot / "shooting").glob("path_*.dcd")), trajectory)
+    options = ("--from", trajectory, *settings((*TINY, *TINY_ALANINE)))
+    done = run_cli("shoot", "alanine_dipeptide", "-o", tmp_path / "new", *options)
+    assert done.returncode == 0, done.stderr
+    assert summary_of(tmp_path / "new")["first_path"]["from"] == "path.dcd"
+    frames = mdtraj.load(str(trajectory), top=str(shot / "shooting/topology.pdb"))
+    assert summary_of(tmp_path / "new")["first_path"]["frames"] == [len(frames)] * 2
+    cut = tmp_path / "cut.dcd"
+    frames[:-1].save_dcd(str(cut))
+    assert "holds no path from A to B" in refusal("shoot", shot, "--overwrite", "--from", cut)
+    frames.xyz[3, 0] = frames.xyz[3, 10] + 0.01
+    frames.save_dcd(str(cut))
+    assert "not physical: frame 3 has a potential energy" in refusal("shoot", shot, "--overwrite", "--from", cut)
+    assert (shot / "shooting/summary.json").is_file()
+
+
+def test_toys_shoot_from_heat_with_two_way_moves(tmp_path: Path) -> None:
+    options = settings((*TINY_TOY, *TINY_TOY_SHOOTING, "shooting.move=two_way"))
+    done = run_cli("shoot", "mueller_brown", "-o", tmp_path / "run", "--from", "high-temperature", *options)
+    assert done.returncode == 0, done.stderr
+    summary = summary_of(tmp_path / "run")
+    assert set(summary["acceptance"]) == {"all", "two_way"}
+    assert summary["max_energy"]["kt"] == 15.0
+    assert summary["max_free_energy_kt"]["fraction_below_bound"] == 0.0
+    done = run_cli("shoot", "mueller_brown", "-o", tmp_path / "again", "--from", "high-temperature", *options)
+    assert summary_of(tmp_path / "again") == summary
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("shoot", "OUT", "--from", "nowhere.dcd"), "nowhere.dcd is not there"),
+        (("shoot", "OUT", "--seed", "3"), "--seed belongs to a new run"),
+        (("shoot", "OUT", "--set", "shooting.move=sideways"), "shooting.move"),
+        (("shoot", "OUT", "--set", "shooting.velocity_mixing=0.5"), "two_way"),
+        (("shoot", "OUT", "--set", "shooting.burn_in=9999"), "burn_in"),
+        (("shoot", "OUT", "--set", "sampling.walkers=9"), "'sampling' were used by the stage 'sample'"),
+        (("shoot", "OUT", "--set", "shooting.fixed_frames=5"), "fixed_frames"),
+        (("shoot", "OUT", "--resume", "--overwrite"), "contradict"),
+        (("shoot", "no_such_run"), "no run folder"),
+        (("committor", "no_such_run"), "no run folder"),
+        (("committor", "OUT", "--frames", "nothing.dcd"), "nothing.dcd is not there"),
+        (("committor", "OUT", "--set", "committor.shots=1"), "committor.shots"),
+    ],
+)
+def test_refusals(arguments: tuple[str, ...], expected: str, tiny_alanine_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_alanine_run, out)
+    words = [str(out) if word == "OUT" else word for word in arguments]
+    if words[1] == "no_such_run":
+        words[1] = str(tmp_path / "no_such_run")
+    assert expected in refusal(*words)
+    assert (out / "summary.json").is_file()
+
+
+def test_committors_of_the_annealed_paths_and_of_given_frames(shot: Path, tmp_path: Path) -> None:
+    done = run_cli("committor", shot, "--shots", "10")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((shot / "committor/committor.json").read_text())
+    assert summary["count"] == 4
+    assert sum(summary["histogram"]["counts"]) == 4
+    rows = list(csv.DictReader((shot / "committor/committor.csv").open()))
+    p_b = np.array([float(row["p_b"]) for row in rows])
+    assert [int(row["decided"]) + int(row["undecided"]) for row in rows] == [10] * 4
+    assert summary["spread_beyond_binomial"]["mean"] == pytest.approx(p_b.mean())
+    assert "holds earlier committors" in refusal("committor", shot)
+    ends = mdtraj.load(str(next((shot / "shooting").glob("path_*.dcd"))), top=str(shot / "shooting/topology.pdb"))[
+        [0, -1]
+    ]
+    ends.save_dcd(str(tmp_path / "ends.dcd"))
+    done = run_cli("committor", shot, "--overwrite", "--frames", tmp_path / "ends.dcd", "--shots", "4")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((shot / "committor/committor.csv").open()))
+    assert [float(row["p_b"]) for row in rows] == [0.0, 1.0]  # frames in the states
