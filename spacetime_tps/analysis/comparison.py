@@ -83,11 +83,16 @@ class Truth:
 
 def truth_for(method: str, seeds: Sequence[dict[str, MethodPaths]]) -> Truth | None:
     """The true ensemble as seen without ``method`` itself: brute force where it was run, else shooting of all seeds."""
-    if method != "unbiased" and all("unbiased" in row and row["unbiased"].arrived.any() for row in seeds):
+    if method != "unbiased" and all("unbiased" in row and _known(row["unbiased"]) for row in seeds):
         return _pooled("unbiased dynamics", [row["unbiased"] for row in seeds])
     others = [name for name in _TRUTH if name != method]
-    chosen = [row[name] for row in seeds for name in others if name in row and row[name].arrived.any()]
+    chosen = [row[name] for row in seeds for name in others if name in row and _known(row[name])]
     return _pooled(" and ".join(others), chosen) if chosen else None
+
+
+def _known(paths: MethodPaths) -> bool:
+    """Whether there are paths and a reference surface to measure them on."""
+    return bool(paths.arrived.any() and np.isfinite(paths.max_free_energy[paths.arrived]).all())
 
 
 def _pooled(source: str, parts: list[MethodPaths]) -> Truth:

@@ -77,18 +77,24 @@ def compare(
     """
     folders = [RunFolder(output / f"seed_{config.seed + k}") for k in range(seeds)]
     _check(output, folders, resume, overwrite)
-    for name in ("compare.json", "compare.csv", "compare.md"):
-        (output / name).unlink(missing_ok=True)
     rows: list[dict[str, MethodPaths]] = []
     for k, folder in enumerate(folders):
         with folder.locked():
             wanted = config.model_copy(update={"seed": config.seed + k})
             stored = folder.begin(wanted, source, resume or (folder.path.is_dir() and not overwrite), overwrite)
-            run_stages(folder, stored, stages, finish_summary, lambda text, f=folder: say(f"{f.path.name} {text}"))  # type: ignore[misc]
+            if overwrite:
+                for name in ("compare.json", "compare.csv", "compare.md"):
+                    (output / name).unlink(missing_ok=True)
+            tell = _beginning_with(folder.path.name, say)
+            run_stages(folder, stored, stages, finish_summary, tell)
             with opened(folder, stored) as context:
-                rows.append(_all_methods(context, lambda text, f=folder: say(f"{f.path.name} {text}")))  # type: ignore[misc]
+                rows.append(_all_methods(context, tell))
     with opened(folders[0], folders[0].config()) as context:
         return _tables(output, context, rows)
+
+
+def _beginning_with(name: str, say: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda text: say(f"{name} {text}")
 
 
 def _check(output: Path, folders: list[RunFolder], resume: bool, overwrite: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,12 +39,16 @@ _FIXED_FACTOR = 3.0
 # --- generators ---------------------------------------------------------------------------------
 
 
+def _from_a_to_b(forward: np.ndarray, paths: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Arrays over frames, those of paths from B to A turned round; there may be fewer of them than paths."""
+    return [path if ahead else path[::-1] for ahead, path in zip(forward, paths, strict=False)]
+
+
 def _turned(ensemble: PathEnsemble) -> Raw:
     """Annealed paths as they are compared."""
-    turn = [slice(None) if forward else slice(None, None, -1) for forward in ensemble.forward]
     return Raw(
-        variables=[v[t] for v, t in zip(ensemble.variables, turn, strict=True)],
-        frames=[f[t] for f, t in zip(ensemble.frames, turn, strict=True)],
+        variables=_from_a_to_b(ensemble.forward, ensemble.variables),
+        frames=_from_a_to_b(ensemble.forward, ensemble.frames),
         arrived=ensemble.ends_in_state,
         forward=ensemble.forward,
         cost=int(ensemble.force_evaluations.sum()),
@@ -130,10 +135,9 @@ class Generators:
 
 def _of_segments(found: Transitions, cost: int, uses: tuple[str, ...]) -> Raw:
     """Transitions in both directions of time, those from B to A turned round."""
-    turn = [slice(None) if forward else slice(None, None, -1) for forward in found.forward]
     return Raw(
-        variables=[v[t] for v, t in zip(found.variables, turn, strict=True)],
-        frames=[f[t] for f, t in zip(found.frames, turn, strict=False)],
+        variables=_from_a_to_b(found.forward, found.variables),
+        frames=_from_a_to_b(found.forward, found.frames),
         arrived=np.ones(len(found), dtype=bool),
         forward=found.forward,
         cost=cost,
@@ -160,10 +164,9 @@ def ratchet(context: Context) -> Raw:
         found = ratchet_toy(system, count, settings, seed)
     else:
         found = ratchet_molecule(system, context.dynamics(), count, settings, seed, context.pool)
-    turn = [slice(None) if forward else slice(None, None, -1) for forward in found.forward]
     return Raw(
-        variables=[v[t] for v, t in zip(found.variables, turn, strict=True)],
-        frames=[f[t] for f, t in zip(found.frames, turn, strict=True)],
+        variables=_from_a_to_b(found.forward, found.variables),
+        frames=_from_a_to_b(found.forward, found.frames),
         arrived=found.arrived,
         forward=found.forward,
         cost=int(found.force_evaluations.sum()),
