@@ -83,8 +83,8 @@ class Variant:
 TIGHT = Variant("geodesic, low barrier, spread of 3 deg", 3.0, True, 6.0)
 DEFAULT = Variant("geodesic, low barrier, spread of 10 deg (package default)", 10.0, True, 4.0)
 PLAIN = Variant("geodesic, plain", None, False, 4.0)
-"""The first was chosen by hand, too: of spreads from 3 to 25 deg the one with the lowest MaxEnergy (seed 0, kT = 1), and
-the time step with it. A stiffer restraint gives a lower MaxEnergy; that says nothing about true reactive paths."""
+"""The first was chosen by hand, too: of spreads from 3 to 25 deg the one with the lowest MaxEnergy (seed 0, kT = 1),
+and the time step with it. A stiffer restraint gives a lower MaxEnergy; that says nothing about true reactive paths."""
 
 
 class Problem:
