@@ -39,7 +39,7 @@ from spacetime_tps.files import write_json
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.seeds import generator, openmm_seed
 from spacetime_tps.shooting.chains import Observables, run_chains
-from spacetime_tps.shooting.first import first_path, hot_path, with_velocities
+from spacetime_tps.shooting.first import first_path, hot_paths, with_velocities
 from spacetime_tps.shooting.path import TransitionPath
 from spacetime_tps.stages import RunFolder
 from spacetime_tps.stages.context import Context, opened
@@ -76,10 +76,18 @@ def first_trajectories(context: Context, kind: str, count: int) -> list[Transiti
         assert recipe.dynamics is not None
         factor = HOT_KELVIN / recipe.dynamics.temperature_k
         tasks = [
-            (recipe, factor, system.structures[0], 50_000_000, openmm_seed(seed, "hot", k), generator(seed, "hot", k))
+            (
+                recipe,
+                factor,
+                system.structures[0],
+                1,
+                50_000_000,
+                openmm_seed(seed, "hot", k),
+                generator(seed, "hot", k),
+            )
             for k in range(count)
         ]
-        found = [path for path, _ in context.pool.map(hot_path, tasks) if path is not None]
+        found = [path for paths, _ in context.pool.map(hot_paths, tasks) for path in paths]
     else:
         if kind == "geodesic":
             paths = PathEnsemble.load(context.folder / "paths.npz")
@@ -296,8 +304,10 @@ def main() -> None:
                         print(f"    refused: {answer['reason']}")
                 theirs[kind, mover] = [their_chain(answer, work, observables, names) for answer in good]
     typical = Typical.of([c for chains in ours.values() for c in chains], burn_in)
-    print(f"\nTypical: length {typical.length}, MaxFreeEnergy {typical.max_free_energy}, {sorted(typical.channels)}")
-    print(f"\n{'first path':10s}{'mover':9s}{'program':18s}{'steps to decorrelation':30s}steps to typical")
+    (short, long), (low, high) = typical.length, typical.max_free_energy
+    common = ", ".join(sorted(typical.channels))
+    print(f"\nTypical: {short:.0f} to {long:.0f} frames, MaxFreeEnergy {low:.1f} to {high:.1f}, {common}")
+    print(f"\n{'first path':12s}{'mover':9s}{'program':18s}{'steps to decorrelation':30s}steps to typical")
     for kind in KINDS:
         for mover in MOVERS:
             for program, table in (("spacetime_tps", ours), ("OpenPathSampling", theirs)):
@@ -306,7 +316,7 @@ def main() -> None:
                     continue
                 left = steps_with_interval([c.first_decorrelated for c in chains], steps, rng)
                 there = steps_with_interval([typical.reached(c) for c in chains], steps, rng)
-                print(f"{kind:10s}{mover:9s}{program:18s}{left:30s}{there}")
+                print(f"{kind:12s}{mover:9s}{program:18s}{left:30s}{there}")
     print(f"\nBehind {burn_in} steps: acceptance, path length [frames], MaxFreeEnergy, errors over chains")
     for mover in MOVERS:
         for program, table in (("spacetime_tps", ours), ("OpenPathSampling", theirs)):

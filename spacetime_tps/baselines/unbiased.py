@@ -12,7 +12,7 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import Phase
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.first import still
 
 _STRIDE = 1000
 _WITH_FRAMES = 64
@@ -57,12 +57,7 @@ def unbiased_transitions(
 def _walk(task: _Walk) -> tuple[Transitions, int]:
     noise, rng = task.seeds
     engine = task.recipe.build(noise)
-    size = (*task.starts.shape[1:],) if task.starts.ndim == 3 else (0,)
-    still = [
-        TransitionPath(start[None], np.zeros((1, *size)), np.zeros(1, dtype=bool), start[None], np.zeros(1, dtype=int))
-        for start in task.starts
-    ]
-    here, _ = engine.starts(still, 0.0, rng)
+    here, _ = engine.starts([still(start, task.recipe) for start in task.starts], 0.0, rng)
     recorders = [TransitionRecorder(task.recipe.states, task.with_frames) for _ in task.starts]
     for done in range(0, task.frames, _STRIDE):
         limits = np.full(len(recorders), min(_STRIDE, task.frames - done))

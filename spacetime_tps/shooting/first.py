@@ -99,16 +99,23 @@ def energy_problem(frames: np.ndarray, structures: np.ndarray, dynamics: Molecul
     return None
 
 
-def hot_path(
-    recipe: EngineRecipe, factor: float, structure: np.ndarray, limit: int, seed: int, rng: np.random.Generator
-) -> tuple[TransitionPath | None, int]:
-    """The first transition of a run from state A at a raised temperature, and the force evaluations it took.
+def hot_paths(
+    recipe: EngineRecipe,
+    factor: float,
+    structure: np.ndarray,
+    count: int,
+    limit: int,
+    seed: int,
+    rng: np.random.Generator,
+) -> tuple[list[TransitionPath], int]:
+    """The first transitions of runs from state A at a raised temperature, and the force evaluations they took.
 
     Args:
         recipe: of the dynamics at the system's temperature.
         factor: of the temperature.
         structure: in state A, shape (n_atoms, 3) [nm] or (d,).
-        limit: force evaluations after which there is none.
+        count: number of runs, integrated as one batch; those that find nothing give no path.
+        limit: integration steps of each run after which it is given up.
         seed: of the noise.
         rng: of the first velocities.
     """
@@ -116,23 +123,38 @@ def hot_path(
     if dynamics is not None:
         dynamics = replace(dynamics, temperature_k=factor * dynamics.temperature_k)
     engine = replace(recipe, dynamics=dynamics, kt=factor * recipe.kt).build(seed)
-    point = structure[None]
-    variables = recipe.variables(point)
-    velocities = np.zeros(point.shape if point.ndim == 3 else (1, 0))
-    start = TransitionPath(point, velocities, np.zeros(1, dtype=bool), variables, np.zeros(1, dtype=int))
-    here, _ = engine.starts([start], 0.0, rng)
-    frames, seen = point, variables
-    while engine.force_evaluations < limit:
-        segment = engine.integrate(here, np.array([_STRIDE]), stop=False)[0]
-        here = Phase(segment.positions[-1:], segment.velocities[-1:])
-        frames, seen = np.concatenate([frames, segment.positions]), np.concatenate([seen, segment.variables])
-        try:
-            transition_in(seen, recipe.states)
-            return first_path(frames, seen, recipe.states), engine.force_evaluations
-        except ValueError:
-            in_a = np.flatnonzero(recipe.states[0].contains(seen))
-            frames, seen = frames[in_a[-1] :], seen[in_a[-1] :]
-    return None, engine.force_evaluations
+    here, _ = engine.starts([still(structure, recipe)] * count, 0.0, rng)
+    seen = [(structure[None], recipe.variables(structure[None])) for _ in range(count)]
+    found: dict[int, TransitionPath] = {}
+    for _ in range(0, limit, _STRIDE * recipe.frame_every):
+        going = [k for k in range(count) if k not in found]
+        if not going:
+            break
+        segments = engine.integrate(here, np.full(len(going), _STRIDE), stop=False)
+        ends = []
+        for k, segment in zip(going, segments, strict=True):
+            frames, variables = (
+                np.concatenate(parts) for parts in zip(seen[k], (segment.positions, segment.variables), strict=True)
+            )
+            try:
+                transition_in(variables, recipe.states)
+                found[k] = first_path(frames, variables, recipe.states)
+            except ValueError:
+                last = np.flatnonzero(recipe.states[0].contains(variables))[-1]
+                seen[k] = frames[last:], variables[last:]
+                ends.append(segment)
+        here = Phase(
+            np.array([segment.positions[-1] for segment in ends]),
+            np.array([segment.velocities[-1] for segment in ends]),
+        )
+    return [found[k] for k in sorted(found)], engine.force_evaluations
+
+
+def still(point: np.ndarray, recipe: EngineRecipe) -> TransitionPath:
+    """One frame, shape (n_atoms, 3) [nm] or (d,), without velocities."""
+    frame = point[None]
+    velocities = np.zeros(frame.shape if frame.ndim == 3 else (1, 0))
+    return TransitionPath(frame, velocities, np.zeros(1, dtype=bool), recipe.variables(frame), np.zeros(1, dtype=int))
 
 
 def stretched(

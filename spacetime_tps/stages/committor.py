@@ -27,11 +27,12 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.seeds import generator
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import IN_A, IN_B
+from spacetime_tps.shooting.first import still
 from spacetime_tps.stages.context import Context, opened
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, versions
 from spacetime_tps.stages.first_paths import frames_from_file
 from spacetime_tps.stages.folder import RunFolder
-from spacetime_tps.stages.measure import noise_seed, recipe_of, still
+from spacetime_tps.stages.measure import noise_seed, recipe_of
 from spacetime_tps.stages.train import load_denoiser
 
 logger = logging.getLogger(__name__)

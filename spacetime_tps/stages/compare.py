@@ -7,17 +7,18 @@ done, so an interrupted comparison goes on where it stopped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spacetime_tps.analysis.comparison import EXACT, METHODS, MethodPaths, Truth, markdown, row_of, spread, truth_for
-from spacetime_tps.config import RunConfig
+from spacetime_tps.config import RunConfig, ToyConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.export import figures
 from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_json, write_text
+from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.seeds import generator
 from spacetime_tps.stages.context import Context, Stage, opened, run_stages
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, finish_summary, reference_summary, versions
@@ -35,6 +36,13 @@ from spacetime_tps.stages.methods import (
 )
 
 logger = logging.getLogger(__name__)
+
+_AT_ONCE = (
+    ("tps_one_way", "tps_fixed"),
+    ("tps_two_way", "unbiased"),
+    tuple(name for name in METHODS if name not in EXACT),
+)
+"""Methods that one worker runs one after another."""
 
 DEFINITIONS = {
     "w1": "Wasserstein-1 distance of the MaxFreeEnergy distribution to that of the true ensemble",
@@ -87,8 +95,7 @@ def compare(
                     (output / name).unlink(missing_ok=True)
             tell = _beginning_with(folder.path.name, say)
             run_stages(folder, stored, stages, finish_summary, tell)
-            with opened(folder, stored) as context:
-                rows.append(_all_methods(context, tell))
+            rows.append(_all_methods(folder, stored, tell))
     with opened(folders[0], folders[0].config()) as context:
         return _tables(output, context, rows)
 
@@ -112,7 +119,50 @@ def _check(output: Path, folders: list[RunFolder], resume: bool, overwrite: bool
         raise UserError(f"{output} holds {more[0]}, which is not among the seeds asked for; choose another with -o.")
 
 
-def _all_methods(context: Context, say: Callable[[str], None]) -> dict[str, MethodPaths]:
+def _all_methods(folder: RunFolder, config: RunConfig, say: Callable[[str], None]) -> dict[str, MethodPaths]:
+    """What every method made of one seed.
+
+    Methods of a molecule spread their paths over the workers; those of an analytic potential are batches on one core,
+    so that several methods run at once.
+    """
+    if isinstance(config.system, ToyConfig):
+        workers = config.hardware.workers
+        with WorkerPool(available_cores() if workers == "auto" else workers) as pool:
+            said = pool.map(_some_methods, [(folder.path, config, names) for names in _AT_ONCE])
+        for text in (text for texts in said for text in texts):
+            say(text)
+    else:
+        _some_methods(folder.path, config, METHODS, say)
+    files = {name: folder / f"compare/{name}.npz" for name in METHODS}
+    return {name: MethodPaths.of(read_arrays(file)) for name, file in files.items() if file.is_file()}
+
+
+def _some_methods(
+    path: Path, config: RunConfig, names: Sequence[str], say: Callable[[str], None] = logger.info
+) -> list[str]:
+    """Run those methods of a seed that have left nothing yet; returns what was said of each."""
+    said = []
+    if isinstance(config.system, ToyConfig):
+        config = config.model_copy(update={"hardware": config.hardware.model_copy(update={"workers": 1})})
+    with opened(RunFolder(path), config) as context:
+        recipes = _recipes(context)
+        for name in names:
+            file = path / f"compare/{name}.npz"
+            if name not in recipes or file.is_file():
+                continue
+            try:
+                paths = measured(name, context, recipes[name])
+            except UserError as error:
+                said.append(f"{name}: left out: {error}")
+            else:
+                write_arrays(file, **paths.arrays())
+                said.append(_words(name, paths))
+            say(said[-1])
+    return said
+
+
+def _recipes(context: Context) -> dict[str, Callable[[], Raw]]:
+    """How each method makes its paths; what several of them share is made once."""
     generators: list[Generators] = []
 
     def shared() -> Generators:
@@ -142,22 +192,7 @@ def _all_methods(context: Context, say: Callable[[str], None]) -> dict[str, Meth
     }
     if context.config.comparison.unbiased_steps:
         recipes["unbiased"] = lambda: unbiased(context)
-    done = {}
-    for name in METHODS:
-        file = context.folder / f"compare/{name}.npz"
-        if name not in recipes:
-            continue
-        if not file.is_file():
-            try:
-                paths = measured(name, context, recipes[name])
-            except UserError as error:
-                logger.warning("%s: %s", name, error)
-                say(f"{name}: {error}")
-                continue
-            write_arrays(file, **paths.arrays())
-            say(_words(name, paths))
-        done[name] = MethodPaths.of(read_arrays(file))
-    return done
+    return recipes
 
 
 def _words(name: str, paths: MethodPaths) -> str:

@@ -15,7 +15,7 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
 from spacetime_tps.shooting.chains import EngineRecipe
-from spacetime_tps.shooting.first import energy_problem, first_path, hot_path, stretched, with_velocities
+from spacetime_tps.shooting.first import energy_problem, first_path, hot_paths, stretched, with_velocities
 from spacetime_tps.shooting.path import TransitionPath
 from spacetime_tps.stages.context import Context
 from spacetime_tps.systems import System
@@ -106,24 +106,16 @@ def _physical(candidates: list[TransitionPath], context: Context) -> tuple[list[
 
 
 def _from_heat(context: Context, config: ShootingConfig, recipe: EngineRecipe) -> tuple[list[TransitionPath], int]:
-    structure, seed = context.system.structures[0], context.config.seed
+    seed, toy = context.config.seed, recipe.potential is not None
+    batches = [config.chains] if toy else [1] * config.chains
+    fixed = (recipe, config.temperature_factor, context.system.structures[0])
     tasks = [
-        (
-            recipe,
-            config.temperature_factor,
-            structure,
-            config.first_steps,
-            _noise_seed(context, "heat", k),
-            generator(seed, _STREAM, "heat", k),
-        )
-        for k in range(config.chains)
+        (*fixed, size, config.first_steps, _noise_seed(context, "heat", k), generator(seed, _STREAM, "heat", k))
+        for k, size in enumerate(batches)
     ]
     with progress_bar(len(tasks), "first paths", "path") as bar:
-        if recipe.potential is not None:
-            results = [hot_path(*task) for task in tasks]
-        else:
-            results = context.pool.map(hot_path, tasks, bar)
-    candidates = [path for path, _ in results if path is not None]
+        results = [hot_paths(*tasks[0])] if toy else context.pool.map(hot_paths, tasks, bar)
+    candidates = [path for paths, _ in results for path in paths]
     found, refused = _physical(candidates, context)
     if not found:
         reason = refused or f"none went from A to B within shooting.first_steps = {config.first_steps}"

@@ -19,7 +19,7 @@ from spacetime_tps.dynamics import MolecularDynamics, energies_of
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
 from spacetime_tps.shooting.chains import EngineRecipe, Observables, run_chains
 from spacetime_tps.shooting.engine import NOWHERE
-from spacetime_tps.shooting.first import first_path, with_velocities
+from spacetime_tps.shooting.first import first_path, still, with_velocities
 from spacetime_tps.shooting.path import TransitionPath
 from spacetime_tps.stages.context import Context
 
@@ -171,13 +171,6 @@ def _released(name: str, context: Context, ends: list[np.ndarray], forward: np.n
             sides[k] = segment.state
     wanted = np.where(forward, 2, 1)
     return float(np.mean(np.array(sides) == wanted))
-
-
-def still(point: np.ndarray, recipe: EngineRecipe) -> TransitionPath:
-    """One frame without velocities."""
-    frame = point[None]
-    velocities = np.zeros(frame.shape if frame.ndim == 3 else (1, 0))
-    return TransitionPath(frame, velocities, np.zeros(1, dtype=bool), recipe.variables(frame), np.zeros(1, dtype=int))
 
 
 def recipe_of(context: Context) -> EngineRecipe:

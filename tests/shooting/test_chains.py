@@ -12,7 +12,7 @@ from spacetime_tps.config import ShootingConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.shooting.chains import EngineRecipe, Observables, build_move, run_chains
-from spacetime_tps.shooting.first import energy_problem, first_path, hot_path
+from spacetime_tps.shooting.first import energy_problem, first_path, hot_paths
 from spacetime_tps.shooting.moves import GaussianSelector
 from spacetime_tps.shooting.path import TransitionPath, joined, pack, unpack
 from spacetime_tps.shooting.record import Block
@@ -31,9 +31,8 @@ def molecule() -> System:
 def first(molecule: System) -> list[TransitionPath]:
     assert molecule.molecule is not None
     recipe = EngineRecipe.of(molecule, molecule.molecule.dynamics, 5)
-    path, _ = hot_path(recipe, 3.0, molecule.structures[0], 2_000_000, 11, np.random.default_rng(0))
-    assert path is not None
-    return [path, path]
+    paths, _ = hot_paths(recipe, 3.0, molecule.structures[0], 1, 2_000_000, 11, np.random.default_rng(0))
+    return paths * 2
 
 
 def run(system: System, first: list[TransitionPath], pool: WorkerPool, folder: Path | None = None) -> list[Block]:

@@ -10,7 +10,7 @@ import pytest
 
 from spacetime_tps.shooting import MolecularEngine, Move, Phase, TransitionPath, init, step
 from spacetime_tps.shooting.chains import EngineRecipe
-from spacetime_tps.shooting.first import first_path, hot_path, stretched, with_velocities
+from spacetime_tps.shooting.first import first_path, hot_paths, stretched, with_velocities
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 from spacetime_tps.units import GAS_CONSTANT
 
@@ -93,8 +93,7 @@ def test_velocities_are_mixed(system: System, mixing: float) -> None:
 def hot(system: System) -> tuple[TransitionPath, int]:
     assert system.molecule is not None
     recipe = EngineRecipe.of(system, system.molecule.dynamics, 5)
-    path, cost = hot_path(recipe, 3.0, system.structures[0], 2_000_000, 11, np.random.default_rng(0))
-    assert path is not None
+    (path,), cost = hot_paths(recipe, 3.0, system.structures[0], 1, 2_000_000, 11, np.random.default_rng(0))
     return path, cost
 
 
