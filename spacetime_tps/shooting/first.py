@@ -158,23 +158,34 @@ def still(point: np.ndarray, recipe: EngineRecipe) -> TransitionPath:
 
 
 def stretched(
-    path: TransitionPath, frames: int, states: tuple[State, State], engine: Engine, rng: np.random.Generator
-) -> TransitionPath:
-    """A path of flexible length continued on both sides to ``frames`` frames, still from A to B.
+    paths: list[TransitionPath], frames: int, states: tuple[State, State], engine: Engine, rng: np.random.Generator
+) -> list[TransitionPath]:
+    """Paths of flexible length continued on both sides to ``frames`` frames, still from A to B.
+
+    Returns:
+        those with which it worked, at least one.
 
     Raises:
-        ValueError: it is longer than that already, or its ends do not stay in their states.
+        ValueError: all are longer than that already, or no path's ends stay in their states.
     """
-    missing = frames - len(path)
-    if missing < 0:
-        raise ValueError(f"the first path has {len(path)} frames, more than {frames}")
+    todo = {k: path for k, path in enumerate(paths) if len(path) <= frames}
+    if not todo:
+        raise ValueError(f"the shortest first path has {min(map(len, paths))} frames, more than {frames}")
+    done: dict[int, TransitionPath] = {}
     for _ in range(_EXTENSIONS):
-        before = int(rng.integers(missing + 1))
-        _, back = engine.starts([path.part(0, 1)], 1.0, rng)
-        ahead, _ = engine.starts([path.part(len(path) - 1, len(path))], 1.0, rng)
-        head = engine.integrate(back, np.array([before]), stop=False)[0]
-        tail = engine.integrate(ahead, np.array([missing - before]), stop=False)[0]
-        longer = joined([head.as_path(True, 0), path, tail.as_path(False, 0)])
-        if states[0].contains(longer.variables[0]) and states[1].contains(longer.variables[-1]):
-            return longer
-    raise ValueError(f"its ends do not stay in their states when it is continued to {frames} frames")
+        if not todo:
+            break
+        missing = np.array([frames - len(path) for path in todo.values()])
+        before = rng.integers(missing + 1)
+        _, back = engine.starts([path.part(0, 1) for path in todo.values()], 1.0, rng)
+        ahead, _ = engine.starts([path.part(len(path) - 1, len(path)) for path in todo.values()], 1.0, rng)
+        heads = engine.integrate(back, before, stop=False)
+        tails = engine.integrate(ahead, missing - before, stop=False)
+        for (k, path), head, tail in zip(list(todo.items()), heads, tails, strict=True):
+            longer = joined([head.as_path(True, 0), path, tail.as_path(False, 0)])
+            if states[0].contains(longer.variables[0]) and states[1].contains(longer.variables[-1]):
+                done[k] = longer
+                del todo[k]
+    if not done:
+        raise ValueError(f"the ends of no path stay in their states when it is continued to {frames} frames")
+    return [done[k] for k in sorted(done)]

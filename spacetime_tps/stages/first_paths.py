@@ -48,7 +48,8 @@ def first_paths(
     found = [with_velocities(path, engine, rng) for path in found]
     if config.fixed_frames is not None:
         try:
-            found = [stretched(path, config.fixed_frames, system.states, engine, rng) for path in found]
+            longer = stretched(found, config.fixed_frames, system.states, engine, rng)
+            found = [longer[k % len(longer)] for k in range(config.chains)]
         except ValueError as error:
             raise UserError(f"No first path of shooting.fixed_frames frames can be made: {error}.") from error
     return found, cost + engine.force_evaluations, source

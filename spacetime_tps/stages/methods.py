@@ -193,15 +193,13 @@ def shooting_fixed(context: Context, name: str, flexible: Raw) -> Raw:
     config = context.config.shooting.model_copy(update=update)
     recipe = recipe_of(context)
     engine = recipe.build(noise_seed(context, name, "first"))
-    rng, first = generator(context.config.seed, name, "first"), []
-    for row in flexible.chains.kept:
-        try:
-            longer = stretched(row[-1], frames, context.system.states, engine, rng)
-            first.append(replace(longer, born=np.zeros(len(longer), dtype=int)))
-        except ValueError:
-            continue
-    if not first:
-        raise UserError(f"no path of one-way shooting can be stretched to {frames} frames within its states")
+    rng = generator(context.config.seed, name, "first")
+    last = [row[-1] for row in flexible.chains.kept]
+    try:
+        longer = stretched(last, frames, context.system.states, engine, rng)
+    except ValueError as error:
+        raise UserError(f"no path of one-way shooting can be made {frames} frames long: {error}") from error
+    first = [replace(path, born=np.zeros(len(path), dtype=int)) for path in longer]
     return _sampled(context, name, config, first, flexible.cost + engine.force_evaluations)
 
 

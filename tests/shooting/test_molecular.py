@@ -130,7 +130,7 @@ def test_steps_keep_paths_whole(system: System, hot: tuple[TransitionPath, int],
 
 def test_a_path_is_stretched_to_a_fixed_length(system: System, hot: tuple[TransitionPath, int]) -> None:
     engine, rng = engine_of(system, seed=5), np.random.default_rng(5)
-    path = stretched(with_velocities(hot[0], engine, rng), len(hot[0]) + 100, system.states, engine, rng)
+    (path,) = stretched([with_velocities(hot[0], engine, rng)], len(hot[0]) + 100, system.states, engine, rng)
     assert len(path) == len(hot[0]) + 100
     assert system.states[0].contains(path.variables[0])
     assert system.states[1].contains(path.variables[-1])
