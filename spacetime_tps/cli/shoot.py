@@ -44,7 +44,8 @@ def command(
         with folder.locked():
             config = folder.changed("export", overrides)
             check_hardware(config, load_system(config, folder.path))
-            shoot_in(folder, config, trajectory, resume, overwrite, _say)
+            as_before = not overrides and source is None
+            shoot_in(folder, config, trajectory, resume, overwrite, _say, as_before)
         return
     config, source_folder = read_configuration(target, overrides=overrides, **configuration)
     check_hardware(config, load_system(config, source_folder))

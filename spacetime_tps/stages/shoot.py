@@ -86,6 +86,7 @@ def shoot_in(
     resume: bool,
     overwrite: bool,
     say: Callable[[str], None] = logger.info,
+    as_before: bool = False,
 ) -> None:
     """Sample paths in a run folder, whose lock the caller holds.
 
@@ -96,12 +97,15 @@ def shoot_in(
         resume: go on where an earlier call stopped.
         overwrite: delete what an earlier call left.
         say: is told when it is done.
+        as_before: with ``resume``, the settings are those of the earlier call, whatever ``config`` says.
 
     Raises:
         UserError: the folder holds results or those of other settings, or there is no usable first path.
     """
     source = trajectory.name if trajectory is not None else config.shooting.first
     folder = run.path / FOLDER
+    if resume and as_before and (folder / "settings.yaml").is_file():
+        config, source = _settings_before(folder, config)
     wanted = {"from": source, **config.shooting.model_dump(mode="json")}
     _check(folder, wanted, resume, overwrite)
     with opened(run, config) as context:
@@ -112,6 +116,20 @@ def shoot_in(
             write_text(folder / "settings.yaml", yaml.safe_dump(wanted, sort_keys=False))
             write_arrays(folder / "first.npz", cost=np.array(cost), source=np.array(origin), **pack(found))
         _shoot(context, config.shooting, say)
+
+
+def _settings_before(folder: Path, config: RunConfig) -> tuple[RunConfig, str]:
+    """The configuration with the settings that an earlier call stored, and where its first paths came from.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    stored = read_yaml(folder / "settings.yaml")
+    source = str(stored.pop("from", ""))
+    try:
+        return config.model_copy(update={"shooting": ShootingConfig.model_validate(stored)}), source
+    except ValueError as error:
+        raise UserError(f"{folder / 'settings.yaml'} is damaged; run 'shoot' again with --overwrite.") from error
 
 
 def _check(folder: Path, wanted: dict[str, Any], resume: bool, overwrite: bool) -> None:

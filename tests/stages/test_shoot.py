@@ -91,7 +91,7 @@ def test_shoot_is_refused_twice_and_resumes_the_same(shot: Path, tmp_path: Path)
     shutil.copytree(shot, copy)
     (copy / "shooting/summary.json").unlink()
     (copy / "shooting/blocks/block_0002.npz").unlink()
-    done = run_cli("shoot", copy, "--resume", *settings(TINY))
+    done = run_cli("shoot", copy, "--resume")
     assert done.returncode == 0, done.stderr
     assert summary_of(copy) == summary_of(shot)
     assert (copy / "shooting/trials.csv").read_bytes() == (shot / "shooting/trials.csv").read_bytes()
