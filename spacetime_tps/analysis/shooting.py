@@ -64,6 +64,17 @@ class Chains:
         """Paths that share no frame with the decorrelated one before them, over all chains and all steps."""
         return sum(len(decorrelated_steps(row)) for row in self.steps.oldest)
 
+    def independent(self) -> float:
+        """How many independent values of MaxFreeEnergy the steps behind the burn-in are worth.
+
+        By their autocorrelation time, but a time that is longer than the chains cannot be seen in them: no more than
+        one for each chain and one for each decorrelated path.
+        """
+        series = self.steps.max_free_energy[:, self.burn_in :]
+        decorrelated = sum(int((decorrelated_steps(row) > self.burn_in).sum()) for row in self.steps.oldest)
+        by_time = series.size / max(mean_with_error(series)["autocorrelation_steps"], 1.0)
+        return max(2.0, min(by_time, len(series) + decorrelated))
+
     def first_decorrelation(self) -> list[int | None]:
         """Step at which the path of each chain shares no frame with the first path any more."""
         found = [np.flatnonzero(row > 0) for row in self.steps.oldest]

@@ -114,7 +114,7 @@ def hot_paths(
         recipe: of the dynamics at the system's temperature.
         factor: of the temperature.
         structure: in state A, shape (n_atoms, 3) [nm] or (d,).
-        count: number of runs, integrated as one batch; those that find nothing give no path.
+        count: number of runs, integrated as one batch until half of them have found a path.
         limit: integration steps of each run after which it is given up.
         seed: of the noise.
         rng: of the first velocities.
@@ -128,7 +128,7 @@ def hot_paths(
     found: dict[int, TransitionPath] = {}
     for _ in range(0, limit, _STRIDE * recipe.frame_every):
         going = [k for k in range(count) if k not in found]
-        if not going:
+        if 2 * len(found) >= count:
             break
         segments = engine.integrate(here, np.full(len(going), _STRIDE), stop=False)
         ends = []

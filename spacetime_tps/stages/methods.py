@@ -214,13 +214,12 @@ def _sampled(
     paths = chains.paths
     cost = chains.force_evaluations + cost_of_first
     series = mean_with_error(chains.steps.length[:, config.burn_in :] * interval)
-    tau = mean_with_error(chains.steps.max_free_energy[:, config.burn_in :])["autocorrelation_steps"]
     scalars = {
         "path_length_error": series["error"],
         "acceptance": float(chains.steps.accepted[:, config.burn_in :].mean()),
         "decorrelated": float(chains.decorrelated()),
         "decorrelated_per_million": 1e6 * chains.decorrelated() / cost,
-        "independent_paths": float(max(2, chains.max_free_energy.size / max(tau, 1.0))),
+        "independent_paths": chains.independent(),
     }
     left = [step for step in chains.first_decorrelation() if step is not None]
     scalars["steps_to_first_decorrelation"] = float(np.mean(left)) if left else float("nan")

@@ -25,6 +25,7 @@ TINY = (
 )  # fmt: skip
 TINY_TOY_SHOOTING = (
     "shooting.chains=6", "shooting.steps=4", "shooting.burn_in=1", "shooting.keep_every=1", "shooting.block_steps=2",
+    "shooting.temperature_factor=2.5",
 )  # fmt: skip
 
 
