@@ -25,14 +25,19 @@ class MuellerBrown:
     def __init__(self) -> None:
         self._constants: dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]] = {}
 
-    def _terms(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def _terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The four terms, shape (..., 4), and the gradients of their exponents, shape (..., 2, 4).
+
+        With d the distance from the centre of a term, the exponent is d . s / 2 and s = (2 a d_x + b d_y, b d_x +
+        2 c d_y) its gradient; d and s are both linear in x, so that one product of matrices gives all of them.
+        """
         place = (x.dtype, x.device)
         if place not in self._constants:
-            values = (_AMPLITUDE, _A, _B, _C, _X0, _Y0)
-            self._constants[place] = tuple(torch.tensor(v, dtype=x.dtype, device=x.device) for v in values)
-        amplitude, a, b, c, x0, y0 = self._constants[place]
-        dx, dy = x[..., 0, None] - x0, x[..., 1, None] - y0
-        return amplitude * torch.exp(a * dx**2 + b * dx * dy + c * dy**2), dx, dy, (a, b, c)
+            self._constants[place] = tuple(v.to(x) for v in _linear_forms())
+        amplitude, slope, intercept = self._constants[place]
+        forms = (x @ slope + intercept).unflatten(-1, (2, 2, 4))
+        distance, gradient = forms.unbind(-3)
+        return amplitude * torch.exp(0.5 * (distance * gradient).sum(-2)), gradient
 
     def energy(self, x: Tensor) -> Tensor:
         """Energies of points ``x``, shape (..., 2)."""
@@ -40,7 +45,14 @@ class MuellerBrown:
 
     def gradient(self, x: Tensor) -> Tensor:
         """Gradients at ``x``, shape (..., 2)."""
-        terms, dx, dy, (a, b, c) = self._terms(x)
-        along_x = (terms * (2 * a * dx + b * dy)).sum(-1)
-        along_y = (terms * (b * dx + 2 * c * dy)).sum(-1)
-        return torch.stack([along_x, along_y], dim=-1)
+        terms, gradient = self._terms(x)
+        return (gradient * terms[..., None, :]).sum(-1)
+
+
+def _linear_forms() -> tuple[Tensor, Tensor, Tensor]:
+    """Amplitudes, and the matrix and the constant of the linear forms d_x, d_y, s_x, s_y of each term."""
+    amplitude, a, b, c, x0, y0 = (torch.tensor(v, dtype=torch.float64) for v in (_AMPLITUDE, _A, _B, _C, _X0, _Y0))
+    one, zero = torch.ones_like(a), torch.zeros_like(a)
+    slope = torch.stack([torch.cat([one, zero, 2 * a, b]), torch.cat([zero, one, b, 2 * c])])
+    intercept = -torch.cat([x0, y0, 2 * a * x0 + b * y0, b * x0 + 2 * c * y0])
+    return amplitude, slope, intercept

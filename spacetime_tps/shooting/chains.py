@@ -22,7 +22,7 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
 from spacetime_tps.shooting.engine import Engine
 from spacetime_tps.shooting.molecular import MolecularEngine
-from spacetime_tps.shooting.moves import GaussianSelector, Move, Selector, ShootingState, UniformSelector, init, step
+from spacetime_tps.shooting.moves import GaussianSelector, Move, Selector, ShootingState, UniformSelector, init, walk
 from spacetime_tps.shooting.overdamped import OverdampedEngine
 from spacetime_tps.shooting.path import TransitionPath
 from spacetime_tps.shooting.record import Block, Steps
@@ -164,14 +164,14 @@ def run_block(
     rows: list[list[tuple]] = [[] for _ in states]
     kept: list[list[TransitionPath]] = [[] for _ in states]
     seen = [_read(state, observables) for state in states]
-    for _ in range(size):
-        states, infos = step(states, engine, move, rng)
-        for k, (state, info) in enumerate(zip(states, infos, strict=True)):
-            if info.accepted:
-                seen[k] = _read(state, observables)
-            rows[k].append((info.accepted, info.move, info.reason, info.new_frames, *seen[k]))
-            if state.steps % keep_every == 0:
-                kept[k].append(state.path)
+    states = list(states)
+    for k, state, info in walk(states, engine, move, rng, size):
+        states[k] = state
+        if info.accepted:
+            seen[k] = _read(state, observables)
+        rows[k].append((info.accepted, info.move, info.reason, info.new_frames, *seen[k]))
+        if state.steps % keep_every == 0:
+            kept[k].append(state.path)
     columns = zip(*(tuple(zip(*row, strict=True)) for row in rows), strict=True)
     steps = Steps(*(np.array(column) for column in columns))
     return Block(states, steps, kept, engine.force_evaluations - before)

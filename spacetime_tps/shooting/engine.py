@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,6 +49,18 @@ class Segment:
         return TransitionPath(*(part[::-1] for part in parts)) if backward else TransitionPath(*parts)
 
 
+class Trajectories(Protocol):
+    """Trajectories on their way, each known by a number; any may be added while others run."""
+
+    def add(self, key: int, start: Phase, limit: int) -> None:
+        """Set off from ``start``, one row, for ``limit`` frames at most."""
+        ...
+
+    def advance(self) -> list[tuple[int, Segment]]:
+        """Integrate for a while; returns what has come to its end, and none twice."""
+        ...
+
+
 class Engine(Protocol):
     """Unguided dynamics of a system; implementations count what they cost."""
 
@@ -73,6 +86,27 @@ class Engine(Protocol):
             stop: end at the first frame that lies in a state.
         """
         ...
+
+    def trajectories(self, stop: bool) -> Trajectories:
+        """The same for trajectories that do not all set off at once."""
+        ...
+
+
+class OneByOne:
+    """Trajectories of an engine that integrates one at a time, in the order in which they are added."""
+
+    def __init__(self, engine: Engine, stop: bool):
+        self._engine, self._stop = engine, stop
+        self._waiting: deque[tuple[int, Phase, int]] = deque()
+
+    def add(self, key: int, start: Phase, limit: int) -> None:
+        """See ``Trajectories.add``."""
+        self._waiting.append((key, start, limit))
+
+    def advance(self) -> list[tuple[int, Segment]]:
+        """See ``Trajectories.advance``."""
+        key, start, limit = self._waiting.popleft()
+        return [(key, self._engine.integrate(start, np.array([limit]), self._stop)[0])]
 
 
 def membership(in_a: np.ndarray, in_b: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from spacetime_tps.dynamics import MolecularDynamics
-from spacetime_tps.shooting.engine import NOWHERE, Phase, Segment, membership
+from spacetime_tps.shooting.engine import NOWHERE, OneByOne, Phase, Segment, membership
 from spacetime_tps.shooting.path import TransitionPath
 from spacetime_tps.states import State
 from spacetime_tps.systems import CollectiveVariables
@@ -81,6 +81,10 @@ class MolecularEngine:
         """See ``Engine.integrate``."""
         rows = zip(starts.positions, starts.velocities, limits, strict=True)
         return [self._trajectory(positions, velocities, int(limit), stop) for positions, velocities, limit in rows]
+
+    def trajectories(self, stop: bool) -> OneByOne:
+        """See ``Engine.trajectories``."""
+        return OneByOne(self, stop)
 
     def _trajectory(self, positions: np.ndarray, velocities: np.ndarray, limit: int, stop: bool) -> Segment:
         self._context.setPositions(positions)

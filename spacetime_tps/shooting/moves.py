@@ -7,7 +7,7 @@ the number of selectable frames, so u, drawn first, says how long the trial may 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -116,102 +116,99 @@ def init(path: TransitionPath) -> ShootingState:
     return ShootingState(path)
 
 
-@dataclass
-class _Trial:
-    """A trial on its way; ``largest`` is the largest number of selectable frames that may still be accepted."""
+@dataclass(frozen=True)
+class _Wish:
+    """What a trial waits for: a trajectory out of ``start``, one row, of ``limit`` frames at most."""
 
-    state: ShootingState
-    index: int
-    weight: float
-    u: float
-    move: str
-    largest: int
-    bound: str
-    point: TransitionPath
-    reason: str = ACCEPTED
-    new_frames: int = 0
-    before: TransitionPath | None = None
-    after: TransitionPath | None = None
+    start: Phase
+    limit: int
 
 
 def step(
     states: Sequence[ShootingState], engine: Engine, move: Move, rng: np.random.Generator
 ) -> tuple[list[ShootingState], list[Info]]:
     """One Monte Carlo step of a batch of independent chains; on rejection a chain counts its current path again."""
-    trials = [_begin(state, move, rng) for state in states]
-    forward, backward = engine.starts([t.point for t in trials], move.mixing if move.two_way else 1.0, rng)
-    if move.two_way:
-        for k, trial in enumerate(trials):
-            velocities, born = forward.velocities[k : k + 1], np.array([trial.state.steps + 1])
-            trial.point = replace(trial.point, velocities=velocities, backward=np.zeros(1, dtype=bool), born=born)
-    _shoot(trials, backward, engine, move, BACKWARD)
-    _shoot(trials, forward, engine, move, FORWARD)
-    return tuple(map(list, zip(*(_end(trial, move) for trial in trials), strict=True)))  # type: ignore[return-value]
+    done = {k: (state, info) for k, state, info in walk(states, engine, move, rng, 1)}
+    new, infos = zip(*(done[k] for k in range(len(states))), strict=True)
+    return list(new), list(infos)
 
 
-def _begin(state: ShootingState, move: Move, rng: np.random.Generator) -> _Trial:
-    path, u = state.path, 1.0 - rng.random()
+def walk(
+    states: Sequence[ShootingState], engine: Engine, move: Move, rng: np.random.Generator, size: int
+) -> Iterator[tuple[int, ShootingState, Info]]:
+    """``size`` Monte Carlo steps of each of a batch of independent chains.
+
+    No chain waits for another: a step is yielded, with the chain's number, as soon as its trial has ended. As every
+    chain makes the same number of steps, however long they take, none is favoured.
+    """
+    trajectories = engine.trajectories(stop=not move.fixed_length)
+    trials = [_trial(state, engine, move, rng) for state in states]
+    left = [size] * len(trials)
+    for k, trial in enumerate(trials):
+        wish = next(trial)
+        trajectories.add(k, wish.start, wish.limit)
+    while any(left):
+        for k, segment in trajectories.advance():
+            try:
+                wish = trials[k].send(segment)
+            except StopIteration as end:
+                state, info = end.value
+                yield k, state, info
+                left[k] -= 1
+                if not left[k]:
+                    continue
+                trials[k] = _trial(state, engine, move, rng)
+                wish = next(trials[k])
+            trajectories.add(k, wish.start, wish.limit)
+
+
+def _trial(
+    state: ShootingState, engine: Engine, move: Move, rng: np.random.Generator
+) -> Generator[_Wish, Segment, tuple[ShootingState, Info]]:
+    """One step of one chain: says which trajectories it needs, is sent them, and returns what comes of it."""
+    path, made = state.path, state.steps + 1
+    u = 1.0 - rng.random()
     weights = move.selector.weights(path.variables[1:-1])
     index = 1 + int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum(), side="right"))
     index = min(index, path.selectable)
     label = TWO_WAY if move.two_way else (FORWARD, BACKWARD)[rng.integers(2)]
-    largest, bound = move.max_frames - 2, MAXIMUM_LENGTH
+    largest, bound = _longest(path, u, move)
+    before, point, after = path.part(0, index), path.part(index, index + 1), path.part(index + 1, len(path))
+    forward, backward = engine.starts([point], move.mixing if move.two_way else 1.0, rng)
+    if move.two_way:
+        point = replace(point, velocities=forward.velocities, backward=np.zeros(1, dtype=bool), born=np.array([made]))
+    new_frames = 0
+
+    def rejected(reason: str) -> tuple[ShootingState, Info]:
+        return ShootingState(path, made), Info(False, reason, label, new_frames)
+
+    if label != FORWARD:
+        beyond = 1 if move.two_way else len(after)
+        segment = yield _Wish(backward, len(before) if move.fixed_length else largest - beyond + 1)
+        new_frames += len(segment)
+        if segment.state != IN_A:
+            return rejected(_failure(segment, bound, move))
+        before = segment.as_path(True, made)
+    if label != BACKWARD:
+        segment = yield _Wish(forward, len(after) if move.fixed_length else largest - len(before) + 1)
+        new_frames += len(segment)
+        if segment.state != IN_B:
+            return rejected(_failure(segment, bound, move))
+        after = segment.as_path(False, made)
+    new = joined([before, point, after])
+    if weights.sum() < u * move.selector.weights(new.variables[1:-1]).sum():
+        return rejected(SELECTION)
+    return ShootingState(new, made), Info(True, ACCEPTED, label, new_frames)
+
+
+def _longest(path: TransitionPath, u: float, move: Move) -> tuple[int, str]:
+    """Largest number of selectable frames with which a trial may still be accepted, and what bounds it."""
     if not move.fixed_length and isinstance(move.selector, UniformSelector):
         allowed = math.floor(path.selectable / u)
-        if allowed < largest:
-            largest, bound = allowed, TOO_LONG
-    return _Trial(state, index, float(weights.sum()), u, label, largest, bound, path.part(index, index + 1))
+        if allowed < move.max_frames - 2:
+            return allowed, TOO_LONG
+    return move.max_frames - 2, MAXIMUM_LENGTH
 
 
-def _shoot(trials: list[_Trial], starts: Phase, engine: Engine, move: Move, direction: str) -> None:
-    """Make the part of the trials that lies before (``BACKWARD``) or behind (``FORWARD``) the shooting point."""
-    chosen = [k for k, t in enumerate(trials) if t.reason == ACCEPTED and t.move in (direction, TWO_WAY)]
-    limits = [_limit(trials[k], move, direction) for k in chosen]
-    segments = engine.integrate(
-        starts.only(np.array(chosen, dtype=int)), np.array(limits, dtype=int), not move.fixed_length
-    )
-    wanted = IN_A if direction == BACKWARD else IN_B
-    for k, segment in zip(chosen, segments, strict=True):
-        trial = trials[k]
-        trial.new_frames += len(segment)
-        if segment.state != wanted:
-            trial.reason = _failure(segment, trial, move)
-            continue
-        part = segment.as_path(direction == BACKWARD, trial.state.steps + 1)
-        if direction == BACKWARD:
-            trial.before = part
-        else:
-            trial.after = part
-
-
-def _failure(segment: Segment, trial: _Trial, move: Move) -> str:
-    return trial.bound if segment.state == NOWHERE and not move.fixed_length else WRONG_STATE
-
-
-def _limit(trial: _Trial, move: Move, direction: str) -> int:
-    """Largest number of frames of a part; one of them lies in a state and is not selectable."""
-    path = trial.state.path
-    behind, ahead = trial.index, len(path) - 1 - trial.index
-    if move.fixed_length:
-        return behind if direction == BACKWARD else ahead
-    if trial.move == TWO_WAY:
-        return trial.largest if trial.before is None else trial.largest - len(trial.before) + 1
-    kept = ahead if direction == BACKWARD else behind
-    return trial.largest - kept + 1
-
-
-def _end(trial: _Trial, move: Move) -> tuple[ShootingState, Info]:
-    path, steps = trial.state.path, trial.state.steps + 1
-    if trial.reason == ACCEPTED:
-        path = _assembled(trial)
-        if trial.weight < trial.u * move.selector.weights(path.variables[1:-1]).sum():
-            path, trial.reason = trial.state.path, SELECTION
-    accepted = trial.reason == ACCEPTED
-    return ShootingState(path, steps), Info(accepted, trial.reason, trial.move, trial.new_frames)
-
-
-def _assembled(trial: _Trial) -> TransitionPath:
-    path, index = trial.state.path, trial.index
-    before = path.part(0, index) if trial.before is None else trial.before
-    after = path.part(index + 1, len(path)) if trial.after is None else trial.after
-    return joined([before, trial.point, after])
+def _failure(segment: Segment, bound: str, move: Move) -> str:
+    return bound if segment.state == NOWHERE and not move.fixed_length else WRONG_STATE

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
-from spacetime_tps.paths.overdamped import langevin_step
 from spacetime_tps.potentials import Potential
 from spacetime_tps.shooting.engine import NOWHERE, Phase, Segment, membership
 from spacetime_tps.shooting.path import TransitionPath
@@ -16,7 +17,7 @@ _CHUNK = 32
 
 
 class OverdampedEngine:
-    """Euler-Maruyama steps; all trajectories of a batch at once, those that have arrived left out.
+    """Euler-Maruyama steps; the trajectories of a batch side by side, each leaving it when it has arrived.
 
     Attributes:
         force_evaluations: of all trajectories so far.
@@ -39,39 +40,85 @@ class OverdampedEngine:
 
     def integrate(self, starts: Phase, limits: np.ndarray, stop: bool) -> list[Segment]:
         """See ``Engine.integrate``."""
-        x, limits = torch.from_numpy(starts.positions), np.asarray(limits)
-        chunks: list[list[np.ndarray]] = [[] for _ in limits]
-        state, done = np.full(len(limits), NOWHERE), np.zeros(len(limits), dtype=int)
-        active = np.flatnonzero(limits > 0)
-        x = x[active]
-        while len(active):
-            size = int(min(_CHUNK, (limits - done)[active].max()))
-            x, frames = self._frames(x, size)
-            where = membership(*(s.contains(frames) for s in self._states))
-            length, ended = _lengths(where, np.minimum(size, (limits - done)[active]), stop)
-            for k, chain in enumerate(active):
-                chunks[chain].append(frames[: length[k], k])
-            state[active] = where[length - 1, np.arange(len(active))]
-            done[active] += length
-            going = ~ended & (done[active] < limits[active])
-            active, x = active[going], x[torch.from_numpy(going)]
-        empty = np.zeros((0, starts.positions.shape[1]))
-        return [
-            self._segment(np.concatenate([empty, *parts]), int(at)) for parts, at in zip(chunks, state, strict=True)
-        ]
+        batch, found = self.trajectories(stop), dict[int, Segment]()
+        for k, limit in enumerate(limits):
+            batch.add(k, starts.only(np.array([k])), int(limit))
+        while len(found) < len(limits):
+            found.update(batch.advance())
+        return [found[k] for k in range(len(limits))]
 
-    def _segment(self, frames: np.ndarray, state: int) -> Segment:
-        return Segment(frames, np.zeros((len(frames), 0)), frames, state)
+    def trajectories(self, stop: bool) -> Together:
+        """See ``Engine.trajectories``."""
+        return Together(self, stop)
 
-    def _frames(self, x: torch.Tensor, size: int) -> tuple[torch.Tensor, np.ndarray]:
-        """``size`` frames of every trajectory, shape (size, n, d)."""
+    def frames(self, x: torch.Tensor, size: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """Integrate a batch of points, shape (n, d).
+
+        Returns:
+            the last points, ``size`` frames of every trajectory, shape (size, n, d), and where those lie, shape
+            (size, n).
+        """
         frames = torch.empty(size, *x.shape, dtype=x.dtype)
+        shape = (size, self._frame_every, *x.shape)
+        noise = math.sqrt(2 * self._kt * self._dt) * torch.randn(shape, generator=self._rng, dtype=x.dtype)
         for t in range(size):
-            for _ in range(self._frame_every):
-                x = langevin_step(x, -self._potential.gradient(x), self._kt, self._dt, self._rng)
+            for kick in noise[t]:
+                x = torch.sub(x + kick, self._potential.gradient(x), alpha=self._dt)
             frames[t] = x
         self.force_evaluations += size * self._frame_every * len(x)
-        return x, frames.numpy()
+        visited = frames.numpy()
+        return x, visited, membership(*(s.contains(visited) for s in self._states))
+
+
+class Together:
+    """Trajectories of one batch; see ``Trajectories``."""
+
+    def __init__(self, engine: OverdampedEngine, stop: bool):
+        self._engine, self._stop = engine, stop
+        self._waiting: list[tuple[int, np.ndarray, int]] = []
+        self._parts: dict[int, list[np.ndarray]] = {}
+        self._keys, self._left = np.zeros(0, dtype=int), np.zeros(0, dtype=int)
+        self._x: torch.Tensor | None = None
+
+    def add(self, key: int, start: Phase, limit: int) -> None:
+        """See ``Trajectories.add``."""
+        self._waiting.append((key, start.positions, limit))
+
+    def advance(self) -> list[tuple[int, Segment]]:
+        """See ``Trajectories.advance``."""
+        ended = [(key, _segment([x[:0]], NOWHERE)) for key, x, limit in self._waiting if limit <= 0]
+        self._set_off()
+        if self._x is None or not len(self._keys):
+            return ended
+        size = int(min(_CHUNK, self._left.max()))
+        self._x, frames, where = self._engine.frames(self._x, size)
+        length, over = _lengths(where, np.minimum(size, self._left), self._stop)
+        self._left = self._left - length
+        going = ~over & (self._left > 0)
+        for k, key in enumerate(self._keys):
+            self._parts[key].append(frames[: length[k], k])
+            if not going[k]:
+                ended.append((int(key), _segment(self._parts.pop(key), int(where[length[k] - 1, k]))))
+        self._keys, self._left, self._x = self._keys[going], self._left[going], self._x[torch.from_numpy(going)]
+        return ended
+
+    def _set_off(self) -> None:
+        """Take those that wait into the batch."""
+        new = [(key, x, limit) for key, x, limit in self._waiting if limit > 0]
+        self._waiting.clear()
+        if not new:
+            return
+        keys, starts, limits = zip(*new, strict=True)
+        self._parts.update((key, []) for key in keys)
+        self._keys = np.concatenate([self._keys, keys])
+        self._left = np.concatenate([self._left, limits])
+        points = torch.from_numpy(np.concatenate(starts))
+        self._x = points if self._x is None else torch.cat([self._x, points])
+
+
+def _segment(parts: list[np.ndarray], state: int) -> Segment:
+    frames = np.concatenate(parts)
+    return Segment(frames, np.zeros((len(frames), 0)), frames, state)
 
 
 def _lengths(where: np.ndarray, limits: np.ndarray, stop: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -61,7 +61,7 @@ def truth() -> Truth:
 
 def straight(frames: int) -> TransitionPath:
     """A first path that no dynamics would make."""
-    points = np.stack([np.linspace(-EDGE - 0.05, EDGE + 0.05, frames), np.full(frames, 0.4)], axis=1)
+    points = np.stack([np.linspace(-EDGE - 0.005, EDGE + 0.005, frames), np.full(frames, 0.4)], axis=1)
     born = np.zeros(frames, dtype=int)
     return TransitionPath(points, np.zeros((frames, 0)), born.astype(bool), points, born)
 
