@@ -32,9 +32,9 @@ class Truth:
 
 @pytest.fixture(scope="module")
 def truth() -> Truth:
-    """2000 walkers for 8000 steps in plain NumPy, started in A and left alone for a while."""
+    """5000 walkers for 8000 steps in plain NumPy, started in A and left alone for a while."""
     rng = np.random.default_rng(20261125)
-    walkers, steps = 2000, 8000
+    walkers, steps = 5000, 8000
     x, y = np.full(walkers, -1.0), np.zeros(walkers)
     last, exit_time, crossing = np.full(walkers, "a"), np.zeros(walkers, dtype=int), np.full(walkers, np.nan)
     lengths, crossings, above = [], [], []
