@@ -71,7 +71,7 @@ def committor_spread(
 
     Returns:
         ``frames`` used; ``mean``; ``variance``, which noise may make negative; ``spread``, the root of the variance
-        or 0; and the bootstrap standard error of each, ``*_error``. NaN with less than two frames.
+        or 0; and the bootstrap standard error of each, ``*_error``. Of a single frame only ``mean``, the rest is NaN.
     """
     p_b, shots = np.broadcast_arrays(np.asarray(p_b, dtype=float), shots)
     used = shots >= 2
@@ -79,7 +79,8 @@ def committor_spread(
     n = len(p_b)
     if n < 2:
         keys = ("mean", "variance", "spread")
-        return {"frames": n} | {k: float("nan") for key in keys for k in (key, f"{key}_error")}
+        unknown = {k: float("nan") for key in keys for k in (key, f"{key}_error")}
+        return {"frames": n} | unknown | ({"mean": float(p_b[0])} if n else {})
     noise = p_b * (1 - p_b) / (shots - 1)
     picks = np.concatenate([np.arange(n)[None], rng.integers(n, size=(resamples, n))])
     mean = p_b[picks].mean(axis=1)

@@ -109,13 +109,20 @@ def committor_in(
         fates, cost = np.concatenate([fate for fate, _ in results]), sum(cost for _, cost in results)
         shutil.rmtree(target, ignore_errors=True)
         summary = _write(context, target, frames, committor(fates), source, cost, time.perf_counter() - started)
-    spread = summary["spread_beyond_binomial"]
     say(
-        f"committor: {len(frames)} frames, {settings.shots} trajectories each, {cost:,} force evaluations; mean "
-        f"{spread['mean']:.2f}, spread beyond binomial {spread['spread']:.2f} +- {spread['spread_error']:.2f}, "
-        f"{summary['undecided']} undecided"
+        f"committor: {len(frames)} frames, {settings.shots} trajectories each, {cost:,} force evaluations; "
+        f"{_words(summary['spread_beyond_binomial'])}, {summary['undecided']} undecided"
     )
     return summary
+
+
+def _words(spread: dict[str, float]) -> str:
+    if not np.isfinite(spread["mean"]):
+        return "too few trajectories reached a state"
+    if not np.isfinite(spread["spread"]):
+        return f"p_B {spread['mean']:.2f}"
+    beyond = f"spread beyond binomial {spread['spread']:.2f} +- {spread['spread_error']:.2f}"
+    return f"mean {spread['mean']:.2f}, {beyond}"
 
 
 def _frames(context: Context, file: Path | None) -> tuple[np.ndarray, str]:

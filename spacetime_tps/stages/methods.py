@@ -186,11 +186,17 @@ def shooting(context: Context, name: str, move: str) -> Raw:
 
 
 def shooting_fixed(context: Context, name: str, flexible: Raw) -> Raw:
-    """Paths of fixed length, three times the mean flexible one, from the last paths of one-way shooting."""
+    """Paths of fixed length, three times the mean flexible one, from the last paths of one-way shooting.
+
+    As their steps cost three times as much, they are a third as many.
+    """
     assert flexible.chains is not None
+    config = context.config.shooting
     frames = int(np.ceil(_FIXED_FACTOR * flexible.chains.length.mean()))
-    update = {"move": "one_way", "fixed_frames": frames, "steps": context.config.comparison.shooting_steps}
-    config = context.config.shooting.model_copy(update=update)
+    steps = max(config.keep_every, int(context.config.comparison.shooting_steps / _FIXED_FACTOR))
+    burn_in = min(int(config.burn_in / _FIXED_FACTOR), steps - config.keep_every)
+    update = {"move": "one_way", "fixed_frames": frames, "steps": steps, "burn_in": burn_in}
+    config = config.model_copy(update=update)
     recipe = recipe_of(context)
     engine = recipe.build(noise_seed(context, name, "first"))
     rng = generator(context.config.seed, name, "first")
