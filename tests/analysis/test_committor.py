@@ -85,4 +85,5 @@ def test_frames_with_too_few_shots_are_left_out() -> None:
     assert (spread["frames"], spread["mean"]) == (2, 0.5)
     assert spread["variance"] == pytest.approx(0.125 - 0.1875 / 3)
     alone = committor_spread(p_b[:1], 4, np.random.default_rng(5))
-    assert alone["mean"] == 0.25 and np.isnan(alone["spread"])
+    assert alone["mean"] == 0.25
+    assert np.isnan(alone["spread"])
