@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from spacetime_tps.analysis.comparison import MethodPaths
-from spacetime_tps.analysis.path_metrics import path_density, target_rmsd
+from spacetime_tps.analysis.path_metrics import overdamped_log_likelihood, path_density, target_rmsd
 from spacetime_tps.analysis.quench import quench, quenched_barrier
 from spacetime_tps.analysis.shooting import Chains
 from spacetime_tps.analysis.structure import TURNED, integrity_problems
@@ -125,6 +125,8 @@ def _examined(name: str, context: Context, raw: Raw, arrived: np.ndarray) -> dic
         ends = [raw.frames[k][-1] if raw.forward[k] else raw.frames[k][0] for k in chosen]
         found["stays"] = _released(name, context, ends, raw.forward[chosen])
     if system.potential is not None:
+        if raw.interval == recipe_of(context).time_step:
+            found["log_likelihood_per_step"] = _log_likelihood(context, [raw.frames[k] for k in chosen])
         return found
     assert system.molecule is not None
     assert system.variables.quadruples is not None
@@ -141,6 +143,15 @@ def _examined(name: str, context: Context, raw: Raw, arrived: np.ndarray) -> dic
         energy = quench(dynamics, system.variables.quadruples, picked.astype(float)).energies
         barriers.append(quenched_barrier(energy)["from_a"])
     return found | {"quenched_barrier": float(np.mean(barriers))}
+
+
+def _log_likelihood(context: Context, paths: list[np.ndarray]) -> float:
+    """Mean over paths of which every step is stored, each by its number of steps."""
+    recipe = recipe_of(context)
+    assert recipe.potential is not None
+    points = [torch.from_numpy(path.astype(float)) for path in paths]
+    each = [overdamped_log_likelihood(x, recipe.potential, recipe.kt, recipe.time_step) / (len(x) - 1) for x in points]
+    return float(torch.stack(each).mean())
 
 
 def _max_energies(dynamics: MolecularDynamics, paths: list[np.ndarray]) -> list[float]:

@@ -79,6 +79,17 @@ def test_costs_include_sampling_where_a_method_needs_it(toy: Path) -> None:
         assert methods[name]["force_evaluations"]["mean"] == methods[name]["own_force_evaluations"]["mean"]
 
 
+def test_unguided_paths_are_as_likely_as_free_dynamics_makes_them(toy: Path) -> None:
+    summary = json.loads((toy / "compare.json").read_text())
+    dt, kt = summary["definition"]["dynamics"]["time_step"], summary["definition"]["kt"]
+    expected = -(1 + math.log(4 * math.pi * kt * dt))
+    found = {name: row.get("log_likelihood_per_step", {}).get("mean") for name, row in summary["methods"].items()}
+    assert found["unbiased"] == pytest.approx(expected, abs=0.05)
+    still_hot = found["tps_one_way"]  # after four steps from paths at 2.5 times the temperature
+    assert expected - 1.6 < still_hot < expected - 0.1
+    assert found["geodesic"] is None
+
+
 def test_it_resumes_and_is_the_same_again(toy: Path, tmp_path: Path) -> None:
     before = json.loads((toy / "compare.json").read_text())
     assert "not empty" in refusal("compare", "mueller_brown", "-o", toy, "--seeds", "2", *settings(TOY))
