@@ -19,6 +19,11 @@ _ROUNDING = 1e-9
 class Region(Protocol):
     """A set of points in the space of collective variables."""
 
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Of the variables that bound it."""
+        ...
+
     def contains(self, points: np.ndarray) -> np.ndarray:
         """Membership, shape (...), of points, shape (..., n_cv)."""
         ...
@@ -64,6 +69,11 @@ class State:
 
     name: str
     regions: tuple[Region, ...]
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Of the variables that bound it."""
+        return tuple(sorted({column for region in self.regions for column in region.columns}))
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         """Membership, shape (...), of points, shape (..., n_cv)."""

@@ -98,6 +98,14 @@ class System:
         return self.representation.block_names if self.variables.angular else self.variables.names
 
     @property
+    def turning(self) -> dict[int, str]:
+        """Columns and names of the angles that bound both states: the way around them is the channel of a path."""
+        if not self.variables.angular:
+            return {}
+        both = sorted(set(self.states[0].columns) & set(self.states[1].columns))
+        return {column: self.variables.names[column] for column in both}
+
+    @property
     def suffix(self) -> str:
         """Ending of the energy keys in summaries: ``kj_mol`` or ``kt``."""
         return "kj_mol" if self.energy_unit == "kJ/mol" else "kt"

@@ -223,6 +223,19 @@ def test_alanine_dipeptide(folder: Path) -> None:
     assert (dynamics.temperature_k, dynamics.time_step_ps, dynamics.friction_per_ps) == (300.0, 0.002, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("name", "turning"),
+    [
+        ("alanine_dipeptide", {0: "phi", 1: "psi"}),
+        ("alanine_dipeptide_four_torsions", {0: "phi", 1: "psi"}),
+        ("mueller_brown", {}),
+    ],
+)
+def test_channels_are_told_by_the_angles_that_bound_both_states(name: str, turning: dict[int, str]) -> None:
+    file = find_system_file(name)
+    assert load_system(load_config(file), file.parent).turning == turning
+
+
 def test_choice_and_order_of_the_torsions(folder: Path) -> None:
     system = load(folder, "representation.torsions=[psi]")
     assert system.representation.block_names == ["psi"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,8 +109,7 @@ def row_of(
     paths: MethodPaths,
     truth: Truth | None,
     bound: float | None,
-    names: list[str],
-    angular: bool,
+    turning: Mapping[int, str],
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """The figures of one method and one seed.
@@ -119,8 +118,7 @@ def row_of(
         paths: what the method made.
         truth: the true ensemble.
         bound: the minimax bound.
-        names: of the collective variables.
-        angular: whether they are angles.
+        turning: as in ``channel_labels``.
         rng: of the resampling.
     """
     arrived = paths.arrived
@@ -129,7 +127,7 @@ def row_of(
     row |= paths.scalars
     if not len(values):
         return row
-    labels = Counter(channel_labels(paths.displacement[arrived], names, angular))
+    labels = Counter(channel_labels(paths.displacement[arrived], turning))
     row["channels_visited"] = len(labels)
     if np.isfinite(lengths := paths.length[arrived]).all():
         row |= {"path_length": float(lengths.mean()), "path_length_std": float(lengths.std())}

@@ -7,7 +7,7 @@ differ in length. A chain counts its current path again when a trial is rejected
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -100,38 +100,19 @@ def wasserstein_with_error(
 # --- where paths go -----------------------------------------------------------------------------
 
 
-def channel_labels(displacement: np.ndarray, names: Sequence[str], angular: bool) -> list[str]:
+def channel_labels(displacement: np.ndarray, turning: Mapping[int, str]) -> list[str]:
     """Channels of n paths by the signs of their unwrapped displacements, as in ``Torsions.channels``: ``phi+ psi-``.
 
     Args:
         displacement: last minus first value of the collective variables along each path, shape (n, n_cv).
-        names: of the variables.
-        angular: whether they are angles; otherwise space has one channel, ``all``.
+        turning: columns and names of the angles in which the states lie apart, so that the sign says which way around
+            the circle a path went; without any, space has one channel, ``all``.
 
-    A variable whose displacement is zero counts as ``+``. A direction means something only where the states do not
-    overlap in that variable, so that the sign says which way around the circle the path went.
+    An angle whose displacement is zero counts as ``+``.
     """
-    if not angular:
-        return ["all"] * len(displacement)
     return [
-        " ".join(f"{name}{'+' if moved >= 0 else '-'}" for name, moved in zip(names, row, strict=True))
-        for row in displacement
+        " ".join(f"{name}{'+' if row[k] >= 0 else '-'}" for k, name in turning.items()) or "all" for row in displacement
     ]
-
-
-def channel_of(variables: np.ndarray, names: Sequence[str], period: float | None) -> str:
-    """Channel of one path, see ``channel_labels``.
-
-    Args:
-        variables: collective variables of its frames, shape (T, n_cv); neighbouring frames less than half a period
-            apart, else the way around is not known.
-        names: of the variables.
-        period: of the variables, None if they have none.
-    """
-    if period is None:
-        return "all"
-    unwrapped = np.unwrap(variables, axis=0, period=period)
-    return channel_labels((unwrapped[-1] - unwrapped[0])[None], names, angular=True)[0]
 
 
 def path_density(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,10 +92,11 @@ class Chains:
                     last = step
         return chosen
 
-    def channels(self, names: list[str], angular: bool) -> dict[str, float]:
-        """Share of the steps behind the burn-in that each channel holds."""
-        moved = self.steps.displacement[:, self.burn_in :].reshape(-1, len(names))
-        counts = Counter(channel_labels(moved, names, angular))
+    def channels(self, turning: Mapping[int, str]) -> dict[str, float]:
+        """Share of the steps behind the burn-in that each channel holds, see ``channel_labels``."""
+        moved = self.steps.displacement[:, self.burn_in :]
+        moved = moved.reshape(-1, moved.shape[-1])
+        counts = Counter(channel_labels(moved, turning))
         return {label: count / len(moved) for label, count in sorted(counts.items())}
 
 
@@ -113,14 +115,13 @@ def mean_with_error(series: np.ndarray) -> dict[str, float]:
 
 
 def summarise_chains(
-    chains: Chains, names: list[str], angular: bool, frame_interval: float, cost_of_first: int
+    chains: Chains, turning: Mapping[int, str], frame_interval: float, cost_of_first: int
 ) -> dict[str, Any]:
     """Everything reported of chains but energies.
 
     Args:
         chains: of a run.
-        names: of the collective variables.
-        angular: whether they are angles.
+        turning: as in ``channel_labels``.
         frame_interval: time between frames.
         cost_of_first: force evaluations of the first paths.
     """
@@ -138,7 +139,7 @@ def summarise_chains(
         "rejections": {reason: count for reason, count in sorted(reasons.items()) if reason != "accepted"},
         "length_frames": mean_with_error(steps.length[:, used].astype(float)),
         "length": mean_with_error(steps.length[:, used] * frame_interval),
-        "channels": chains.channels(names, angular),
+        "channels": chains.channels(turning),
         "decorrelated_paths": decorrelated,
         "first_decorrelation_steps": chains.first_decorrelation(),
         "decorrelated_per_million_force_evaluations": 1e6 * decorrelated / cost,

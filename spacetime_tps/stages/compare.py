@@ -209,14 +209,13 @@ def _tables(output: Path, context: Context, rows: list[dict[str, MethodPaths]]) 
     system, config = context.system, context.config
     bound = reference_bound(system)
     barrier = bound.barrier if bound else None
-    names, angular = system.variables.names, system.variables.angular
     methods, truths = {}, {}
     for name in METHODS:
         if not any(name in row for row in rows):
             continue
         truth = truth_for(name, rows)
         rng = generator(config.seed, "compare", name)
-        figures_of = [row_of(row[name], truth, barrier, names, angular, rng) for row in rows if name in row]
+        figures_of = [row_of(row[name], truth, barrier, system.turning, rng) for row in rows if name in row]
         methods[name] = spread(figures_of)
         truths[name] = truth.source if truth is not None else None
     true = truth_for("geodesic", rows)

@@ -188,7 +188,6 @@ def _summary(
     system, suffix = context.system, context.system.suffix
     bound = reference_bound(system)
     unit = "ps" if system.molecule is not None else "reduced units"
-    names, angular = system.variables.names, system.variables.angular
     summary: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "system": context.config.name,
@@ -200,7 +199,7 @@ def _summary(
         "first_path": {"from": source, "frames": [len(path) for path in first]},
         "frame_interval": interval,
         "time": f"physical time [{unit}]",
-        **summarise_chains(chains, names, angular, interval, cost_of_first),
+        **summarise_chains(chains, system.turning, interval, cost_of_first),
         "reference": reference_summary(system, bound),
     }
     if bound is not None:

@@ -8,7 +8,7 @@ import pytest
 from spacetime_tps.analysis.comparison import MethodPaths, markdown, row_of, spread, truth_for, verdicts
 
 RNG = np.random.default_rng(3)
-NAMES = ["phi", "psi"]
+TURNING = {0: "phi", 1: "psi"}
 
 
 def made(center: float, n: int = 400, arrived: float = 1.0, **scalars: float) -> MethodPaths:
@@ -46,7 +46,7 @@ def test_a_row_counts_arrived_paths_only() -> None:
     paths = made(5.0, arrived=0.25)
     paths.max_free_energy[100:] = 1000.0
     truth = truth_for("geodesic", [{"tps_one_way": made(1.0), "tps_two_way": made(1.0)}])
-    row = row_of(paths, truth, 4.0, NAMES, True, np.random.default_rng(0))
+    row = row_of(paths, truth, 4.0, TURNING, np.random.default_rng(0))
     assert row["arrived"] == 0.25
     assert row["max_free_energy"] == pytest.approx(5.0, abs=0.4)
     assert row["above_bound"] == pytest.approx(row["max_free_energy"] - 4.0)
@@ -57,7 +57,7 @@ def test_a_row_counts_arrived_paths_only() -> None:
 
 
 def test_a_method_without_paths_has_a_row() -> None:
-    row = row_of(made(0.0, n=0), None, 4.0, NAMES, True, np.random.default_rng(0))
+    row = row_of(made(0.0, n=0), None, 4.0, TURNING, np.random.default_rng(0))
     assert row["arrived"] == 0.0
     assert "max_free_energy" not in row
 

@@ -15,7 +15,6 @@ from spacetime_tps.analysis.path_metrics import (
     acceptance_table,
     binomial_error,
     channel_labels,
-    channel_of,
     decorrelated_steps,
     density_overlap,
     effective_size,
@@ -32,7 +31,7 @@ from spacetime_tps.analysis.path_metrics import (
     wasserstein_with_error,
 )
 from spacetime_tps.potentials import DoubleWell, MuellerBrown
-from spacetime_tps.representations import Torsions, wrap
+from spacetime_tps.representations import Torsions
 from spacetime_tps.states import Ball
 from spacetime_tps.systems import systems_folder
 
@@ -97,15 +96,15 @@ def test_straight_lines_of_all_channels_bear_their_labels() -> None:
     channels = torsions.channels(*ends, 4.0)
     assert len({channel.label for channel in channels}) == 4
     for channel in channels:
-        line = np.linspace(channel.start[1::2], channel.end[1::2], 50)
-        assert channel_of(wrap(line), ["phi", "psi"], 2 * np.pi) == channel.label
+        moved = channel.end[1::2] - channel.start[1::2]
+        assert channel_labels(moved[None], {0: "phi", 1: "psi"}) == [channel.label]
 
 
 def test_labels_of_displacements() -> None:
     moved = np.array([[0.1, -2.0], [-3.0, 0.0]])
-    assert channel_labels(moved, ["a", "b"], angular=True) == ["a+ b-", "a- b+"]
-    assert channel_labels(moved, ["x", "y"], angular=False) == ["all", "all"]
-    assert channel_of(moved, ["x", "y"], None) == "all"
+    assert channel_labels(moved, {0: "a", 1: "b"}) == ["a+ b-", "a- b+"]
+    assert channel_labels(moved, {1: "b"}) == ["b-", "b+"]
+    assert channel_labels(moved, {}) == ["all", "all"]
 
 
 def test_path_density_counts_a_path_once_in_a_bin() -> None:
