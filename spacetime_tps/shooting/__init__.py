@@ -6,7 +6,7 @@ J. Chem. Phys. 118, 7762 (2003); one-way shooting: Bolhuis, J. Phys. Condens. Ma
 
 from spacetime_tps.shooting.engine import Engine, Phase, Segment
 from spacetime_tps.shooting.molecular import MolecularEngine
-from spacetime_tps.shooting.moves import GaussianSelector, Info, Move, ShootingState, UniformSelector, init, step
+from spacetime_tps.shooting.moves import GaussianSelector, Info, Move, ShootingState, UniformSelector, init, step, walk
 from spacetime_tps.shooting.overdamped import OverdampedEngine
 from spacetime_tps.shooting.path import TransitionPath
 
@@ -24,4 +24,5 @@ __all__ = [
     "UniformSelector",
     "init",
     "step",
+    "walk",
 ]

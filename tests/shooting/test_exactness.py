@@ -10,7 +10,16 @@ import pytest
 from scipy.stats import ks_2samp
 
 from spacetime_tps.potentials import DoubleWell
-from spacetime_tps.shooting import GaussianSelector, Move, OverdampedEngine, ShootingState, TransitionPath, init, step
+from spacetime_tps.shooting import (
+    GaussianSelector,
+    Move,
+    OverdampedEngine,
+    ShootingState,
+    TransitionPath,
+    init,
+    step,
+    walk,
+)
 from spacetime_tps.states import Box, State
 
 WELL = DoubleWell(barrier=3.0, stiffness=10.0)
@@ -157,6 +166,18 @@ def test_a_rejected_chain_counts_its_path_again() -> None:
         assert new.steps == old.steps + 1
         assert (new.path is old.path) == (not info.accepted)
     assert {info.accepted for info in infos} == {True, False}
+
+
+def test_chains_that_do_not_wait_make_their_steps_one_after_the_other() -> None:
+    engine, rng = OverdampedEngine(WELL, 1.0, DT, (A, B), 1, 6), np.random.default_rng(6)
+    states, order = [init(straight(60)) for _ in range(32)], []
+    for k, state, info in walk(states, engine, Move(), rng, 5):
+        assert state.steps == states[k].steps + 1
+        assert info.accepted == (state.path is not states[k].path)
+        states[k] = state
+        order.append(state.steps)
+    assert [state.steps for state in states] == [5] * 32
+    assert order != sorted(order)
 
 
 @pytest.mark.parametrize("largest", [40, 120])
