@@ -365,6 +365,17 @@ class ShootingConfig(Model):
         return self
 
 
+class UmbrellaConfig(SelectorConfig):
+    """Shots from a window on the barrier: the restraint -kT log W and how much of its ensemble is sampled."""
+
+    walkers: int = Field(8, ge=1)
+    shots: int = Field(500, ge=1)
+    """Of each walker."""
+    equilibration_steps: int = Field(20_000, ge=1)
+    spacing_steps: int = Field(500, ge=1)
+    """Integration steps between the points that are shot from."""
+
+
 class CommittorConfig(Model):
     """Fresh trajectories from frames, to see which state they reach first."""
 
@@ -392,6 +403,8 @@ class ComparisonConfig(Model):
     unbiased_steps: int = Field(0, ge=0)
     """Steps of brute force for each walker; 0 leaves it out."""
     unbiased_walkers: int = Field(8, ge=1)
+    umbrella: UmbrellaConfig | None = None
+    """Transition paths by shooting from a window, as the true ensemble; without it that method is left out."""
     density_bins: int = Field(36, ge=2, le=500)
     """Of the path density in each variable."""
     examined_paths: int = Field(64, ge=1)

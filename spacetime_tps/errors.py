@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with code 1.
     """
+
+
+class DamagedFileError(UserError):
+    """A file of our own is missing or cannot be what was written: nothing should go on without it."""

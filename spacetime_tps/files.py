@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError, UserError
 
 TEMPORARY_PREFIX = ".partial-"
 
@@ -92,16 +92,21 @@ def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarra
     """Read a ``.npz`` without executing anything in it.
 
     Raises:
-        UserError: the file is missing, damaged, no such archive, or lacks one of the ``required`` arrays.
+        DamagedFileError: the file is missing, damaged, no such archive, or lacks one of the ``required`` arrays.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} cannot be read as an npz archive: it is missing or damaged.") from error
+        raise DamagedFileError(
+            f"{path} cannot be read as an npz archive: it is missing or damaged; make it again with --overwrite."
+        ) from error
     for name in required:
         if name not in found or (found[name].ndim and found[name].size == 0):
-            raise UserError(f"{path} does not hold what it should: the array {name!r} is missing or empty.")
+            raise DamagedFileError(
+                f"{path} does not hold what it should: the array {name!r} is missing or empty; "
+                "make it again with --overwrite."
+            )
     return found
 
 

@@ -14,10 +14,11 @@ from spacetime_tps.analysis.path_metrics import channel_labels, density_overlap,
 
 METHODS = (
     "geodesic", "line", "line_tent", "line_geodesic_schedule", "steered", "string", "training_transitions", "ratchet",
-    "tps_one_way", "tps_two_way", "tps_fixed", "unbiased",
+    "tps_one_way", "tps_two_way", "tps_fixed", "umbrella", "unbiased",
 )  # fmt: skip
-EXACT = ("tps_one_way", "tps_two_way", "tps_fixed", "unbiased")
+EXACT = ("tps_one_way", "tps_two_way", "tps_fixed", "umbrella", "unbiased")
 """Methods whose paths are samples of the transition path ensemble; the others are generators."""
+_BEST = {"unbiased": "unbiased dynamics", "umbrella": "shots from a window on the barrier"}
 _TRUTH = ("tps_one_way", "tps_two_way")
 _ARRAYS = ("max_free_energy", "arrived", "displacement", "density", "length")
 COLUMNS = {
@@ -65,7 +66,11 @@ class MethodPaths:
 
     @classmethod
     def of(cls, arrays: dict[str, np.ndarray]) -> MethodPaths:
-        """The inverse of ``arrays``."""
+        """The inverse of ``arrays``.
+
+        Raises:
+            KeyError: an array is missing.
+        """
         names, values = arrays["scalar_names"].tolist(), arrays["scalar_values"].tolist()
         plain = {name: arrays[name] for name in _ARRAYS}
         return cls(**plain, scalars=dict(zip(names, values, strict=True)))
@@ -82,9 +87,13 @@ class Truth:
 
 
 def truth_for(method: str, seeds: Sequence[dict[str, MethodPaths]]) -> Truth | None:
-    """The true ensemble as seen without ``method`` itself: brute force where it was run, else shooting of all seeds."""
-    if method != "unbiased" and all("unbiased" in row and _known(row["unbiased"]) for row in seeds):
-        return _pooled("unbiased dynamics", [row["unbiased"] for row in seeds])
+    """The true ensemble as seen without ``method`` itself, from all seeds.
+
+    Brute force where it was run, else shots from a window, else chains of shooting moves.
+    """
+    for best, source in _BEST.items():
+        if method != best and all(best in row and _known(row[best]) for row in seeds):
+            return _pooled(source, [row[best] for row in seeds])
     others = [name for name in _TRUTH if name != method]
     chosen = [row[name] for row in seeds for name in others if name in row and _known(row[name])]
     return _pooled(" and ".join(others), chosen) if chosen else None
@@ -186,25 +195,29 @@ def markdown(methods: dict[str, dict[str, dict[str, float]]], unit: str, truth: 
 
 
 def verdicts(methods: dict[str, dict[str, dict[str, float]]]) -> list[str]:
-    """Where a baseline is better than the geodesic, in words."""
+    """Which generators are better than the geodesic, in words; differences within the scatter over seeds are level."""
     ours = methods.get("geodesic", {})
     said = []
-    for key, what, better in (
-        ("w1", "closer to the true ensemble (W1)", min),
-        ("arrived", "arriving more often", max),
-        ("density_overlap", "closer to the true path density", max),
-        ("force_evaluations", "cheaper in force evaluations, sampling and training included", min),
-        ("decorrelated_per_million", "a better start of transition path sampling for its cost", max),
+    for key, what, sign in (
+        ("w1", "Closer to the true ensemble (W1)", -1),
+        ("arrived", "Arrives more often", 1),
+        ("density_overlap", "Closer to the true path density", 1),
+        ("force_evaluations", "Takes fewer force evaluations, sampling and training included", -1),
+        ("decorrelated_per_million", "Better start of transition path sampling for its cost", 1),
     ):
         if key not in ours:
             continue
-        rivals = {
-            n: row[key]["mean"] for n, row in methods.items() if n not in EXACT and n != "geodesic" and key in row
-        }
-        winners = [n for n, value in rivals.items() if better(value, ours[key]["mean"]) != ours[key]["mean"]]
-        if winners:
-            verb = "is" if len(winners) == 1 else "are"
-            said.append(f"Of the generators, {', '.join(winners)} {verb} {what} than the geodesic.")
-        else:
-            said.append(f"No generator is {what} than the geodesic.")
+        better, level = [], []
+        for name, row in methods.items():
+            if name in EXACT or name == "geodesic" or key not in row:
+                continue
+            gain = sign * (row[key]["mean"] - ours[key]["mean"])
+            scatter = float(np.hypot(*np.nan_to_num([row[key]["std"], ours[key]["std"]])))
+            if gain > scatter:
+                better.append(name)
+            elif gain >= -scatter:
+                level.append(name)
+        said.append(
+            f"{what} than the geodesic: {', '.join(better) or 'no generator'}; level: {', '.join(level) or 'none'}."
+        )
     return said

@@ -114,6 +114,19 @@ def mean_with_error(series: np.ndarray) -> dict[str, float]:
     return {"mean": float(series.mean()), "std": std, "error": float(error), "autocorrelation_steps": tau}
 
 
+def gelman_rubin(series: np.ndarray) -> float:
+    """Potential scale reduction of chains, shape (n_chains, n_steps): 1 where they have mixed, above 1.1 hardly.
+
+    The root of (W (n - 1) / n + B) / W with W the mean variance within chains and B that of their means (Gelman and
+    Rubin, Stat. Sci. 7, 457 (1992)). NaN for a single chain. Chains that all sit in one tube look mixed.
+    """
+    if len(series) < 2 or not (within := float(series.var(axis=1, ddof=1).mean())) > 0:
+        return float("nan")
+    size = series.shape[1]
+    between = float(series.mean(axis=1).var(ddof=1))
+    return float(np.sqrt((within * (size - 1) / size + between) / within))
+
+
 def summarise_chains(
     chains: Chains, turning: Mapping[int, str], frame_interval: float, cost_of_first: int
 ) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class _Commands(click.Group):
         except UserError as error:
             _fail(str(error))
         except KeyboardInterrupt:
-            _fail("Interrupted; the same command with --resume goes on from the last finished stage.", _INTERRUPTED)
+            _fail(f"Interrupted; {self._going_on(ctx)}.", _INTERRUPTED)
         except BrokenProcessPool:
             _fail("A worker process was killed (out of memory?); free some memory and use --resume to go on.")
         except MemoryError:
@@ -64,6 +64,12 @@ class _Commands(click.Group):
             if type(error).__name__ != "OpenMMException":
                 raise
             _fail(f"OpenMM stopped: {' '.join(str(error).split())}; check the structures and the time step.")
+
+    def _going_on(self, ctx: click.Context) -> str:
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        if command is None or all(option.name != "resume" for option in command.params):
+            return "nothing of it was kept"
+        return "the same command with --resume goes on from what is finished"
 
 
 def _terminate(*_: Any) -> NoReturn:

@@ -9,7 +9,7 @@ import click
 
 from spacetime_tps.cli.options import configuration_options, folder_options, read_configuration, refuse_both
 from spacetime_tps.errors import UserError
-from spacetime_tps.stages import RunFolder, check_hardware, shoot_in
+from spacetime_tps.stages import RunFolder, check_hardware, path_from_file, shoot_in
 from spacetime_tps.systems import load_system
 
 _SOURCES = {"paths": "paths", "high-temperature": "high_temperature"}
@@ -46,13 +46,24 @@ def command(
             check_hardware(config, load_system(config, folder.path))
             as_before = not overrides and source is None
             shoot_in(folder, config, trajectory, resume, overwrite, _say, as_before)
+        _done(folder)
         return
     config, source_folder = read_configuration(target, overrides=overrides, **configuration)
-    check_hardware(config, load_system(config, source_folder))
+    system = load_system(config, source_folder)
+    check_hardware(config, system)
+    if trajectory is not None:
+        path_from_file(trajectory, system)
+    elif config.shooting.first == "paths":
+        raise UserError("A new run has no annealed paths yet; give --from high-temperature or --from a trajectory.")
     folder = RunFolder(output)
     with folder.locked():
         stored = folder.begin(config, source_folder, resume, overwrite)
         shoot_in(folder, stored, trajectory, resume, False, _say)
+    _done(folder)
+
+
+def _done(folder: RunFolder) -> None:
+    click.echo(f"Everything: {folder / 'shooting/summary.json'}")
 
 
 def _say(text: str) -> None:

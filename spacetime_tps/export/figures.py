@@ -17,6 +17,7 @@ from spacetime_tps.states import Region
 
 FORWARD, BACKWARD = "#1f77b4", "#d62728"
 _MAX_SHOWN_PATHS = 12
+_MARKERS = "osD^v<>PX*ph8"
 
 
 def _figure(panels: int = 1, width: float = 6.4, height: float = 4.2) -> tuple[Figure, np.ndarray]:
@@ -158,23 +159,29 @@ def loss_figure(loss: np.ndarray) -> Figure:
     return figure
 
 
-def shooting_figure(steps: Steps, burn_in: int, interval: float, unit: str, bound: float | None) -> Figure:
+def shooting_figure(
+    steps: Steps, burn_in: int, interval: float, time_unit: str, unit: str, bound: float | None
+) -> Figure:
     """MaxFreeEnergy along the chains and its distribution, and the distribution of path lengths, behind the burn-in."""
     figure, (trace, heights, lengths) = _figure(panels=3, width=4.8)
     known = bool(np.isfinite(steps.max_free_energy).all())
     shown = steps.max_free_energy if known else steps.length * interval
     for row in shown[:_MAX_SHOWN_PATHS]:
         trace.plot(np.arange(1, len(row) + 1), row, lw=0.6, alpha=0.7)
-    trace.axvline(burn_in, color="black", ls=":", lw=1)
-    trace.set(xlabel="Monte Carlo step", ylabel=f"MaxFreeEnergy [{unit}]" if known else "path length")
+    trace.axvline(burn_in, color="black", ls=":", lw=1, label="end of burn-in")
+    trace.legend(fontsize=8)
+    trace.set(xlabel="Monte Carlo step", ylabel=f"MaxFreeEnergy [{unit}]" if known else f"path length [{time_unit}]")
     if known:
         heights.hist(steps.max_free_energy[:, burn_in:].ravel(), 50, color=FORWARD)
         if bound is not None:
             heights.axvline(bound, color="black", ls="--", lw=1, label="minimax bound")
             heights.legend(fontsize=8)
     heights.set(xlabel=f"MaxFreeEnergy [{unit}]", ylabel="steps")
-    lengths.hist(steps.length[:, burn_in:].ravel() * interval, 50, color=BACKWARD)
-    lengths.set(xlabel="path length, physical time", ylabel="steps")
+    frames = steps.length[:, burn_in:].ravel()
+    each = max(1, -(-int(np.ptp(frames) + 1) // 50))
+    edges = np.arange(frames.min(), frames.max() + each + 1, each) - 0.5
+    lengths.hist(frames * interval, edges * interval, color=BACKWARD)
+    lengths.set(xlabel=f"path length [{time_unit}]", ylabel="steps")
     return figure
 
 
@@ -203,13 +210,15 @@ def comparison_figure(
         left.axvline(bound, color="black", ls="--", lw=1, label="minimax bound")
         left.legend(fontsize=8)
     left.set(xlabel=f"MaxFreeEnergy [{unit}], quartiles and 5 to 95 %")
-    for name, row in methods.items():
+    for k, (name, row) in enumerate(methods.items()):
         if "w1" in row and row["force_evaluations"]["mean"] > 0:
             x, y = row["force_evaluations"], row["w1"]
-            right.errorbar(
-                x["mean"], y["mean"], y["std"] if np.isfinite(y["std"]) else None, fmt="o", ms=4, color=FORWARD
-            )
-            right.annotate(name, (x["mean"], y["mean"]), fontsize=7, xytext=(4, 3), textcoords="offset points")
+            scatter = y["std"] if np.isfinite(y["std"]) else None
+            style = {"marker": _MARKERS[k % len(_MARKERS)], "color": f"C{k % 10}", "ms": 6, "ls": "none"}
+            right.errorbar(x["mean"], y["mean"], scatter, label=name, **style)
+            right.hlines(row["w1_noise_floor"]["mean"], x["mean"] / 1.15, x["mean"] * 1.15, color=f"C{k % 10}", lw=1)
+    right.plot([], [], color="black", lw=1, label="noise floor")
+    right.legend(fontsize=7, ncols=2)
     right.set(xscale="log", xlabel="force evaluations, sampling and training included",
               ylabel=f"W1 in MaxFreeEnergy to the true ensemble [{unit}]", ylim=(0, None))  # fmt: skip
     return figure

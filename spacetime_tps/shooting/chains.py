@@ -7,14 +7,15 @@ potential all chains are integrated as one batch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from spacetime_tps.config import OverdampedConfig, ShootingConfig
+from spacetime_tps.config import OverdampedConfig, SelectorConfig, ShootingConfig
 from spacetime_tps.dynamics import MolecularDynamics
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.paths.molecular import LINE_SUBDIVISIONS
 from spacetime_tps.potentials import FreeEnergySurface, Potential
@@ -29,6 +30,9 @@ from spacetime_tps.shooting.record import Block, Steps
 from spacetime_tps.states import State
 from spacetime_tps.systems import CollectiveVariables, System
 from spacetime_tps.units import parse_quantity
+
+_NARROWEST = 1e-6
+"""Width of a selector [radian, or unit of the variable] below which its weights mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -113,21 +117,7 @@ def build_move(config: ShootingConfig, names: list[str], angular: bool) -> Move:
     """
     chosen: Selector = UniformSelector()
     if config.selector is not None:
-        given = config.selector
-        if given.variable not in names:
-            raise UserError(
-                f"shooting.selector.variable is {given.variable!r}, which is no collective variable; "
-                f"there are {', '.join(names)}."
-            )
-        try:
-            center, width = (
-                parse_quantity(value, "angle") if angular else float(value) for value in (given.center, given.width)
-            )
-        except ValueError as error:
-            raise UserError(f"In shooting.selector: {error}.") from error
-        if width <= 0:
-            raise UserError(f"shooting.selector.width is {given.width!r}; it should be greater than 0.")
-        chosen = GaussianSelector(names.index(given.variable), center, width, 2 * np.pi if angular else None)
+        chosen = build_selector(config.selector, "shooting.selector", names, angular)
     return Move(
         two_way=config.move == "two_way",
         selector=chosen,
@@ -135,6 +125,34 @@ def build_move(config: ShootingConfig, names: list[str], angular: bool) -> Move:
         fixed_length=config.fixed_frames is not None,
         max_frames=config.max_frames,
     )
+
+
+def build_selector(given: SelectorConfig, where: str, names: list[str], angular: bool) -> GaussianSelector:
+    """The weight that the section ``where`` of a configuration asks for.
+
+    Raises:
+        UserError: the variable is unknown or a quantity unfit.
+    """
+    if given.variable not in names:
+        raise UserError(
+            f"{where}.variable is {given.variable!r}, which is no collective variable; there are {', '.join(names)}."
+        )
+
+    def number(key: str) -> float:
+        value = getattr(given, key)
+        try:
+            found = parse_quantity(value, "angle") if angular else float(value)
+        except ValueError as error:
+            reason = str(error) if angular else f"{value!r} should be a number without a unit"
+            raise UserError(f"In {where}.{key}: {reason}.") from error
+        if not math.isfinite(found):
+            raise UserError(f"{where}.{key} is {value!r}; it should be finite.")
+        return found
+
+    center, width = number("center"), number("width")
+    if width < _NARROWEST:
+        raise UserError(f"{where}.width is {given.width!r}; it should be at least {_NARROWEST:g}.")
+    return GaussianSelector(names.index(given.variable), center, width, 2 * np.pi if angular else None)
 
 
 @dataclass(frozen=True)
@@ -190,6 +208,21 @@ def _run(task: _Task) -> Block:
     )
 
 
+def _stored(file: Path, chains: int, size: int, steps: int) -> Block:
+    """A block of an earlier call.
+
+    Raises:
+        DamagedFileError: it is damaged, or another block than the one that comes next.
+    """
+    block = Block.load(file)
+    if block.steps.accepted.shape != (chains, size) or {state.steps for state in block.states} != {steps}:
+        raise DamagedFileError(
+            f"{file} is not the block of {size} steps of {chains} chains that ends at step {steps}; "
+            "run 'shoot' again with --overwrite."
+        )
+    return block
+
+
 def run_chains(
     system: System,
     dynamics: MolecularDynamics | None,
@@ -232,7 +265,7 @@ def run_chains(
         for number, size in enumerate(sizes):
             file = None if folder is None else folder / f"block_{number:04d}.npz"
             if file is not None and file.is_file():
-                block = Block.load(file)
+                block = _stored(file, len(states), size, states[0].steps + size)
             else:
                 todo = tasks(number, size)
                 done = [_run(todo[0])] if len(todo) == 1 else pool.map(_run, [(task,) for task in todo])

@@ -52,14 +52,23 @@ def joined(parts: Sequence[TransitionPath]) -> TransitionPath:
 
 def pack(paths: Sequence[TransitionPath]) -> dict[str, np.ndarray]:
     """Many paths as arrays to be saved: all frames in a row, and the length of each path."""
-    return {
-        "lengths": np.array([len(path) for path in paths], dtype=int),
-        **{f.name: np.concatenate([getattr(path, f.name) for path in paths]) for f in fields(TransitionPath)},
-    }
+    lengths = {"lengths": np.array([len(path) for path in paths], dtype=int)}
+    if not paths:
+        return lengths
+    return lengths | {f.name: np.concatenate([getattr(path, f.name) for path in paths]) for f in fields(TransitionPath)}
 
 
 def unpack(arrays: dict[str, np.ndarray]) -> list[TransitionPath]:
-    """The inverse of ``pack``."""
+    """The inverse of ``pack``.
+
+    Raises:
+        KeyError, ValueError: the arrays are not those of ``pack``.
+    """
+    if not len(arrays["lengths"]):
+        return []
     ends = np.cumsum(arrays["lengths"])[:-1]
+    for f in fields(TransitionPath):
+        if len(arrays[f.name]) != arrays["lengths"].sum():
+            raise ValueError(f"{f.name} has {len(arrays[f.name])} frames, not {arrays['lengths'].sum()}")
     columns = {f.name: np.split(arrays[f.name], ends) for f in fields(TransitionPath)}
     return [TransitionPath(*parts) for parts in zip(*columns.values(), strict=True)]

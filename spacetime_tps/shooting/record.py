@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.shooting.moves import ShootingState
 from spacetime_tps.shooting.path import TransitionPath, pack, unpack
@@ -82,7 +82,7 @@ class Block:
         """Read a file written by ``save``.
 
         Raises:
-            UserError: the file is damaged.
+            DamagedFileError: the file is damaged.
         """
         data = read_arrays(file)
         try:
@@ -95,4 +95,4 @@ class Block:
             rows = [[next(kept) for _ in range(size)] for size in each]
             return cls(states, Steps(**parts["steps"]), rows, int(data["force_evaluations"]))
         except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
-            raise UserError(f"{file} is damaged; run 'shoot' again with --overwrite.") from error
+            raise DamagedFileError(f"{file} is damaged; run 'shoot' again with --overwrite.") from error

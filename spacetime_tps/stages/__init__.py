@@ -5,6 +5,7 @@ from spacetime_tps.stages.compare import compare
 from spacetime_tps.stages.context import Context, Stage, StageResult, check_hardware, run_stages
 from spacetime_tps.stages.distance import distances_between
 from spacetime_tps.stages.export import export, finish_summary
+from spacetime_tps.stages.first_paths import path_from_file
 from spacetime_tps.stages.folder import STAGES, RunFolder
 from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.paths import paths
@@ -31,6 +32,7 @@ __all__ = [
     "compare",
     "distances_between",
     "finish_summary",
+    "path_from_file",
     "run_stages",
     "shoot_in",
 ]

@@ -30,7 +30,7 @@ from spacetime_tps.shooting.engine import IN_A, IN_B
 from spacetime_tps.shooting.first import still
 from spacetime_tps.stages.context import Context, opened
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, versions
-from spacetime_tps.stages.first_paths import frames_from_file
+from spacetime_tps.stages.first_paths import frames_from_file, unphysical
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.measure import noise_seed, recipe_of
 from spacetime_tps.stages.train import load_denoiser
@@ -122,15 +122,16 @@ def _words(spread: dict[str, float]) -> str:
     if not np.isfinite(spread["spread"]):
         return f"p_B {spread['mean']:.2f}"
     beyond = f"spread beyond binomial {spread['spread']:.2f} +- {spread['spread_error']:.2f}"
-    return f"mean {spread['mean']:.2f}, {beyond}"
+    return f"mean committor to B {spread['mean']:.2f} +- {spread['mean_error']:.2f}, {beyond}"
 
 
 def _frames(context: Context, file: Path | None) -> tuple[np.ndarray, str]:
     """Frames to shoot from, shape (n, ...), and what they are."""
     if file is not None:
         frames, source = frames_from_file(file, context.system), file.name
-        if not np.isfinite(frames).all():
-            raise UserError(f"{file} holds coordinates that are not finite.")
+        dynamics = context.dynamics() if context.system.molecule is not None else None
+        if reason := unphysical(frames, context.system, dynamics):
+            raise UserError(f"{file} holds frames that are not physical: {reason}.")
     else:
         frames, source = _at_the_top(context)
     count = min(context.config.committor.frames, len(frames))
@@ -186,7 +187,8 @@ def _write(
         write_dcd(
             target / "frames.dcd", superposed(mdtraj.Topology.from_openmm(topology), frames, system.structures[0]), 1.0
         )
-    figures.save(figures.committor_figure(found.p_b[found.decided > 0]), target / "committor.png", note)
+    if (found.decided > 0).any():
+        figures.save(figures.committor_figure(found.p_b[found.decided > 0]), target / "committor.png", note)
     summary = {
         "schema_version": SCHEMA_VERSION,
         "system": config.name,

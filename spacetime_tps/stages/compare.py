@@ -15,9 +15,9 @@ import numpy as np
 
 from spacetime_tps.analysis.comparison import EXACT, METHODS, MethodPaths, Truth, markdown, row_of, spread, truth_for
 from spacetime_tps.config import RunConfig, ToyConfig
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.export import figures
-from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_json, write_text
+from spacetime_tps.files import TEMPORARY_PREFIX, read_arrays, write_arrays, write_csv, write_json, write_text
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.seeds import generator
 from spacetime_tps.stages.context import Context, Stage, opened, run_stages
@@ -32,6 +32,7 @@ from spacetime_tps.stages.methods import (
     shooting,
     shooting_fixed,
     training_transitions,
+    umbrella,
     unbiased,
 )
 
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE = (
     ("tps_one_way", "tps_fixed"),
-    ("tps_two_way", "unbiased"),
+    ("tps_two_way", "umbrella", "unbiased"),
     tuple(name for name in METHODS if name not in EXACT),
 )
 """Methods that one worker runs one after another."""
@@ -83,6 +84,12 @@ def compare(
     Raises:
         UserError: the folder holds something else.
     """
+    least = config.shooting.burn_in + config.shooting.keep_every
+    if config.comparison.shooting_steps < least:
+        raise UserError(
+            f"comparison.shooting_steps is {config.comparison.shooting_steps}; it should be at least "
+            f"shooting.burn_in + shooting.keep_every = {least}."
+        )
     folders = [RunFolder(output / f"seed_{config.seed + k}") for k in range(seeds)]
     _check(output, folders, resume, overwrite)
     rows: list[dict[str, MethodPaths]] = []
@@ -109,6 +116,8 @@ def _check(output: Path, folders: list[RunFolder], resume: bool, overwrite: bool
         output.mkdir(parents=True)
         return
     own = {"compare.json", "compare.csv", "compare.md", "figures"}
+    for stale in [*output.glob(f"{TEMPORARY_PREFIX}*"), *output.glob(f"figures/{TEMPORARY_PREFIX}*")]:
+        stale.unlink(missing_ok=True)
     foreign = sorted(p.name for p in output.iterdir() if p.name not in own and not p.name.startswith("seed_"))
     if foreign:
         raise UserError(f"{output} holds files that no comparison wrote ({foreign[0]}); choose another with -o.")
@@ -134,7 +143,14 @@ def _all_methods(folder: RunFolder, config: RunConfig, say: Callable[[str], None
     else:
         _some_methods(folder.path, config, METHODS, say)
     files = {name: folder / f"compare/{name}.npz" for name in METHODS}
-    return {name: MethodPaths.of(read_arrays(file)) for name, file in files.items() if file.is_file()}
+    return {name: _read(file) for name, file in files.items() if file.is_file()}
+
+
+def _read(file: Path) -> MethodPaths:
+    try:
+        return MethodPaths.of(read_arrays(file))
+    except KeyError as error:
+        raise DamagedFileError(f"{file} lacks the array {error}; delete it and use --resume.") from error
 
 
 def _some_methods(
@@ -152,6 +168,8 @@ def _some_methods(
                 continue
             try:
                 paths = measured(name, context, recipes[name])
+            except DamagedFileError:
+                raise
             except UserError as error:
                 said.append(f"{name}: left out: {error}")
             else:
@@ -190,12 +208,16 @@ def _recipes(context: Context) -> dict[str, Callable[[], Raw]]:
         "tps_two_way": lambda: shooting(context, "tps_two_way", "two_way"),
         "tps_fixed": lambda: shooting_fixed(context, "tps_fixed", flexible()),
     }
+    if context.config.comparison.umbrella is not None:
+        recipes["umbrella"] = lambda: umbrella(context)
     if context.config.comparison.unbiased_steps:
         recipes["unbiased"] = lambda: unbiased(context)
     return recipes
 
 
 def _words(name: str, paths: MethodPaths) -> str:
+    if not len(paths.arrived):
+        return f"{name}: no path"
     values = paths.max_free_energy[paths.arrived]
     height = (
         f", MaxFreeEnergy {values.mean():.2f} +- {values.std():.2f}"

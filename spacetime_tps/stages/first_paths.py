@@ -8,7 +8,7 @@ import mdtraj
 import numpy as np
 
 from spacetime_tps.analysis.structure import TURNED, integrity_problems
-from spacetime_tps.config import ShootingConfig
+from spacetime_tps.config import ShootingConfig, ToyConfig
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import UserError
 from spacetime_tps.paths.ensemble import PathEnsemble
@@ -35,7 +35,7 @@ def first_paths(
     dynamics = context.dynamics() if system.molecule is not None else None
     recipe = EngineRecipe.of(system, dynamics, config.frame_every)
     if trajectory is not None:
-        path = _from_file(trajectory, system)
+        path = path_from_file(trajectory, system)
         check_first(path, system, dynamics)
         found, cost, source = [path] * config.chains, 0, str(trajectory.name)
     elif config.first == "high_temperature":
@@ -52,6 +52,11 @@ def first_paths(
             found = [longer[k % len(longer)] for k in range(config.chains)]
         except ValueError as error:
             raise UserError(f"No first path of shooting.fixed_frames frames can be made: {error}.") from error
+    elif (longest := max(map(len, found))) > config.max_frames:
+        raise UserError(
+            f"A first path has {longest} frames, and shooting.max_frames is {config.max_frames}: raise it, "
+            "or shooting.frame_every."
+        )
     return found, cost + engine.force_evaluations, source
 
 
@@ -66,12 +71,16 @@ def check_first(path: TransitionPath, system: System, dynamics: MolecularDynamic
     Raises:
         UserError: with the reason.
     """
-    if system.molecule is None or dynamics is None:
-        return
-    problems = integrity_problems(system.molecule.topology, system.structures, path.positions, TURNED)
-    reason = problems[0] if problems else energy_problem(path.positions, system.structures, dynamics)
-    if reason:
+    if reason := unphysical(path.positions, system, dynamics):
         raise UserError(f"The first path is not physical: {reason}; give another one.")
+
+
+def unphysical(frames: np.ndarray, system: System, dynamics: MolecularDynamics | None) -> str:
+    """Why frames, shape (T, n_atoms, 3) [nm], are no configurations of the molecule; empty if they are."""
+    if system.molecule is None or dynamics is None:
+        return ""
+    problems = integrity_problems(system.molecule.topology, system.structures, frames, TURNED)
+    return problems[0] if problems else energy_problem(frames, system.structures, dynamics) or ""
 
 
 def _from_annealed(context: Context, config: ShootingConfig) -> list[TransitionPath]:
@@ -127,7 +136,12 @@ def _from_heat(context: Context, config: ShootingConfig, recipe: EngineRecipe) -
     return [found[k % len(found)] for k in range(config.chains)], sum(cost for _, cost in results)
 
 
-def _from_file(file: Path, system: System) -> TransitionPath:
+def path_from_file(file: Path, system: System) -> TransitionPath:
+    """The path from A to B in a trajectory file, without velocities.
+
+    Raises:
+        UserError: the file is unfit or holds none.
+    """
     frames = frames_from_file(file, system)
     try:
         return first_path(frames, system.variables(frames), system.states)
@@ -145,7 +159,7 @@ def frames_from_file(file: Path, system: System) -> np.ndarray:
         raise UserError(f"The trajectory {file} is {'no file' if file.exists() else 'not there'}.")
     try:
         if system.molecule is None:
-            frames = np.load(file, allow_pickle=False)
+            frames = _points(file)
         else:
             frames = mdtraj.load(str(file), top=mdtraj.Topology.from_openmm(system.molecule.topology)).xyz
     except Exception as error:  # every reader of MDTraj raises its own
@@ -155,6 +169,37 @@ def frames_from_file(file: Path, system: System) -> np.ndarray:
     if frames.dtype.kind != "f" or frames.shape[1:] != expected or not len(frames):
         shown = ", ".join(["T", *map(str, expected)])
         raise UserError(
-            f"{file} holds an array of shape {frames.shape} and type {frames.dtype}; ({shown}) is expected."
+            f"{file} holds an array of shape {frames.shape} and type {frames.dtype}; floating-point numbers of shape "
+            f"({shown}) are expected."
         )
+    if not np.isfinite(frames).all():
+        raise UserError(f"{file} holds coordinates that are not finite.")
+    if isinstance(system.config.system, ToyConfig):
+        _check_inside(frames, file, np.array(system.config.system.box))
     return np.asarray(frames, dtype=float)
+
+
+def _points(file: Path) -> np.ndarray:
+    """The array of a ``.npy`` file; archives and pickled objects are not read.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    with file.open("rb") as handle:
+        if handle.read(6) != b"\x93NUMPY":
+            raise ValueError("it is no .npy file")
+    try:
+        return np.load(file, allow_pickle=False)
+    except ValueError as error:
+        raise ValueError("it is damaged, or holds Python objects") from error
+
+
+def _check_inside(frames: np.ndarray, file: Path, box: np.ndarray) -> None:
+    """Refuse points from which the potential's dynamics would overflow: further out than the box is wide."""
+    low, high = box.T
+    far = ((frames < 2 * low - high) | (frames > 2 * high - low)).any(axis=1)
+    if far.any():
+        raise UserError(
+            f"Frame {int(far.argmax())} of {file} lies at {frames[far.argmax()].tolist()}, far outside the box of the "
+            f"system, {box.tolist()}."
+        )

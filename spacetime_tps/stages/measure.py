@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.comparison import MethodPaths
+from spacetime_tps.analysis.comparison import EXACT, MethodPaths
 from spacetime_tps.analysis.path_metrics import overdamped_log_likelihood, path_density, target_rmsd
 from spacetime_tps.analysis.quench import quench, quenched_barrier
 from spacetime_tps.analysis.shooting import Chains
@@ -88,7 +88,7 @@ def measured(name: str, context: Context, make: Callable[[], Raw]) -> MethodPath
     total = raw.cost + sum(record["force_evaluations"] for record in records.values())
     scalars["force_evaluations"] = total
     scalars["wall_seconds"] = seconds + sum(record["wall_seconds"] for record in records.values())
-    if raw.chains is None and shown:
+    if name not in EXACT and shown:
         scalars |= _as_seeds(name, context, raw, arrived, total)
     return MethodPaths(
         max_free_energy=highest,

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from spacetime_tps.analysis.path_metrics import integrated_autocorrelation_time
 from spacetime_tps.analysis.shooting import Chains, mean_with_error
 from spacetime_tps.baselines.lines import line_curves, steered_schedule, straightened, string_curves
 from spacetime_tps.baselines.ratchet import Ratchet, ratchet_molecule, ratchet_toy
+from spacetime_tps.baselines.umbrella import Window, window_paths
 from spacetime_tps.baselines.unbiased import unbiased_transitions
 from spacetime_tps.boltzmann.transitions import Transitions
 from spacetime_tps.config import ShootingConfig
@@ -21,7 +23,7 @@ from spacetime_tps.geometry.geodesic import Geodesic
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.schedule import Schedule, schedule_along
 from spacetime_tps.seeds import generator, torch_seed
-from spacetime_tps.shooting.chains import run_chains
+from spacetime_tps.shooting.chains import Observables, build_selector, run_chains
 from spacetime_tps.shooting.first import stretched
 from spacetime_tps.shooting.path import TransitionPath
 from spacetime_tps.stages.context import Context
@@ -34,6 +36,8 @@ from spacetime_tps.stages.train import load_denoiser
 
 _FIXED_FACTOR = 3.0
 """Length of paths of fixed length over the mean flexible one."""
+_REACH = 3.0
+"""Widths of an umbrella window within which a first point has to lie."""
 
 
 # --- generators ---------------------------------------------------------------------------------
@@ -241,6 +245,61 @@ def _sampled(
         scalars=scalars,
         chains=chains,
         interval=interval,
+    )
+
+
+def umbrella(context: Context) -> Raw:
+    """Shots from a window on the barrier, first points from high-temperature paths.
+
+    Raises:
+        UserError: no such path comes near the window, or no shot connects the states.
+    """
+    given, system, name = context.config.comparison.umbrella, context.system, "umbrella"
+    assert given is not None
+    selector = build_selector(given, "comparison.umbrella", system.variables.names, system.variables.angular)
+    update = {"first": "high_temperature", "fixed_frames": None, "chains": given.walkers}
+    hot, cost, _ = first_paths(context, context.config.shooting.model_copy(update=update), None)
+    starts = []
+    for path in hot:
+        weights = selector.weights(path.variables)
+        if weights.max() > np.exp(-0.5 * _REACH**2):
+            starts.append(path.positions[weights.argmax()])
+    if not starts:
+        raise UserError(f"no high-temperature path comes within {_REACH:g} widths of comparison.umbrella.center")
+    recipe = recipe_of(context)
+    every = recipe.frame_every
+    window = Window(
+        selector=selector,
+        equilibration_frames=max(1, given.equilibration_steps // every),
+        spacing_frames=max(1, given.spacing_steps // every),
+        shots=given.shots,
+        max_frames=context.config.shooting.max_frames,
+    )
+    dealt = np.stack([starts[k % len(starts)] for k in range(given.walkers)])
+    found = window_paths(recipe, window, dealt, context.config.seed, name, context.pool)
+    if not found.paths:
+        raise UserError(f"none of {found.shots} shots from comparison.umbrella connects the states")
+    observables = Observables.of(system)
+    highest = np.array([observables.max_free_energy(path.variables) for path in found.paths])
+    series = [highest[found.walker == k] for k in np.unique(found.walker)]
+    correlation = max(1.0, float(np.mean([integrated_autocorrelation_time(row) for row in series])))
+    independent = max(2.0, found.effective / correlation)
+    chosen = found.resampled(max(2, int(found.effective)), generator(context.config.seed, name, "resampling"))
+    paths = [found.paths[k] for k in chosen]
+    total = cost + found.force_evaluations
+    return Raw(
+        variables=[path.variables for path in paths],
+        frames=[path.positions for path in paths[: context.config.comparison.examined_paths]],
+        arrived=np.ones(len(paths), dtype=bool),
+        forward=np.ones(len(paths), dtype=bool),
+        cost=total,
+        scalars={
+            "acceptance": len(found.paths) / found.shots,
+            "effective_paths": found.effective,
+            "independent_paths": independent,
+            "decorrelated_per_million": 1e6 * independent / total,
+        },
+        interval=frame_interval(context.config, every),
     )
 
 

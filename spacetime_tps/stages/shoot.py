@@ -18,9 +18,9 @@ import torch
 import yaml
 
 from spacetime_tps.analysis.metrics import mean_and_std
-from spacetime_tps.analysis.shooting import Chains, mean_with_error, summarise_chains
+from spacetime_tps.analysis.shooting import Chains, gelman_rubin, mean_with_error, summarise_chains
 from spacetime_tps.config import MoleculeConfig, OverdampedConfig, RunConfig, ShootingConfig
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.export import figures
 from spacetime_tps.export.trajectory import superposed, write_dcd, write_topology
 from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_json, write_text
@@ -36,9 +36,10 @@ from spacetime_tps.stages.geodesic import reference_bound
 logger = logging.getLogger(__name__)
 
 FOLDER = "shooting"
+_MIXED = 1.1
 NATURE_OF_SAMPLES = (
-    "Samples of the transition path ensemble of the stated dynamics, temperature and states, correlated as the "
-    "summary says; time is physical."
+    "Paths of exact Monte Carlo chains in the transition path ensemble of the stated dynamics, temperature and states; "
+    "correlated as the summary says, and in the limit of long chains its samples. Time is physical."
 )
 
 
@@ -48,10 +49,19 @@ def frame_interval(config: RunConfig, frame_every: int) -> float:
     return config.system.dynamics.time_step * frame_every
 
 
-def _shoot(context: Context, config: ShootingConfig, say: Callable[[str], None]) -> None:
-    folder, system, started = context.folder / FOLDER, context.system, time.perf_counter()
+def _shoot(context: Context, config: ShootingConfig, say: Callable[[str], None], started: float) -> None:
+    folder, system = context.folder / FOLDER, context.system
     data = read_arrays(folder / "first.npz", ("lengths", "cost", "source"))
-    first, cost_of_first, source = unpack(data), int(data["cost"]), str(data["source"])
+    cost_of_first, source = int(data["cost"]), str(data["source"])
+    try:
+        first = unpack(data)
+    except (KeyError, ValueError) as error:
+        raise DamagedFileError(f"{folder / 'first.npz'} is damaged; run 'shoot' again with --overwrite.") from error
+    if len(first) != config.chains:
+        raise DamagedFileError(
+            f"{folder / 'first.npz'} holds {len(first)} first paths, not {config.chains}; "
+            "run 'shoot' again with --overwrite."
+        )
     dynamics = context.dynamics() if system.molecule is not None else None
     blocks = run_chains(system, dynamics, first, config, context.config.seed, context.pool, folder=folder / "blocks")
     chains = Chains.of(blocks, config.burn_in, config.keep_every)
@@ -72,11 +82,22 @@ def _shoot(context: Context, config: ShootingConfig, say: Callable[[str], None])
     _write_figures(context, config, chains, note)
     summary |= {"wall_seconds": {"shoot": round(time.perf_counter() - started, 2)}, "versions": versions()}
     write_json(folder / "summary.json", summary)
-    share = summary["acceptance"]["all"]["share"]
-    say(
+    say(_words(summary, system.suffix, system.energy_unit))
+
+
+def _words(summary: dict[str, Any], suffix: str, unit: str) -> str:
+    text = (
         f"shoot: {summary['wall_seconds']['shoot']:.0f} s, {sum(summary['force_evaluations'].values()):,} force "
-        f"evaluations; acceptance {share:.0%}, {summary['decorrelated_paths']} decorrelated paths"
+        f"evaluations; acceptance {summary['acceptance']['all']['share']:.0%}, "
+        f"{summary['decorrelated_paths']} decorrelated paths"
     )
+    highest = summary.get(f"max_free_energy_{suffix}")
+    if highest is None:
+        return text
+    text += f"; MaxFreeEnergy {highest['mean']:.2f} +- {highest['error']:.2f} {unit}"
+    if highest["gelman_rubin"] > _MIXED:
+        text += f"; the chains have not mixed (Gelman-Rubin {highest['gelman_rubin']:.2f}): the error is too small"
+    return text
 
 
 def shoot_in(
@@ -102,6 +123,7 @@ def shoot_in(
     Raises:
         UserError: the folder holds results or those of other settings, or there is no usable first path.
     """
+    started = time.perf_counter()
     source = trajectory.name if trajectory is not None else config.shooting.first
     folder = run.path / FOLDER
     if resume and as_before and (folder / "settings.yaml").is_file():
@@ -111,11 +133,13 @@ def shoot_in(
     with opened(run, config) as context:
         build_move(config.shooting, context.system.variables.names, context.system.variables.angular)
         if overwrite or not (folder / "first.npz").is_file():
+            if trajectory is None and source not in ("paths", "high_temperature"):
+                raise UserError(f"{folder} has lost its first paths; give --from {source} once more, or --overwrite.")
             found, cost, origin = first_paths(context, config.shooting, trajectory)
             shutil.rmtree(folder, ignore_errors=True)
             write_text(folder / "settings.yaml", yaml.safe_dump(wanted, sort_keys=False))
             write_arrays(folder / "first.npz", cost=np.array(cost), source=np.array(origin), **pack(found))
-        _shoot(context, config.shooting, say)
+        _shoot(context, config.shooting, say, started)
 
 
 def _settings_before(folder: Path, config: RunConfig) -> tuple[RunConfig, str]:
@@ -139,11 +163,19 @@ def _check(folder: Path, wanted: dict[str, Any], resume: bool, overwrite: bool) 
         UserError: it holds results, or those of other settings.
     """
     settings = folder / "settings.yaml"
-    if overwrite or not settings.is_file():
+    if overwrite:
+        return
+    if not settings.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise DamagedFileError(f"{folder} holds files but no settings.yaml; --overwrite begins anew.")
         return
     if not resume:
         raise UserError(f"{folder} holds an earlier run of 'shoot'; use --resume to go on or --overwrite.")
     stored = read_yaml(settings)
+    if missing := [key for key in wanted if key not in stored]:
+        raise DamagedFileError(f"{settings} is damaged: it lacks {missing[0]!r}; --overwrite begins anew.")
+    if (folder / "blocks").is_dir() and not (folder / "first.npz").is_file():
+        raise DamagedFileError(f"{folder} holds blocks of chains but no first.npz; --overwrite begins anew.")
     different = [key for key in wanted if stored.get(key) != wanted[key]]
     if different:
         raise UserError(
@@ -205,7 +237,10 @@ def _summary(
     if bound is not None:
         series = chains.steps.max_free_energy[:, config.burn_in :]
         below = series < bound.barrier - 2 * bound.error
-        summary[f"max_free_energy_{suffix}"] = mean_with_error(series) | {"fraction_below_bound": float(below.mean())}
+        summary[f"max_free_energy_{suffix}"] = mean_with_error(series) | {
+            "gelman_rubin": gelman_rubin(series),
+            "fraction_below_bound": float(below.mean()),
+        }
     if system.potential is not None and chains.paths:
         energies = [float(system.potential.energy(torch.from_numpy(p.positions)).max()) for p in chains.paths]
         summary["max_energy"] = mean_and_std(np.array(energies)) | {"kt": system.potential_kt}
@@ -216,6 +251,7 @@ def _write_figures(context: Context, config: ShootingConfig, chains: Chains, not
     folder, system = context.folder / FOLDER, context.system
     bound = reference_bound(system)
     barrier = bound.barrier if bound else None
+    time_unit = "ps" if system.molecule is not None else "reduced units"
     interval = frame_interval(context.config, config.frame_every)
-    figure = figures.shooting_figure(chains.steps, config.burn_in, interval, system.energy_unit, barrier)
+    figure = figures.shooting_figure(chains.steps, config.burn_in, interval, time_unit, system.energy_unit, barrier)
     figures.save(figure, folder / "chains.png", note)

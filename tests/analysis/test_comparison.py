@@ -87,9 +87,9 @@ def test_where_a_baseline_wins_the_table_says_so() -> None:
         "tps_one_way": {"w1": entry(0.1), "arrived": entry(1.0), "force_evaluations": entry(1e6)},
     }
     said = verdicts(methods)
-    assert said[0] == "Of the generators, line is closer to the true ensemble (W1) than the geodesic."
-    assert said[1] == "No generator is arriving more often than the geodesic."
-    assert "line is cheaper in force evaluations" in said[2]
+    assert said[0] == "Closer to the true ensemble (W1) than the geodesic: line; level: none."
+    assert said[1] == "Arrives more often than the geodesic: no generator; level: line."
+    assert "geodesic: line;" in said[2]
     text = markdown(methods, "kJ/mol", "somebody")
     assert "| line | 0.50 ± 0.10 |" in text
     assert "2.00M ± 0.00M" in text

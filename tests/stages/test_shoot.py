@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def shot(tiny_alanine_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     shutil.copytree(tiny_alanine_run, out)
     done = run_cli("shoot", out, *settings(TINY))
     assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
+    assert done.stdout == f"Everything: {out / 'shooting/summary.json'}\n"
     return out
 
 
@@ -96,6 +97,90 @@ def test_shoot_is_refused_twice_and_resumes_the_same(shot: Path, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert summary_of(copy) == summary_of(shot)
     assert (copy / "shooting/trials.csv").read_bytes() == (shot / "shooting/trials.csv").read_bytes()
+
+
+def test_blocks_need_not_keep_a_path(shot: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(shot, copy)
+    done = run_cli("shoot", copy, "--overwrite", *settings((*TINY, "shooting.block_steps=3")))
+    assert done.returncode == 0, done.stderr
+    assert len(list((copy / "shooting/blocks").iterdir())) == 10
+    assert len(list((copy / "shooting").glob("path_*.dcd"))) >= 1
+
+
+def without(name: str, folder: Path) -> None:
+    (folder / name).unlink()
+
+
+def lacking(array: str, folder: Path) -> None:
+    data = dict(np.load(folder / "first.npz"))
+    del data[array]
+    np.savez(folder / "first.npz", **data)
+
+
+def fewer_frames(folder: Path) -> None:
+    data = dict(np.load(folder / "blocks/block_0001.npz"))
+    data["state.positions"] = data["state.positions"][:3]
+    np.savez(folder / "blocks/block_0001.npz", **data)
+
+
+def another_block(folder: Path) -> None:
+    shutil.copy(folder / "blocks/block_0000.npz", folder / "blocks/block_0001.npz")
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda folder: without("settings.yaml", folder), "no settings.yaml"),
+        (lambda folder: without("first.npz", folder), "no first.npz"),
+        (lambda folder: (folder / "settings.yaml").write_text("from: paths\n"), "settings.yaml is damaged"),
+        (lambda folder: lacking("positions", folder), "first.npz is damaged"),
+        (lambda folder: (folder / "blocks/block_0001.npz").write_bytes(b"PK"), "block_0001.npz cannot be read"),
+        (fewer_frames, "block_0001.npz is damaged"),
+        (another_block, "block_0001.npz is not the block"),
+    ],
+)
+def test_damage_is_told_and_nothing_goes_on_with_it(
+    damage: Callable[[Path], None], expected: str, shot: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(shot, copy)
+    damage(copy / "shooting")
+    before = summary_of(copy)
+    said = refusal("shoot", copy, "--resume", *settings(TINY))
+    assert expected in said
+    assert "--overwrite" in said
+    assert summary_of(copy) == before
+
+
+def test_a_whole_run_is_not_dropped_for_bad_input(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_alanine_run, out)
+    new = ("shoot", "alanine_dipeptide", *settings(TINY_ALANINE), "-o")
+    assert "missing.dcd is not there" in refusal(*new, out, "--overwrite", "--from", tmp_path / "missing.dcd")
+    assert "--from high-temperature" in refusal(*new, out, "--overwrite")
+    assert (out / "paths.npz").is_file()
+    assert "--from high-temperature" in refusal(*new, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_points_that_no_potential_could_hold(tmp_path: Path) -> None:
+    line = np.linspace([-0.56, 1.44], [0.62, 0.03], 40)
+    np.save(tmp_path / "far.npy", np.insert(line, 20, [50.0, 50.0], axis=0))
+    np.save(tmp_path / "whole.npy", np.ones((40, 2), dtype=int))
+    np.savez(tmp_path / "archive.npy", line)
+    (tmp_path / "archive.npy.npz").rename(tmp_path / "archive.npy")
+    np.save(tmp_path / "objects.npy", np.array([[None, 1.0]]), allow_pickle=True)
+    np.save(tmp_path / "long.npy", line)
+    new = ("shoot", "mueller_brown", "-o", tmp_path / "run", *settings(TINY_TOY))
+    for name, expected in {
+        "far": "Frame 20 of", "whole": "floating-point numbers of shape (T, 2)", "archive": "no .npy file",
+        "objects": "Python objects",
+    }.items():  # fmt: skip
+        assert expected in refusal(*new, "--from", tmp_path / f"{name}.npy")
+        assert not (tmp_path / "run").exists()
+    short = settings(["shooting.max_frames=10"])
+    assert "shooting.max_frames is 10" in refusal(*new, *short, "--from", tmp_path / "long.npy")
 
 
 def test_killed_in_the_middle_it_goes_on(shot: Path, tmp_path: Path) -> None:
@@ -190,3 +275,9 @@ def test_committors_of_the_annealed_paths_and_of_given_frames(shot: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((shot / "committor/committor.csv").open()))
     assert [float(row["p_b"]) for row in rows] == [0.0, 1.0]  # frames in the states
+    ends.xyz *= 10
+    ends.save_dcd(str(tmp_path / "angstrom.dcd"))
+    assert "potential energy" in refusal("committor", shot, "--overwrite", "--frames", tmp_path / "angstrom.dcd")
+    assert (shot / "committor/committor.json").is_file()
+    done = run_cli("committor", shot, "--overwrite", "--set", "committor.max_steps=1", "--shots", "2")
+    assert "too few trajectories reached a state" in done.stderr
