@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ TOY = (
 MOLECULE = (
     *TINY_ALANINE, "shooting.chains=2", "shooting.burn_in=5", "shooting.keep_every=5", "comparison.shooting_steps=40",
     "comparison.seeded_steps=5", "comparison.ratchet_steps=20000", "comparison.examined_paths=2",
-    "comparison.quenched_paths=1",
+    "comparison.quenched_paths=1", "comparison.umbrella.walkers=2", "comparison.umbrella.shots=60",
+    "comparison.umbrella.equilibration_steps=2000",
 )  # fmt: skip
 
 
@@ -95,6 +97,7 @@ def test_it_resumes_and_is_the_same_again(toy: Path, tmp_path: Path) -> None:
     assert "not empty" in refusal("compare", "mueller_brown", "-o", toy, "--seeds", "2", *settings(TOY))
     for name in ("string", "tps_fixed"):
         (toy / f"seed_1/compare/{name}.npz").unlink()
+    (toy / ".partial-killed.md").touch()
     done = run_cli("compare", "mueller_brown", "-o", toy, "--seeds", "2", "--resume", *settings(TOY))
     assert done.returncode == 0, done.stderr
     after = json.loads((toy / "compare.json").read_text())
@@ -107,6 +110,24 @@ def test_it_resumes_and_is_the_same_again(toy: Path, tmp_path: Path) -> None:
     )
     (tmp_path / "notes.txt").write_text("mine")
     assert "no comparison wrote" in refusal("compare", "mueller_brown", "-o", tmp_path)
+
+
+def test_damage_stops_it(toy: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(toy, copy)
+    again = ("compare", "mueller_brown", "-o", copy, "--seeds", "2", "--resume", *settings(TOY))
+    before = (copy / "compare.json").read_bytes()
+    data = dict(np.load(copy / "seed_0/compare/line.npz"))
+    del data["scalar_names"]
+    np.savez(copy / "seed_0/compare/line.npz", **data)
+    assert "line.npz lacks the array" in refusal(*again)
+    (copy / "seed_0/compare/line.npz").unlink()
+    (copy / "seed_0/samples.npz").write_bytes(b"PK")
+    assert "samples.npz cannot be read" in refusal(*again)
+    assert (copy / "compare.json").read_bytes() == before
+    short = settings((*TOY, "comparison.shooting_steps=1"))
+    assert "comparison.shooting_steps is 1" in refusal("compare", "mueller_brown", "-o", tmp_path / "new", *short)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_molecule_gets_every_figure(tmp_path: Path) -> None:
@@ -124,8 +145,10 @@ def test_a_molecule_gets_every_figure(tmp_path: Path) -> None:
         "ratchet",
         "tps_one_way",
         "tps_two_way",
+        "umbrella",
     }
     for key in ("max_energy", "rmsd_nm", "thp", "ets", "quenched_barrier", "stays", "w1", "path_length", "acceptance"):
         assert math.isfinite(methods["tps_one_way"][key]["mean"]), key
     assert methods["tps_one_way"]["below_bound"]["mean"] == 0.0
+    assert methods["umbrella"]["below_bound"]["mean"] == 0.0
     assert methods["tps_one_way"]["quenched_barrier"]["mean"] > 20
