@@ -369,10 +369,10 @@ class UmbrellaConfig(SelectorConfig):
     """Shots from a window on the barrier: the restraint -kT log W and how much of its ensemble is sampled."""
 
     walkers: int = Field(8, ge=1)
-    shots: int = Field(500, ge=1)
+    shots: int = Field(2000, ge=1)
     """Of each walker."""
     equilibration_steps: int = Field(20_000, ge=1)
-    spacing_steps: int = Field(500, ge=1)
+    spacing_steps: int = Field(200, ge=1)
     """Integration steps between the points that are shot from."""
 
 
