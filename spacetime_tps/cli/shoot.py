@@ -39,6 +39,8 @@ def command(
         given = [name for name, value in configuration.items() if value is not None]
         if given:
             raise UserError(f"--{given[0]} belongs to a new run (SYSTEM -o OUT); the run in {target} has its own.")
+        if not Path(target).is_dir():
+            raise UserError(f"{target} is no run folder; to begin one for a system, give it as SYSTEM -o OUT.")
         folder = RunFolder(Path(target))
         folder.config()
         with folder.locked():

@@ -19,6 +19,7 @@ from spacetime_tps.shooting.first import energy_problem, first_path, hot_paths, 
 from spacetime_tps.shooting.path import TransitionPath
 from spacetime_tps.stages.context import Context
 from spacetime_tps.systems import System
+from spacetime_tps.trajectories import read_frames
 
 _STREAM = "shooting"
 
@@ -161,7 +162,7 @@ def frames_from_file(file: Path, system: System) -> np.ndarray:
         if system.molecule is None:
             frames = _points(file)
         else:
-            frames = mdtraj.load(str(file), top=mdtraj.Topology.from_openmm(system.molecule.topology)).xyz
+            frames = read_frames(file, mdtraj.Topology.from_openmm(system.molecule.topology))
     except Exception as error:  # every reader of MDTraj raises its own
         reason = " ".join(str(error).split())
         raise UserError(f"{file} cannot be read as a trajectory of this system ({reason}).") from error

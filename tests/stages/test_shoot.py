@@ -205,6 +205,7 @@ def test_a_new_folder_and_a_given_trajectory(shot: Path, tmp_path: Path) -> None
     options = ("--from", trajectory, *settings((*TINY, *TINY_ALANINE)))
     done = run_cli("shoot", "alanine_dipeptide", "-o", tmp_path / "new", *options)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == f"Everything: {tmp_path / 'new/shooting/summary.json'}\n"
     assert summary_of(tmp_path / "new")["first_path"]["from"] == "path.dcd"
     frames = mdtraj.load(str(trajectory), top=str(shot / "shooting/topology.pdb"))
     assert summary_of(tmp_path / "new")["first_path"]["frames"] == [len(frames)] * 2
@@ -215,6 +216,8 @@ def test_a_new_folder_and_a_given_trajectory(shot: Path, tmp_path: Path) -> None
     frames.save_dcd(str(cut))
     assert "not physical: frame 3 has a potential energy" in refusal("shoot", shot, "--overwrite", "--from", cut)
     assert (shot / "shooting/summary.json").is_file()
+    cut.write_bytes(cut.read_bytes()[:-1000])
+    assert "cut short" in refusal("shoot", shot, "--overwrite", "--from", cut)
 
 
 def test_toys_shoot_from_heat_with_two_way_moves(tmp_path: Path) -> None:
