@@ -66,15 +66,17 @@ class Chains:
         return sum(len(decorrelated_steps(row)) for row in self.steps.oldest)
 
     def independent(self) -> float:
-        """How many independent values of MaxFreeEnergy the steps behind the burn-in are worth.
+        """How many independent values of MaxFreeEnergy the steps behind the burn-in are worth, at least two.
 
-        By their autocorrelation time, but a time that is longer than the chains cannot be seen in them: no more than
-        one for each chain and one for each decorrelated path.
+        As many as have a mean with the error that ``mean_with_error`` finds, by the autocorrelation time or, where a
+        time longer than the chains hides in them, by the scatter between them; and no more than one for each chain and
+        one for each decorrelated path.
         """
         series = self.steps.max_free_energy[:, self.burn_in :]
         decorrelated = sum(int((decorrelated_steps(row) > self.burn_in).sum()) for row in self.steps.oldest)
-        by_time = series.size / max(mean_with_error(series)["autocorrelation_steps"], 1.0)
-        return max(2.0, min(by_time, len(series) + decorrelated))
+        found = mean_with_error(series)
+        by_error = (found["std"] / found["error"]) ** 2 if found["error"] > 0 else float(series.size)
+        return max(2.0, min(by_error, len(series) + decorrelated))
 
     def first_decorrelation(self) -> list[int | None]:
         """Step at which the path of each chain shares no frame with the first path any more."""
