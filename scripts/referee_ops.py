@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from spacetime_tps.analysis.path_metrics import channel_of
+from spacetime_tps.analysis.path_metrics import channel_labels
 from spacetime_tps.analysis.shooting import Chains
 from spacetime_tps.config import BallConfig, ShootingConfig
 from spacetime_tps.export.trajectory import write_topology
@@ -151,7 +151,7 @@ def ask(python: Path, work: Path, name: str, request: dict[str, Any], path: Tran
     return json.loads((work / f"{name}.out.json").read_text())
 
 
-def their_chain(answer: dict[str, Any], work: Path, observables: Observables, names: list[str]) -> Chain:
+def their_chain(answer: dict[str, Any], work: Path, observables: Observables, turning: dict[int, str]) -> Chain:
     """What OpenPathSampling's chain did."""
     trials = answer["trials"]
     file = Path(answer["paths"])
@@ -162,7 +162,7 @@ def their_chain(answer: dict[str, Any], work: Path, observables: Observables, na
         accepted=np.array([trial["accepted"] for trial in trials]),
         length=np.array([trial["length"] for trial in trials]),
         max_free_energy=np.array([observables.max_free_energy(v) for v in active]),
-        channel=[channel_of(v, names, 2 * np.pi) for v in active],
+        channel=channel_labels(np.array([observables.displacement(v) for v in active]), turning),
         first_decorrelated=answer["first_decorrelated"],
         new_frames=answer["frames_integrated"],
     )
@@ -181,13 +181,10 @@ def our_chains(context: Context, first: list[TransitionPath], mover: str, steps:
         f"referee {mover}",
     )
     chains = Chains.of(blocks, 0, steps)
-    names, done = context.system.variables.names, chains.steps
+    done = chains.steps
     found = []
     for c, decorrelated in enumerate(chains.first_decorrelation()):
-        labels = [
-            " ".join(f"{n}{'+' if moved >= 0 else '-'}" for n, moved in zip(names, row, strict=True))
-            for row in done.displacement[c]
-        ]
+        labels = channel_labels(done.displacement[c], context.system.turning)
         found.append(
             Chain(
                 done.accepted[c], done.length[c], done.max_free_energy[c], labels, decorrelated,
@@ -302,7 +299,7 @@ def main() -> None:
                 for answer in answers:
                     if not answer["accepted_as_initial"]:
                         print(f"    refused: {answer['reason']}")
-                theirs[kind, mover] = [their_chain(answer, work, observables, names) for answer in good]
+                theirs[kind, mover] = [their_chain(answer, work, observables, system.turning) for answer in good]
     typical = Typical.of([c for chains in ours.values() for c in chains], burn_in)
     (short, long), (low, high) = typical.length, typical.max_free_energy
     common = ", ".join(sorted(typical.channels))

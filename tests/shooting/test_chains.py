@@ -103,7 +103,7 @@ def test_selectors_are_built_from_the_configuration() -> None:
     for broken, match in (
         ({"variable": "chi", "center": "0 deg", "width": "1 deg"}, "no collective variable"),
         ({"variable": "phi", "center": "0", "width": "1 deg"}, r"shooting\.selector"),
-        ({"variable": "phi", "center": "0 deg", "width": "0 deg"}, "greater than 0"),
+        ({"variable": "phi", "center": "0 deg", "width": "0 deg"}, "at least 1e-06"),
     ):
         with pytest.raises(UserError, match=match):
             build_move(ShootingConfig(selector=broken), ["phi", "psi"], angular=True)
