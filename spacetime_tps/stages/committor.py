@@ -21,6 +21,7 @@ from spacetime_tps.export import figures
 from spacetime_tps.export.trajectory import superposed, write_dcd, write_topology
 from spacetime_tps.files import read_arrays, write_csv, write_json
 from spacetime_tps.geometry.curve import FineCurve
+from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
@@ -149,15 +150,15 @@ def _at_the_top(context: Context) -> tuple[np.ndarray, str]:
     surface = system.reference
     if surface is None and (folder / "surface.npz").is_file():
         surface = FreeEnergySurface.load(folder / "surface.npz")
+    means, what = system.representation.center(curve.mean), "free energy at the posterior mean"
     if surface is not None:
-        height, what = surface(system.representation.center(curve.mean)), "free energy at the posterior mean"
-    else:
-        natural = torch.from_numpy(curve.natural)
+        height = surface(means)
+    else:  # at one level everywhere: that of the curve itself changes along it, and with it what it smooths over
+        level = context.config.geodesic.surface_log_snr
+        density = SmoothedDensity(load_denoiser(context), system.representation)
         with torch.no_grad():
-            log_partition = load_denoiser(context)(natural).log_partition
-        if log_partition is None:
-            raise UserError("This denoiser has no log-partition and no surface is known; give --frames.")
-        height, what = system.representation.profile(natural, log_partition).numpy(), "smoothed free energy"
+            height = density.free_energy(torch.from_numpy(means), level).numpy()
+        what = f"denoiser's {what}, smoothed at log-SNR {level:g},"
     travelled = np.concatenate([[0.0], np.cumsum(np.sqrt(np.maximum(curve.chords, 0.0)))])
     top = float(travelled[int(np.argmax(height))] / travelled[-1])
     paths = PathEnsemble.load(folder / "paths.npz")
