@@ -89,3 +89,29 @@ def committor_spread(
     for key, values in (("mean", mean), ("variance", variance), ("spread", np.sqrt(np.maximum(variance, 0.0)))):
         result[key], result[f"{key}_error"] = float(values[0]), float(values[1:].std(ddof=1))
     return result
+
+
+def explained_share(p_b: np.ndarray, shots: np.ndarray, coordinates: np.ndarray) -> float:
+    """Share of the variance of logit p_B over frames that a linear function of some coordinates explains.
+
+    Adjusted for the number of coordinates: R^2 = 1 - [RSS / (n - k - 1)] / [TSS / (n - 1)], with the logit taken of
+    (m + 1/2) / (n + 1), m of n trajectories having reached B, so that it is finite. What the coordinates of a curve
+    leave unexplained at frames of one of its points, others decide.
+
+    Args:
+        p_b: of the frames, shape (n,).
+        shots: decided trajectories of each, shape (n,); frames without any are left out.
+        coordinates: shape (n, k).
+
+    Returns:
+        NaN where there are too few frames, or all are alike.
+    """
+    used = shots > 0
+    reached = p_b[used] * shots[used] + 0.5
+    logit = np.log(reached / (shots[used] + 1.0 - reached))
+    columns = np.column_stack([np.ones(len(logit)), coordinates[used]])
+    n, k = columns.shape
+    if n <= k or not (total := float(np.square(logit - logit.mean()).sum())) > 0:
+        return float("nan")
+    residual = logit - columns @ np.linalg.lstsq(columns, logit, rcond=None)[0]
+    return float(1.0 - np.square(residual).sum() / (n - k) * (n - 1) / total)

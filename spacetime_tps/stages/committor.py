@@ -14,7 +14,8 @@ import mdtraj
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.committor import Committor, committor, committor_spread
+from spacetime_tps.analysis.committor import Committor, committor, committor_spread, explained_share
+from spacetime_tps.analysis.structure import NamedTorsions, free_torsions
 from spacetime_tps.config import RunConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.export import figures
@@ -25,6 +26,8 @@ from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
+from spacetime_tps.representations import Torsions
+from spacetime_tps.representations.torsions import wrap
 from spacetime_tps.seeds import generator
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import IN_A, IN_B
@@ -39,6 +42,9 @@ from spacetime_tps.stages.train import load_denoiser
 logger = logging.getLogger(__name__)
 
 FOLDER = "committor"
+_NAMED = 3
+"""Torsions beside those of the curve that are named, the one that adds most first."""
+_WORTH_A_WORD = 0.1
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,22 @@ def committor_in(
     say(
         f"committor: {len(frames)} frames, {settings.shots} trajectories each, {cost:,} force evaluations; "
         f"{_words(summary['spread_beyond_binomial'])}, {summary['undecided']} undecided"
+        f"{_decisive(summary['explained'])}"
     )
     return summary
+
+
+def _decisive(explained: dict[str, Any] | None) -> str:
+    """The torsion that the curve lacks most, if there is one worth a word."""
+    if explained is None or not explained["with"]:
+        return ""
+    own, best = explained["by"]["share"], explained["with"][0]
+    if not best["share"] - own > _WORTH_A_WORD:
+        return ""
+    return (
+        f"; {', '.join(explained['by']['torsions'])} explain {own:.0%} of the variance of its logit, "
+        f"with {best['torsion']} {best['share']:.0%}"
+    )
 
 
 def _words(spread: dict[str, float]) -> str:
@@ -167,6 +187,28 @@ def _at_the_top(context: Context) -> tuple[np.ndarray, str]:
     return frames, f"annealed paths at curve parameter {top:.3f}, where the {what} along the geodesic is highest"
 
 
+def _explained(context: Context, frames: np.ndarray, found: Committor) -> dict[str, Any] | None:
+    """What decides the committor of the frames: the curve's own torsions, and what each other torsion adds to them."""
+    system = context.system
+    if system.molecule is None or not isinstance(system.representation, Torsions):
+        return None
+    own = NamedTorsions(system.representation.block_names, np.array(system.representation.quadruples))
+    others = free_torsions(system.molecule.topology, system.representation.quadruples)
+
+    def turned(torsions: NamedTorsions) -> np.ndarray:
+        """From their circular means."""
+        angles = torsions.angles(frames)
+        return wrap(angles - np.angle(np.exp(1j * angles).mean(axis=0)))
+
+    base = turned(own)
+    shares = [explained_share(found.p_b, found.decided, np.column_stack([base, column])) for column in turned(others).T]
+    order = np.argsort(-np.nan_to_num(shares, nan=-np.inf), kind="stable")[:_NAMED]
+    return {
+        "by": {"torsions": own.names, "share": explained_share(found.p_b, found.decided, base)},
+        "with": [{"torsion": others.names[k], "share": shares[k]} for k in order],
+    }
+
+
 def _write(
     context: Context, target: Path, frames: np.ndarray, found: Committor, source: str, cost: int, seconds: float
 ) -> dict[str, Any]:
@@ -202,6 +244,7 @@ def _write(
         "count": len(frames),
         "histogram": {"edges": edges, "counts": counts},
         "spread_beyond_binomial": committor_spread(found.p_b, found.decided, rng),
+        "explained": _explained(context, frames, found),
         "undecided": int(found.undecided.sum()),
         "force_evaluations": cost,
         "wall_seconds": {"committor": round(seconds, 2)},

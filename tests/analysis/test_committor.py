@@ -11,6 +11,7 @@ from spacetime_tps.analysis.committor import (
     UNDECIDED,
     committor,
     committor_spread,
+    explained_share,
 )
 from spacetime_tps.analysis.path_metrics import binomial_error
 
@@ -77,6 +78,22 @@ def test_spread_of_a_mixture_of_two(undecided: float) -> None:
     assert spread["spread_error"] < 0.01
     assert spread["variance"] == pytest.approx(spread["spread"] ** 2)
     assert spread["mean"] == pytest.approx(0.5, abs=4 * spread["mean_error"])
+
+
+def test_what_explains_a_committor_and_what_adds_to_it() -> None:
+    rng = np.random.default_rng(6)
+    known, missing, idle = rng.normal(size=(3, 400))
+    truth = 1 / (1 + np.exp(-(known + 2 * missing)))
+    found = committor(fates(truth, 1000, rng))
+    share = [
+        explained_share(found.p_b, found.decided, np.column_stack(columns))
+        for columns in ([known], [known, idle], [known, missing])
+    ]
+    assert share[0] == pytest.approx(0.2, abs=0.06)  # 1 of 1 + 4
+    assert share[1] == pytest.approx(share[0], abs=0.01)
+    assert share[2] > 0.97
+    assert np.isnan(explained_share(np.full(9, 0.5), np.full(9, 4), known[:9, None]))
+    assert np.isnan(explained_share(found.p_b[:2], found.decided[:2], known[:2, None]))
 
 
 def test_frames_with_too_few_shots_are_left_out() -> None:

@@ -269,6 +269,8 @@ def test_committors_of_the_annealed_paths_and_of_given_frames(shot: Path, tmp_pa
     p_b = np.array([float(row["p_b"]) for row in rows])
     assert [int(row["decided"]) + int(row["undecided"]) for row in rows] == [10] * 4
     assert summary["spread_beyond_binomial"]["mean"] == pytest.approx(p_b.mean())
+    assert summary["explained"]["by"]["torsions"] == ["phi", "psi"]
+    assert len(summary["explained"]["with"]) == 3
     assert "holds earlier committors" in refusal("committor", shot)
     ends = mdtraj.load(str(next((shot / "shooting").glob("path_*.dcd"))), top=str(shot / "shooting/topology.pdb"))[
         [0, -1]
