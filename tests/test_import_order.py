@@ -12,7 +12,7 @@ import spacetime_tps
 
 PACKAGE = "spacetime_tps"
 ORDER = [
-    *("errors", "units", "seeds", "progress", "files", "parallel", "settings", "config"),
+    *("errors", "units", "seeds", "progress", "files", "trajectories", "parallel", "settings", "config"),
     *("potentials", "representations", "dynamics", "states", "systems"),
     *("boltzmann", "diffusion", "geometry", "paths", "shooting", "baselines", "analysis", "export", "stages", "cli"),
 ]
