@@ -106,6 +106,11 @@ class System:
         return {column: self.variables.names[column] for column in both}
 
     @property
+    def time_unit(self) -> str:
+        """Of physical times: ``ps``, or ``reduced units``."""
+        return "ps" if self.molecule is not None else "reduced units"
+
+    @property
     def suffix(self) -> str:
         """Ending of the energy keys in summaries: ``kj_mol`` or ``kt``."""
         return "kj_mol" if self.energy_unit == "kJ/mol" else "kt"

@@ -219,7 +219,6 @@ def _summary(
 ) -> dict[str, Any]:
     system, suffix = context.system, context.system.suffix
     bound = reference_bound(system)
-    unit = "ps" if system.molecule is not None else "reduced units"
     summary: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "system": context.config.name,
@@ -230,7 +229,7 @@ def _summary(
         "settings": config.model_dump(mode="json"),
         "first_path": {"from": source, "frames": [len(path) for path in first]},
         "frame_interval": interval,
-        "time": f"physical time [{unit}]",
+        "time": f"physical time [{system.time_unit}]",
         **summarise_chains(chains, system.turning, interval, cost_of_first),
         "reference": reference_summary(system, bound),
     }
@@ -251,7 +250,8 @@ def _write_figures(context: Context, config: ShootingConfig, chains: Chains, not
     folder, system = context.folder / FOLDER, context.system
     bound = reference_bound(system)
     barrier = bound.barrier if bound else None
-    time_unit = "ps" if system.molecule is not None else "reduced units"
     interval = frame_interval(context.config, config.frame_every)
-    figure = figures.shooting_figure(chains.steps, config.burn_in, interval, time_unit, system.energy_unit, barrier)
+    figure = figures.shooting_figure(
+        chains.steps, config.burn_in, interval, system.time_unit, system.energy_unit, barrier
+    )
     figures.save(figure, folder / "chains.png", note)
