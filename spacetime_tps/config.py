@@ -183,6 +183,33 @@ class MetadynamicsConfig(Model):
         return self
 
 
+class ReplicaExchangeConfig(Model):
+    """Replica exchange in temperature, reweighted to the system's temperature by MBAR."""
+
+    kind: Literal["replica_exchange"]
+    walkers: int = Field(2, ge=1)
+    """Ladders that know nothing of each other; by their difference the error of populations is told."""
+    highest_temperature: Temperature = Field(gt=0)
+    replicas: Annotated[int, Field(ge=2, le=64)] | Literal["auto"] = "auto"
+    """Of each ladder, at temperatures in geometric progression; ``auto``: as many as ``acceptance`` asks for."""
+    acceptance: float = Field(0.3, gt=0, lt=1)
+    """Least acceptance of exchanges between neighbours that ``auto`` aims at, predicted from short runs."""
+    exchange_interval: Time = Field(0.2, gt=0)
+    time: Time = Field(gt=0)
+    """Simulated time of each replica."""
+    discard_time: Time = Field(50.0, ge=0)
+    """Thrown away at the start of each replica, beside ``time``."""
+    sample_interval: Time = Field(1.0, gt=0)
+    frame_interval: Time = Field(20.0, gt=0)
+
+    @model_validator(mode="after")
+    def _intervals_fit(self) -> ReplicaExchangeConfig:
+        for short, long in itertools.pairwise(("exchange_interval", "sample_interval", "time")):
+            if getattr(self, short) > getattr(self, long):
+                raise ValueError(f"{short} should not be longer than {long}")
+        return self
+
+
 class LangevinConfig(Model):
     """Metropolis-adjusted overdamped Langevin walkers at a raised temperature, reweighted to the system's."""
 
@@ -201,7 +228,7 @@ class LangevinConfig(Model):
         return self
 
 
-SamplingConfig = Annotated[MetadynamicsConfig | LangevinConfig, Field(discriminator="kind")]
+SamplingConfig = Annotated[MetadynamicsConfig | ReplicaExchangeConfig | LangevinConfig, Field(discriminator="kind")]
 
 
 class DenoiserConfig(Model):
@@ -456,8 +483,15 @@ class RunConfig(Model):
         molecule = isinstance(self.system, MoleculeConfig)
         if molecule != isinstance(self.representation, TorsionsConfig):
             raise ValueError("representation.kind must be 'torsions' for a molecule and 'identity' for a potential")
-        if molecule != isinstance(self.sampling, MetadynamicsConfig):
-            raise ValueError("sampling.kind must be 'metadynamics' for a molecule and 'langevin' for a potential")
+        if molecule == isinstance(self.sampling, LangevinConfig):
+            kinds = "'metadynamics' or 'replica_exchange' for a molecule and 'langevin' for a potential"
+            raise ValueError(f"sampling.kind must be {kinds}")
+        if (
+            isinstance(self.system, MoleculeConfig)
+            and isinstance(self.sampling, ReplicaExchangeConfig)
+            and self.sampling.highest_temperature <= self.system.temperature
+        ):
+            raise ValueError("sampling.highest_temperature should be above system.temperature")
         for label, state in (("a", self.states.a), ("b", self.states.b)):
             if molecule != (state.pdb is not None):
                 raise ValueError(f"states.{label} needs {'a pdb file' if molecule else 'a point'}")
@@ -528,6 +562,7 @@ def _first_problem(error: ValidationError) -> str:
         "torsions",
         "identity",
         "metadynamics",
+        "replica_exchange",
         "langevin",
     }
     branches = {"str", "int", "float", "constrained-int", "constrained-float"}

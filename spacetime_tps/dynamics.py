@@ -53,6 +53,10 @@ class MolecularDynamics:
         """The same dynamics on another platform."""
         return replace(self, platform=platform)
 
+    def at(self, temperature_k: float) -> MolecularDynamics:
+        """The same dynamics at another temperature [K]."""
+        return replace(self, temperature_k=temperature_k)
+
     def steps(self, duration_ps: float) -> int:
         """Integration steps in ``duration_ps``, at least one unless it is zero."""
         return max(1, round(duration_ps / self.time_step_ps)) if duration_ps else 0

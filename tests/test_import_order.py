@@ -13,7 +13,7 @@ import spacetime_tps
 PACKAGE = "spacetime_tps"
 ORDER = [
     *("errors", "units", "seeds", "progress", "files", "trajectories", "parallel", "settings", "config"),
-    *("potentials", "representations", "dynamics", "states", "systems"),
+    *("potentials", "representations", "topology", "dynamics", "states", "systems"),
     *("boltzmann", "diffusion", "geometry", "paths", "shooting", "baselines", "analysis", "export", "stages", "cli"),
 ]
 ROOT = Path(spacetime_tps.__file__).parent

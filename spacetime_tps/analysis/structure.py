@@ -1,122 +1,24 @@
-"""Structural integrity of paths, and the torsions that a restraint drags behind.
-
-Geometry is read from the topology alone: stereocentres are heavy atoms with four different neighbours that start
-chiral, peptide bonds are C-N bonds between residues, planar centres are atoms with three neighbours in one plane.
-"""
+"""Structural integrity of paths, and the torsions that a restraint drags behind."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from openmm import app
 
-from spacetime_tps.representations import dihedral_angles, wrap
+from spacetime_tps.representations import wrap
+from spacetime_tps.topology import (
+    NamedTorsions,
+    chiral_centers,
+    omega_torsions,
+    planar_impropers,
+    pucker_torsions,
+)
 
 OMEGA_TOLERANCE = np.deg2rad(30.0)
 TURNED = np.deg2rad(90.0)
 """A peptide bond beyond is on its other side; short unguided paths twist it by more than 30 degrees for a while."""
 IMPROPER_TOLERANCE = np.deg2rad(60.0)
 PUCKER_TOLERANCE = np.deg2rad(60.0)
-_CHIRAL_CENTERS = {"CA": None, "CB": {"THR", "ILE"}}
-
-
-@dataclass(frozen=True)
-class NamedTorsions:
-    """Torsions or impropers: a name and four atom indices each."""
-
-    names: list[str]
-    quadruples: np.ndarray
-
-    def angles(self, frames: np.ndarray) -> np.ndarray:
-        """Angles [rad], shape (..., n)."""
-        return dihedral_angles(frames, self.quadruples)
-
-
-def _named(topology: app.Topology, quadruples: list[tuple[int, int, int, int]]) -> NamedTorsions:
-    atoms = list(topology.atoms())
-    names = ["-".join(f"{atoms[i].residue.id}:{atoms[i].name}" for i in four) for four in quadruples]
-    return NamedTorsions(names, np.array(quadruples, dtype=int).reshape(-1, 4))
-
-
-def _neighbours(topology: app.Topology) -> list[list[int]]:
-    found: list[list[int]] = [[] for _ in range(topology.getNumAtoms())]
-    for first, second in topology.bonds():
-        found[first.index].append(second.index)
-        found[second.index].append(first.index)
-    return found
-
-
-def _heavy(topology: app.Topology) -> np.ndarray:
-    return np.array([atom.element is not None and atom.element.symbol != "H" for atom in topology.atoms()])
-
-
-def chiral_centers(topology: app.Topology) -> NamedTorsions:
-    """CA of every residue but glycine, CB of Thr and Ile, as impropers over three heavy neighbours and the centre."""
-    neighbours, heavy, quadruples = _neighbours(topology), _heavy(topology), []
-    for atom in topology.atoms():
-        residues = _CHIRAL_CENTERS.get(atom.name, set())
-        around = [n for n in sorted(neighbours[atom.index]) if heavy[n]]
-        if (residues is None or atom.residue.name in residues) and len(around) == 3:
-            quadruples.append((atom.index, *around))
-    return _named(topology, quadruples)
-
-
-def omega_torsions(topology: app.Topology) -> NamedTorsions:
-    """CA-C-N-CA around every bond C-N between residues; caps lend their methyl carbon."""
-    neighbours, atoms, quadruples = _neighbours(topology), list(topology.atoms()), []
-    for first, second in topology.bonds():
-        c, n = (first, second) if first.name == "C" else (second, first)
-        if c.name != "C" or n.name != "N" or c.residue is n.residue:
-            continue
-        before = [i for i in neighbours[c.index] if atoms[i].element.symbol == "C"]
-        after = [i for i in neighbours[n.index] if atoms[i].element.symbol == "C" and i != c.index]
-        after = [i for i in after if atoms[i].name != "CD"] or after
-        if before and after:
-            quadruples.append((before[0], c.index, n.index, after[0]))
-    return _named(topology, quadruples)
-
-
-def planar_impropers(topology: app.Topology, structure: np.ndarray) -> NamedTorsions:
-    """Centres with three neighbours that lie in a plane in ``structure``: peptide C and N, aromatic carbons.
-
-    The improper i-j-k-l has the centre third, so that 0 or 180 degrees is planar.
-    """
-    neighbours, heavy, quadruples = _neighbours(topology), _heavy(topology), []
-    for center in range(len(neighbours)):
-        if heavy[center] and len(neighbours[center]) == 3:
-            a, b, c = sorted(neighbours[center])
-            quadruples.append((a, b, center, c))
-    found = _named(topology, quadruples)
-    angles = found.angles(structure) if quadruples else np.zeros(0)
-    flat = np.minimum(np.abs(angles), np.pi - np.abs(angles)) < np.deg2rad(25.0)
-    return NamedTorsions([n for n, keep in zip(found.names, flat, strict=True) if keep], found.quadruples[flat])
-
-
-def pucker_torsions(topology: app.Topology) -> NamedTorsions:
-    """chi1 (N-CA-CB-CG) of prolines, whose sign is the ring pucker."""
-    quadruples = []
-    for residue in topology.residues():
-        index = {atom.name: atom.index for atom in residue.atoms()}
-        if residue.name == "PRO" and {"N", "CA", "CB", "CG"} <= set(index):
-            quadruples.append((index["N"], index["CA"], index["CB"], index["CG"]))
-    return _named(topology, quadruples)
-
-
-def free_torsions(topology: app.Topology, restrained: np.ndarray) -> NamedTorsions:
-    """Heavy-atom proper torsions that are not restrained: what a representation may have left out."""
-    neighbours, heavy, quadruples = _neighbours(topology), _heavy(topology), []
-    taken = {tuple(row) for row in restrained.tolist()} | {tuple(row[::-1]) for row in restrained.tolist()}
-    for first, second in topology.bonds():
-        b, c = sorted((first.index, second.index))
-        if not (heavy[b] and heavy[c]):
-            continue
-        for a in sorted(neighbours[b]):
-            for d in sorted(neighbours[c]):
-                four = (a, b, c, d)
-                if len(set(four)) == 4 and heavy[a] and heavy[d] and four not in taken:
-                    quadruples.append(four)
-    return _named(topology, quadruples)
 
 
 def integrity_problems(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 
-from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions
+from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
 from spacetime_tps.config import MetadynamicsConfig
 from spacetime_tps.dynamics import (
     MolecularDynamics,
@@ -27,8 +27,6 @@ from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import dihedral_angles, wrap
 from spacetime_tps.seeds import openmm_seed
-from spacetime_tps.states import State
-from spacetime_tps.systems import CollectiveVariables
 
 
 class TabulatedBias:
@@ -70,15 +68,6 @@ def hill(angles: np.ndarray, size: int, width: float) -> np.ndarray:
     for angle in angles:
         shape = np.multiply.outer(shape, np.exp(-0.5 * (wrap(grid - angle) / width) ** 2))
     return shape
-
-
-@dataclass(frozen=True)
-class Watched:
-    """Where the states are, and how many integration steps lie between two looks at them."""
-
-    states: tuple[State, State]
-    variables: CollectiveVariables
-    every: int
 
 
 @dataclass(frozen=True)
@@ -171,6 +160,29 @@ def frozen_round(
     return np.array(angles), np.array(biases), np.array(frames), found
 
 
+@dataclass(frozen=True)
+class Metadynamics:
+    """What metadynamics gave under its frozen bias.
+
+    Attributes:
+        angles: of the recorded torsions [rad], shape (n, n_torsions).
+        log_weights: shape (n,).
+        walker: that each sample comes from, shape (n,).
+        frames: some positions [nm], shape (m, n_atoms, 3).
+        table: the bias on its grid [kJ/mol].
+        transitions: between the states.
+        force_evaluations: of both phases.
+    """
+
+    angles: np.ndarray
+    log_weights: np.ndarray
+    walker: np.ndarray
+    frames: np.ndarray
+    table: np.ndarray
+    transitions: Transitions
+    force_evaluations: int
+
+
 def sample_metadynamics(
     dynamics: MolecularDynamics,
     quadruples: np.ndarray,
@@ -180,7 +192,7 @@ def sample_metadynamics(
     pool: WorkerPool,
     watched: Watched | None = None,
     recorded: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Transitions, int]:
+) -> Metadynamics:
     """Build the bias, freeze it, sample.
 
     Args:
@@ -192,10 +204,6 @@ def sample_metadynamics(
         pool: where the walkers run.
         watched: the states, and how often a transition between them is looked for under the frozen bias.
         recorded: atoms of the torsions that are sampled, where they are others than the biased ones.
-
-    Returns:
-        angles (n, n_torsions) [rad], log-weights (n,), frames (m, n_atoms, 3) [nm], the bias table [kJ/mol], the
-        transitions between the states under the frozen bias, and the number of force evaluations.
     """
     table = np.zeros((config.grid_points,) * len(quadruples))
     walkers = [
@@ -223,5 +231,12 @@ def sample_metadynamics(
     interval = dynamics.steps(config.hill_interval)
     per_round = dynamics.steps(config.exchange_interval) // interval * interval
     frozen = dynamics.steps(config.discard_time) + len(sampled[0][0]) * dynamics.steps(config.sample_interval)
-    cost = config.walkers * (rounds * per_round + frozen)
-    return angles, biases / dynamics.kt, frames, table, Transitions.joined(columns[3]), cost
+    return Metadynamics(
+        angles=angles,
+        log_weights=biases / dynamics.kt,
+        walker=np.repeat(np.arange(config.walkers), len(sampled[0][0])),
+        frames=frames,
+        table=table,
+        transitions=Transitions.joined(columns[3]),
+        force_evaluations=config.walkers * (rounds * per_round + frozen),
+    )

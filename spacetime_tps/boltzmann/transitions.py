@@ -14,6 +14,7 @@ import numpy as np
 
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.states import State
+from spacetime_tps.systems import CollectiveVariables
 
 NOT_YET, FROM_A, FROM_B = 0, 1, 2
 
@@ -69,6 +70,15 @@ class Transitions:
         count = int(data["with_frames"])
         ends = np.cumsum(data["lengths"][:count])
         return cls(data["forward"], variables, np.split(data["frames"], ends[:-1]) if count else [])
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Where the states are, and how many integration steps lie between two looks at them."""
+
+    states: tuple[State, State]
+    variables: CollectiveVariables
+    every: int
 
 
 class TransitionRecorder:

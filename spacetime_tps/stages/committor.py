@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from spacetime_tps.analysis.committor import Committor, committor, committor_spread, explained_share
-from spacetime_tps.analysis.structure import NamedTorsions, free_torsions
 from spacetime_tps.config import RunConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.export import figures
@@ -38,6 +37,7 @@ from spacetime_tps.stages.first_paths import frames_from_file, unphysical
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.measure import noise_seed, recipe_of
 from spacetime_tps.stages.train import load_denoiser
+from spacetime_tps.topology import NamedTorsions, free_torsions
 
 logger = logging.getLogger(__name__)
 

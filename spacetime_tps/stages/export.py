@@ -14,7 +14,7 @@ import torch
 
 from spacetime_tps.analysis.metrics import kinetic_temperature, max_free_energy, mean_and_std
 from spacetime_tps.analysis.minimax import MinimaxPath, closed_to
-from spacetime_tps.analysis.structure import free_torsions, hysteresis, integrity_problems
+from spacetime_tps.analysis.structure import hysteresis, integrity_problems
 from spacetime_tps.analysis.work import WorkSummary
 from spacetime_tps.export import figures
 from spacetime_tps.export.trajectory import superposed, write_dcd, write_topology
@@ -28,6 +28,7 @@ from spacetime_tps.stages.folder import STAGES
 from spacetime_tps.stages.geodesic import reference_bound
 from spacetime_tps.stages.paths import reference_delta_f
 from spacetime_tps.systems import System
+from spacetime_tps.topology import free_torsions
 
 SCHEMA_VERSION = 1
 NOT_FOR_SCIENCE = "preset quick: not for science"

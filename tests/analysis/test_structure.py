@@ -9,16 +9,9 @@ import pytest
 from openmm import app
 
 from spacetime_tps.analysis.metrics import kinetic_temperature, mean_and_std
-from spacetime_tps.analysis.structure import (
-    NamedTorsions,
-    chiral_centers,
-    free_torsions,
-    hysteresis,
-    integrity_problems,
-    omega_torsions,
-    planar_impropers,
-)
+from spacetime_tps.analysis.structure import hysteresis, integrity_problems
 from spacetime_tps.systems import systems_folder
+from spacetime_tps.topology import NamedTorsions, chiral_centers, free_torsions, omega_torsions, planar_impropers
 from spacetime_tps.units import GAS_CONSTANT
 
 

@@ -14,7 +14,7 @@ import openmm
 import pytest
 from scipy.interpolate import CubicSpline
 
-from spacetime_tps.boltzmann.metadynamics import frozen_round, sample_metadynamics, start_walker
+from spacetime_tps.boltzmann.metadynamics import Metadynamics, frozen_round, sample_metadynamics, start_walker
 from spacetime_tps.boltzmann.transitions import Transitions
 from spacetime_tps.config import MetadynamicsConfig
 from spacetime_tps.dynamics import MolecularDynamics
@@ -66,11 +66,11 @@ TINY = {"build_time": "4 ps", "exchange_interval": "2 ps", "frozen_time": "4 ps"
 def tiny(workers: int, seed: int = 11) -> tuple[np.ndarray, ...]:
     with WorkerPool(workers) as pool:
         found = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, config(**TINY), seed, pool)
-    return tuple(value for value in found if not isinstance(value, Transitions))
+    return tuple(value for value in vars(found).values() if not isinstance(value, Transitions))
 
 
 @pytest.fixture(scope="module")
-def sampled() -> tuple:
+def sampled() -> Metadynamics:
     return sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, config(), 1, WorkerPool(1))
 
 
@@ -79,13 +79,13 @@ def tiny_run() -> tuple[np.ndarray, ...]:
     return tiny(workers=1)
 
 
-def test_reweighted_histogram_is_the_boltzmann_distribution(sampled: tuple) -> None:
+def test_reweighted_histogram_is_the_boltzmann_distribution(sampled: Metadynamics) -> None:
     """Errors per bin come from 40 blocks of 30 ps, hundreds of times the dihedral's relaxation within a well.
 
     Were they exact and the bins independent, the mean square deviation would be 1 +- 0.41 for 12 bins; 2.5 leaves room
     for what the blocks do not see. A wrong sign or a lost weight shifts the ridge bins by up to 4.5 kT.
     """
-    theta, log_weights = sampled[0][:, 0], sampled[1]
+    theta, log_weights = sampled.angles[:, 0], sampled.log_weights
     bins, blocks = 12, 40
     edges = np.linspace(-np.pi, np.pi, bins + 1)
     fine = np.linspace(-np.pi, np.pi, bins * 500, endpoint=False) + np.pi / (bins * 500)
@@ -105,24 +105,25 @@ def test_reweighted_histogram_is_the_boltzmann_distribution(sampled: tuple) -> N
     assert inside.mean(axis=0).min() > 0.02 > 5 * exact.min()
 
 
-def test_bias_fills_the_wells_up_to_the_bias_factor(sampled: tuple) -> None:
+def test_bias_fills_the_wells_up_to_the_bias_factor(sampled: Metadynamics) -> None:
     """V + (1 - 1/gamma) U is constant; hills of up to 0.5 kT on the way leave it rough by about as much."""
-    table = sampled[3] / KT
+    table = sampled.table / KT
     grid = -np.pi + 2 * np.pi * np.arange(36) / 36
     rest = table + (1 - 1 / 10) * energy_kt(grid)
     assert rest.std() < 0.4
     assert table.std() > 1.2
 
 
-def test_log_weights_are_the_bias_at_the_sample(sampled: tuple) -> None:
-    angles, log_weights, _, table, _, _ = sampled
+def test_log_weights_are_the_bias_at_the_sample(sampled: Metadynamics) -> None:
+    angles, log_weights, table = sampled.angles, sampled.log_weights, sampled.table
     spline = CubicSpline(np.linspace(-np.pi, np.pi, 37), np.append(table, table[0]) / KT, bc_type="periodic")
     assert log_weights == pytest.approx(spline(angles[:, 0]), abs=1e-6)
     assert np.ptp(log_weights) > 3
 
 
-def test_shapes_and_cost(sampled: tuple) -> None:
-    angles, log_weights, frames, table, _, cost = sampled
+def test_shapes_and_cost(sampled: Metadynamics) -> None:
+    angles, log_weights, frames, table = sampled.angles, sampled.log_weights, sampled.frames, sampled.table
+    cost = sampled.force_evaluations
     assert angles.shape == (4 * 1500, 1)
     assert log_weights.shape == (6000,)
     assert frames.shape == (4 * 15, 4, 3)
@@ -147,7 +148,7 @@ def test_walkers_are_dealt_the_structures_in_turn_and_differ() -> None:
     """Hardly biased and for 1 ps, they stay in the wells where they start."""
     short = config(**TINY | {"build_time": "0.4 ps", "exchange_interval": "0.4 ps", "frozen_time": "1 ps"})
     short = short.model_copy(update={"hill_height_kt": 1e-6})
-    angles = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, short, 1, WorkerPool(1))[0]
+    angles = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, short, 1, WorkerPool(1)).angles
     walkers = angles.reshape(4, -1)
     assert np.median(walkers, axis=1) == pytest.approx(np.pi / 2 * np.array([1, -1, 1, -1]), abs=0.6)
     assert len({tuple(walker) for walker in walkers}) == 4
@@ -169,7 +170,7 @@ def test_all_walkers_share_the_hills_and_no_two_tasks_a_seed() -> None:
     """Without tempering the bias holds every walker's hills in full: its mean is their number times their area."""
     pool = RecordingPool()
     untempered = config(**TINY | {"bias_factor": 1e12})
-    table = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, untempered, 3, pool)[3]
+    table = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, untempered, 3, pool).table
     hills = 4 * 10  # four walkers, two rounds of five intervals
     area = 0.5 * KT * math.radians(20) * math.sqrt(2 * math.pi)
     assert table.mean() * 2 * math.pi == pytest.approx(hills * area, rel=1e-6)

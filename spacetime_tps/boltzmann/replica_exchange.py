@@ -1,0 +1,438 @@
+"""Replica exchange in temperature (Sugita and Okamoto, Chem. Phys. Lett. 314, 141 (1999)), reweighted by MBAR.
+
+Every replica is simulated at one rung of a ladder of temperatures; now and then two of them exchange their rungs. All
+rungs together become samples at the lowest temperature with the weights of Shirts and Chodera, J. Chem. Phys. 129,
+124105 (2008). Several ladders know nothing of each other. The exchange itself is OpenMM's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import openmm
+from openmm import app
+from scipy.special import log_ndtr, ndtr
+
+from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
+from spacetime_tps.config import ReplicaExchangeConfig
+from spacetime_tps.dynamics import MolecularDynamics, advance, energies_of, look_lengths, positions_of, thermalise
+from spacetime_tps.errors import UserError
+from spacetime_tps.parallel import WorkerPool
+from spacetime_tps.progress import progress_bar
+from spacetime_tps.representations import dihedral_angles
+from spacetime_tps.seeds import openmm_seed
+from spacetime_tps.topology import Isomers
+from spacetime_tps.units import GAS_CONSTANT
+
+logging.getLogger("pymbar").setLevel(logging.ERROR)  # its import greets the user with advice on JAX
+
+_ROUNDS = 20
+"""Parts of a run, between which progress shows."""
+_SETTLING_STEPS = 2000
+"""At its own temperature before a replica takes part: a strained start would make any exchange a certainty."""
+_PILOTS, _PILOT_STEPS, _PILOT_STRIDE = 6, 10_000, 20
+_MOST_REPLICAS = 32
+
+
+# --- the ladder ---------------------------------------------------------------------------------
+
+
+def pilot(dynamics: MolecularDynamics, positions: np.ndarray, seed: int) -> float:
+    """Mean potential energy [kJ/mol] of a short run at the temperature of ``dynamics``."""
+    context = dynamics.context(seed)
+    context.setPositions(positions)
+    thermalise(context, dynamics.temperature_k, seed)
+    advance(context, _SETTLING_STEPS)
+    energies = []
+    for _ in range(_PILOT_STEPS // _PILOT_STRIDE):
+        context.getIntegrator().step(_PILOT_STRIDE)
+        energies.append(energies_of(context)[0])
+    return float(np.mean(energies))
+
+
+@dataclass(frozen=True)
+class EnergyCurve:
+    """Mean potential energy [kJ/mol] as a parabola of the temperature [K], fitted to short runs."""
+
+    coefficients: np.ndarray
+
+    @classmethod
+    def fitted(cls, temperatures: np.ndarray, energies: np.ndarray) -> EnergyCurve:
+        """Through mean energies at temperatures, both of shape (n,)."""
+        return cls(np.polyfit(temperatures, energies, 2))
+
+    def acceptance(self, cold: float, hot: float) -> float:
+        """Expected acceptance of an exchange between two temperatures [K].
+
+        Energies are taken for normal with the variance R T^2 dU/dT, so that Delta = (1/RT - 1/RT')(U - U') is normal
+        with mean m and variance v, and E[min(1, exp Delta)] = Phi(m / s) + exp(m + v / 2) Phi(-(m + v) / s).
+        """
+        both = np.array([cold, hot])
+        energy = np.polyval(self.coefficients, both)
+        variance = GAS_CONSTANT * both**2 * np.maximum(np.polyval(np.polyder(self.coefficients), both), 1e-9)
+        gap = (1 / cold - 1 / hot) / GAS_CONSTANT
+        m, v = gap * (energy[0] - energy[1]), gap**2 * variance.sum()
+        return float(ndtr(m / np.sqrt(v)) + np.exp(m + v / 2 + log_ndtr(-(m + v) / np.sqrt(v))))
+
+
+def temperature_ladder(lowest: float, highest: float, curve: EnergyCurve, acceptance: float) -> np.ndarray:
+    """Temperatures [K] in geometric progression, as few as keep the expected acceptance between neighbours.
+
+    Raises:
+        UserError: they would be too many.
+    """
+    for count in range(2, _MOST_REPLICAS + 1):
+        ladder = np.geomspace(lowest, highest, count)
+        if min(curve.acceptance(*pair) for pair in itertools.pairwise(ladder)) >= acceptance:
+            return ladder
+    raise UserError(
+        f"Replica exchange up to {highest:.0f} K would take more than {_MOST_REPLICAS} replicas for this system; lower "
+        "sampling.highest_temperature, give sampling.replicas, or sample by metadynamics."
+    )
+
+
+# --- one round ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every round of a ladder shares.
+
+    Attributes:
+        dynamics: of the molecule.
+        temperatures: of the rungs [K], lowest first, shape (n_rungs,).
+        quadruples: atoms of the torsions that are recorded, shape (n_torsions, 4).
+        isomers: what a frame may be.
+        watched: states between which transitions are looked for.
+        steps: integration steps between exchanges.
+        sample_every: exchanges between samples.
+        frame_every: samples between frames that are kept.
+    """
+
+    dynamics: MolecularDynamics
+    temperatures: np.ndarray
+    quadruples: np.ndarray
+    isomers: Isomers
+    watched: Watched
+    steps: int
+    sample_every: int
+    frame_every: int
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """A ladder between two rounds; row k is the replica that stands on rung k.
+
+    Attributes:
+        positions: shape (n_rungs, n_atoms, 3) [nm].
+        velocities: shape (n_rungs, n_atoms, 3) [nm/ps].
+        replica: which replica that is, shape (n_rungs,).
+        recorders: of transitions, by replica.
+    """
+
+    positions: np.ndarray
+    velocities: np.ndarray
+    replica: np.ndarray
+    recorders: tuple[TransitionRecorder, ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round of a ladder saw.
+
+    Attributes:
+        rungs: rung of every replica at every exchange, shape (n_exchanges, n_rungs).
+        acceptance: expected acceptance between neighbours by the energies, averaged, shape (n_rungs - 1,).
+        angles: of the recorded torsions [rad], shape (n, n_rungs, n_torsions); row k belongs to rung k.
+        energies: potential [kJ/mol], shape (n, n_rungs).
+        broken: which isomers are unlike both ends, shape (n, n_rungs, n_checks).
+        frames: some positions [nm], shape (m, n_atoms, 3), unbroken.
+    """
+
+    rungs: np.ndarray
+    acceptance: np.ndarray
+    angles: np.ndarray
+    energies: np.ndarray
+    broken: np.ndarray
+    frames: np.ndarray
+
+
+class _LookingIntegrator:
+    """Steps an integrator and keeps the positions that are looked at on the way."""
+
+    def __init__(self, context: openmm.Context, every: int):
+        self._context, self._every = context, every
+        self.seen: list[np.ndarray] = []
+
+    def step(self, steps: int) -> None:
+        self.seen = []
+        for part in look_lengths(steps, self._every):
+            self._context.getIntegrator().step(part)
+            self.seen.append(positions_of(self._context))
+
+
+class _Sampler(app.ReplicaExchangeSampler):
+    """Hands what each replica passes through to its recorder."""
+
+    def __init__(self, plan: Plan, ladder: Ladder, context: openmm.Context):
+        looking = _LookingIntegrator(context, plan.watched.every)
+        simulation = SimpleNamespace(context=context, integrator=looking)
+        super().__init__([{"temperature": float(t)} for t in plan.temperatures], simulation, plan.steps)
+        self._recorders, self._variables = [ladder.recorders[r] for r in ladder.replica], plan.watched.variables
+        for k, (positions, velocities) in enumerate(zip(ladder.positions, ladder.velocities, strict=True)):
+            context.setPositions(positions)
+            context.setVelocities(velocities)
+            self.replicaConformation[k] = _state_of(context)
+
+    def simulateReplica(self, index: int, steps: int | None = None) -> None:
+        super().simulateReplica(index, steps)
+        seen = np.array(self.simulation.integrator.seen)
+        self._recorders[index].look(self._variables(seen), seen)
+
+
+def _state_of(context: openmm.Context) -> openmm.State:
+    return context.getState(positions=True, velocities=True, parameters=True, integratorParameters=True)
+
+
+@contextmanager
+def _seeded_random(seed: int) -> Iterator[None]:
+    """OpenMM draws exchanges from Python's global generator: seed it, and put it back."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+def start_ladder(plan: Plan, structures: np.ndarray, first: int, seed: int) -> Ladder:
+    """Replicas that start from the structures in turn, beginning with ``first``, settled at their temperatures."""
+    positions, velocities = [], []
+    for k, temperature in enumerate(plan.temperatures):
+        context = plan.dynamics.at(float(temperature)).context(openmm_seed(seed, k))
+        context.setPositions(structures[(first + k) % len(structures)])
+        thermalise(context, float(temperature), openmm_seed(seed, k))
+        advance(context, _SETTLING_STEPS)
+        state = context.getState(positions=True, velocities=True)
+        positions.append(state.getPositions(asNumpy=True)._value)
+        velocities.append(state.getVelocities(asNumpy=True)._value)
+    recorders = tuple(TransitionRecorder(plan.watched.states) for _ in plan.temperatures)
+    return Ladder(np.array(positions), np.array(velocities), np.arange(len(positions)), recorders)
+
+
+def exchange_round(plan: Plan, ladder: Ladder, exchanges: int, seed: int) -> tuple[Ladder, Round]:
+    """Simulate every replica and let them exchange, ``exchanges`` times."""
+    betas = 1.0 / (GAS_CONSTANT * plan.temperatures)
+    sampler = _Sampler(plan, ladder, plan.dynamics.context(seed))
+    rungs, acceptance, positions, energies = [], [], [], []
+
+    def report(sampler: app.ReplicaExchangeSampler) -> None:
+        standing = np.array(sampler.replicaStateIndex)
+        by_rung = np.argsort(standing)
+        energy = np.array([sampler.replicaStateEnergy[i][0]._value for i in by_rung])
+        rungs.append(standing)
+        acceptance.append(np.exp(np.minimum(0.0, (betas[:-1] - betas[1:]) * (energy[:-1] - energy[1:]))))
+        if sampler.currentIteration % plan.sample_every == 0:
+            frames = [sampler.replicaConformation[i].getPositions(asNumpy=True)._value for i in by_rung]
+            positions.append(np.array(frames))
+            energies.append(energy)
+
+    sampler.reporters.append(report)
+    with _seeded_random(seed):
+        sampler.simulate(exchanges)
+    left = _left(plan, ladder, sampler, rungs[-1])
+    seen = np.array(positions).reshape(-1, *ladder.positions.shape)
+    broken = plan.isomers.broken(seen.reshape(-1, *seen.shape[2:])).reshape(*seen.shape[:2], -1)
+    whole = ~broken[:: plan.frame_every].any(axis=-1)
+    identity = np.stack([_by_replica(ladder.replica, row) for row in rungs])
+    round_ = Round(
+        rungs=identity,
+        acceptance=np.mean(acceptance, axis=0),
+        angles=dihedral_angles(seen, plan.quadruples),
+        energies=np.array(energies).reshape(len(seen), -1),
+        broken=broken,
+        frames=seen[:: plan.frame_every][whole].astype(np.float32),
+    )
+    return left, round_
+
+
+def _by_replica(replica: np.ndarray, standing: np.ndarray) -> np.ndarray:
+    """Rung of every replica, in the order of their numbers."""
+    rungs = np.empty_like(standing)
+    rungs[replica] = standing
+    return rungs
+
+
+def _left(plan: Plan, ladder: Ladder, sampler: _Sampler, simulated_at: np.ndarray) -> Ladder:
+    """The ladder after a round, sorted by rung; velocities go to the temperature that the last exchange gave."""
+    by_rung = np.argsort(sampler.replicaStateIndex)
+    conformations = [sampler.replicaConformation[i] for i in by_rung]
+    scale = np.sqrt(plan.temperatures / plan.temperatures[simulated_at[by_rung]])
+    return Ladder(
+        positions=np.array([state.getPositions(asNumpy=True)._value for state in conformations]),
+        velocities=scale[:, None, None] * [state.getVelocities(asNumpy=True)._value for state in conformations],
+        replica=ladder.replica[by_rung],
+        recorders=ladder.recorders,
+    )
+
+
+# --- the whole ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReplicaExchange:
+    """What replica exchange gave.
+
+    Attributes:
+        angles: of the recorded torsions [rad], shape (n, n_torsions), all rungs together.
+        log_weights: at the lowest temperature, shape (n,).
+        walker: the ladder that each sample comes from, shape (n,).
+        frames: some positions [nm], shape (m, n_atoms, 3).
+        temperatures: of the rungs [K].
+        acceptance: of exchanges between neighbours, shape (n_rungs - 1,).
+        round_trips: of all replicas from the lowest rung to the highest and back.
+        discarded: samples thrown away, by what had flipped.
+        transitions: between the states, by replicas on their way through the temperatures.
+        force_evaluations: of everything.
+    """
+
+    angles: np.ndarray
+    log_weights: np.ndarray
+    walker: np.ndarray
+    frames: np.ndarray
+    temperatures: np.ndarray
+    acceptance: np.ndarray
+    round_trips: int
+    discarded: dict[str, int]
+    transitions: Transitions
+    force_evaluations: int
+
+
+def sample_replica_exchange(
+    dynamics: MolecularDynamics,
+    quadruples: np.ndarray,
+    structures: np.ndarray,
+    config: ReplicaExchangeConfig,
+    isomers: Isomers,
+    watched: Watched,
+    seed: int,
+    pool: WorkerPool,
+) -> ReplicaExchange:
+    """Choose the ladder, run ``config.walkers`` of them, and weight what all rungs saw.
+
+    Args:
+        dynamics: of the molecule, at the lowest temperature.
+        quadruples: atoms of the torsions that are recorded, shape (n_torsions, 4).
+        structures: starting frames, dealt out to the replicas in turn [nm], shape (n, n_atoms, 3).
+        config: temperatures and times.
+        isomers: frames unlike both ends are thrown away.
+        watched: the states, and how often a transition between them is looked for.
+        seed: of the run.
+        pool: where the ladders run.
+
+    Raises:
+        UserError: the ladder would need too many replicas, or every sample had flipped.
+    """
+    temperatures, cost = _ladder(dynamics, structures, config, seed, pool)
+    steps = dynamics.steps(config.exchange_interval)
+    sample_every = max(1, round(dynamics.steps(config.sample_interval) / steps))
+    frame_every = max(1, round(config.frame_interval / config.sample_interval))
+    plan = Plan(dynamics, temperatures, quadruples, isomers, watched, steps, sample_every, frame_every)
+    per_round = max(1, round(config.time / config.sample_interval / _ROUNDS)) * sample_every
+    discarded_rounds = int(np.ceil(dynamics.steps(config.discard_time) / (per_round * steps)))
+    rounds = discarded_rounds + max(1, round(dynamics.steps(config.time) / (per_round * steps)))
+    n = len(temperatures)
+    with progress_bar(config.walkers * (rounds + 1), f"replica exchange, {n} temperatures", "round") as bar:
+        starts = [(plan, structures, w, openmm_seed(seed, "ladder", w)) for w in range(config.walkers)]
+        ladders = pool.map(start_ladder, starts, bar)
+        history: list[list[Round]] = [[] for _ in ladders]
+        for r in range(rounds):
+            if r == discarded_rounds:
+                fresh = tuple(TransitionRecorder(watched.states) for _ in temperatures)
+                ladders = [Ladder(each.positions, each.velocities, each.replica, fresh) for each in ladders]
+            tasks = [(plan, each, per_round, openmm_seed(seed, "exchange", r, w)) for w, each in enumerate(ladders)]
+            results = pool.map(exchange_round, tasks, bar)
+            ladders = [ladder for ladder, _ in results]
+            if r >= discarded_rounds:
+                for kept, (_, seen) in zip(history, results, strict=True):
+                    kept.append(seen)
+    cost += config.walkers * n * (_SETTLING_STEPS + rounds * per_round * (steps + 1))
+    return _gathered(plan, history, ladders, cost)
+
+
+def _ladder(
+    dynamics: MolecularDynamics, structures: np.ndarray, config: ReplicaExchangeConfig, seed: int, pool: WorkerPool
+) -> tuple[np.ndarray, int]:
+    """Temperatures of the rungs [K], and the force evaluations that their choice took."""
+    lowest, highest = dynamics.temperature_k, config.highest_temperature
+    if config.replicas != "auto":
+        return np.geomspace(lowest, highest, config.replicas), 0
+    at = np.geomspace(lowest, highest, _PILOTS)
+    tasks = [(dynamics.at(t), structures[0], openmm_seed(seed, "pilot", k)) for k, t in enumerate(at.tolist())]
+    energies = np.array(pool.map(pilot, tasks))
+    cost = _PILOTS * (_SETTLING_STEPS + _PILOT_STEPS + _PILOT_STEPS // _PILOT_STRIDE)
+    return temperature_ladder(lowest, highest, EnergyCurve.fitted(at, energies), config.acceptance), cost
+
+
+def _gathered(plan: Plan, history: Sequence[Sequence[Round]], ladders: Sequence[Ladder], cost: int) -> ReplicaExchange:
+    angles, energies, broken = (
+        np.stack([np.concatenate([getattr(seen, name) for seen in rounds]) for rounds in history])
+        for name in ("angles", "energies", "broken")
+    )
+    whole = ~broken.any(axis=-1)
+    if not whole.any():
+        raise UserError(
+            "Every sample had another chirality or peptide-bond isomer than both end structures; "
+            "check the structures or lower sampling.highest_temperature."
+        )
+    rung = np.broadcast_to(np.arange(len(plan.temperatures)), whole.shape)[whole]
+    walker = np.broadcast_to(np.arange(len(history))[:, None, None], whole.shape)[whole]
+    counts = broken.sum(axis=(0, 1, 2))
+    return ReplicaExchange(
+        angles=angles[whole],
+        log_weights=lowest_rung_log_weights(energies[whole], rung, plan.temperatures),
+        walker=walker,
+        frames=np.concatenate([seen.frames for rounds in history for seen in rounds]),
+        temperatures=plan.temperatures,
+        acceptance=np.mean([seen.acceptance for rounds in history for seen in rounds], axis=0),
+        round_trips=sum(round_trips(np.concatenate([seen.rungs for seen in rounds])) for rounds in history),
+        discarded={name: int(count) for name, count in zip(plan.isomers.names, counts, strict=True) if count},
+        transitions=Transitions.joined([r.transitions() for ladder in ladders for r in ladder.recorders]),
+        force_evaluations=cost,
+    )
+
+
+def lowest_rung_log_weights(energies: np.ndarray, rung: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+    """Log-weights of samples of all temperatures at the lowest one, by MBAR (equation 11 of Shirts and Chodera).
+
+    Args:
+        energies: potential [kJ/mol], shape (n,).
+        rung: temperature that each sample was drawn at, shape (n,).
+        temperatures: of the rungs [K], shape (n_rungs,).
+    """
+    from pymbar import MBAR
+
+    order = np.argsort(rung, kind="stable")
+    counts = np.bincount(rung, minlength=len(temperatures))
+    reduced = (energies - energies.min()) / (GAS_CONSTANT * temperatures[:, None])
+    solution = MBAR(reduced[:, order], counts, solver_protocol="robust", initialize="zeros")
+    seen = counts > 0
+    logits = np.log(counts[seen])[:, None] + solution.f_k[seen][:, None] - reduced[seen]
+    return -reduced[0] - np.logaddexp.reduce(logits, axis=0)
+
+
+def round_trips(rungs: np.ndarray) -> int:
+    """Ways from the lowest rung to the highest and back, of all replicas; ``rungs`` has shape (n, n_replicas)."""
+    total, top = 0, rungs.max()
+    for path in rungs.T:
+        ends = path[(path == 0) | (path == top)]
+        turns = int(np.count_nonzero(np.diff(ends)))
+        total += turns // 2
+    return total

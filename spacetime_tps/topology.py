@@ -1,0 +1,167 @@
+"""What a topology alone says of a molecule: its stereocentres, peptide bonds, planar centres, puckers and torsions.
+
+Stereocentres are heavy atoms with four different neighbours that start chiral, peptide bonds are C-N bonds between
+residues, planar centres are atoms with three neighbours in one plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from openmm import app
+
+from spacetime_tps.representations import dihedral_angles
+
+_CHIRAL_CENTERS = {"CA": None, "CB": {"THR", "ILE"}}
+
+
+@dataclass(frozen=True)
+class NamedTorsions:
+    """Torsions or impropers: a name and four atom indices each."""
+
+    names: list[str]
+    quadruples: np.ndarray
+
+    def angles(self, frames: np.ndarray) -> np.ndarray:
+        """Angles [rad], shape (..., n)."""
+        return dihedral_angles(frames, self.quadruples)
+
+
+def named(topology: app.Topology, quadruples: list[tuple[int, int, int, int]]) -> NamedTorsions:
+    """Quadruples of atom indices with names such as ``1:C-2:N-2:CA-2:C``."""
+    atoms = list(topology.atoms())
+    names = ["-".join(f"{atoms[i].residue.id}:{atoms[i].name}" for i in four) for four in quadruples]
+    return NamedTorsions(names, np.array(quadruples, dtype=int).reshape(-1, 4))
+
+
+def neighbours_of(topology: app.Topology) -> list[list[int]]:
+    """Indices of the atoms that each atom is bonded to."""
+    found: list[list[int]] = [[] for _ in range(topology.getNumAtoms())]
+    for first, second in topology.bonds():
+        found[first.index].append(second.index)
+        found[second.index].append(first.index)
+    return found
+
+
+def heavy_atoms(topology: app.Topology) -> np.ndarray:
+    """Which atoms are no hydrogens, shape (n_atoms,)."""
+    return np.array([atom.element is not None and atom.element.symbol != "H" for atom in topology.atoms()])
+
+
+def chiral_centers(topology: app.Topology) -> NamedTorsions:
+    """CA of every residue but glycine, CB of Thr and Ile, as impropers over three heavy neighbours and the centre."""
+    neighbours, heavy, quadruples = neighbours_of(topology), heavy_atoms(topology), []
+    for atom in topology.atoms():
+        residues = _CHIRAL_CENTERS.get(atom.name, set())
+        around = [n for n in sorted(neighbours[atom.index]) if heavy[n]]
+        if (residues is None or atom.residue.name in residues) and len(around) == 3:
+            quadruples.append((atom.index, *around))
+    return named(topology, quadruples)
+
+
+def omega_torsions(topology: app.Topology) -> NamedTorsions:
+    """CA-C-N-CA around every bond C-N between residues; caps lend their methyl carbon."""
+    neighbours, atoms, quadruples = neighbours_of(topology), list(topology.atoms()), []
+    for first, second in topology.bonds():
+        c, n = (first, second) if first.name == "C" else (second, first)
+        if c.name != "C" or n.name != "N" or c.residue is n.residue:
+            continue
+        before = [i for i in neighbours[c.index] if atoms[i].element.symbol == "C"]
+        after = [i for i in neighbours[n.index] if atoms[i].element.symbol == "C" and i != c.index]
+        after = [i for i in after if atoms[i].name != "CD"] or after
+        if before and after:
+            quadruples.append((before[0], c.index, n.index, after[0]))
+    return named(topology, quadruples)
+
+
+def planar_impropers(topology: app.Topology, structure: np.ndarray) -> NamedTorsions:
+    """Centres with three neighbours that lie in a plane in ``structure``: peptide C and N, aromatic carbons.
+
+    The improper i-j-k-l has the centre third, so that 0 or 180 degrees is planar.
+    """
+    neighbours, heavy, quadruples = neighbours_of(topology), heavy_atoms(topology), []
+    for center in range(len(neighbours)):
+        if heavy[center] and len(neighbours[center]) == 3:
+            a, b, c = sorted(neighbours[center])
+            quadruples.append((a, b, center, c))
+    found = named(topology, quadruples)
+    angles = found.angles(structure) if quadruples else np.zeros(0)
+    flat = np.minimum(np.abs(angles), np.pi - np.abs(angles)) < np.deg2rad(25.0)
+    return NamedTorsions([n for n, keep in zip(found.names, flat, strict=True) if keep], found.quadruples[flat])
+
+
+def pucker_torsions(topology: app.Topology) -> NamedTorsions:
+    """chi1 (N-CA-CB-CG) of prolines, whose sign is the ring pucker."""
+    quadruples = []
+    for residue in topology.residues():
+        index = {atom.name: atom.index for atom in residue.atoms()}
+        if residue.name == "PRO" and {"N", "CA", "CB", "CG"} <= set(index):
+            quadruples.append((index["N"], index["CA"], index["CB"], index["CG"]))
+    return named(topology, quadruples)
+
+
+def free_torsions(topology: app.Topology, restrained: np.ndarray) -> NamedTorsions:
+    """Heavy-atom proper torsions that are not restrained: what a representation may have left out."""
+    neighbours, heavy, quadruples = neighbours_of(topology), heavy_atoms(topology), []
+    taken = {tuple(row) for row in restrained.tolist()} | {tuple(row[::-1]) for row in restrained.tolist()}
+    for first, second in topology.bonds():
+        b, c = sorted((first.index, second.index))
+        if not (heavy[b] and heavy[c]):
+            continue
+        for a in sorted(neighbours[b]):
+            for d in sorted(neighbours[c]):
+                four = (a, b, c, d)
+                if len(set(four)) == 4 and heavy[a] and heavy[d] and four not in taken:
+                    quadruples.append(four)
+    return named(topology, quadruples)
+
+
+@dataclass(frozen=True)
+class Isomers:
+    """Which stereoisomers and peptide-bond isomers a frame may be: those of the two end structures.
+
+    High temperature flips what stays as it is for years at room temperature; such frames are no samples of the
+    ensemble between the end structures.
+
+    Attributes:
+        centers: stereocentres, as impropers.
+        bonds: peptide bonds that nobody means to turn.
+        handed: signs of the stereocentres in either end structure, shape (2, n_centers).
+        cis: whether these bonds are cis in either, shape (2, n_bonds).
+    """
+
+    centers: NamedTorsions
+    bonds: NamedTorsions
+    handed: np.ndarray
+    cis: np.ndarray
+
+    @classmethod
+    def of(cls, topology: app.Topology, structures: np.ndarray, turned: np.ndarray) -> Isomers:
+        """Those of the end structures [nm], shape (2, n_atoms, 3).
+
+        Args:
+            topology: of the molecule.
+            structures: of both ends.
+            turned: torsions that are meant to turn, shape (n, 4); peptide bonds in their middle are left out.
+        """
+        centers, omegas = chiral_centers(topology), omega_torsions(topology)
+        meant = {frozenset(four[1:3]) for four in turned.tolist()}
+        kept = [k for k, four in enumerate(omegas.quadruples.tolist()) if frozenset(four[1:3]) not in meant]
+        bonds = NamedTorsions([omegas.names[k] for k in kept], omegas.quadruples[kept])
+        return cls(centers, bonds, np.sign(centers.angles(structures)), _is_cis(bonds.angles(structures)))
+
+    def broken(self, frames: np.ndarray) -> np.ndarray:
+        """Whether each stereocentre and each bond is unlike both ends, shape (n, n_centers + n_bonds)."""
+        handed, cis = np.sign(self.centers.angles(frames)), _is_cis(self.bonds.angles(frames))
+        flipped = (handed[:, None] != self.handed).all(axis=1)
+        return np.concatenate([flipped, (cis[:, None] != self.cis).all(axis=1)], axis=1)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns of ``broken``."""
+        return [f"chirality of {name}" for name in self.centers.names] + [f"peptide bond {n}" for n in self.bonds.names]
+
+
+def _is_cis(omega: np.ndarray) -> np.ndarray:
+    return np.abs(omega) < np.pi / 2

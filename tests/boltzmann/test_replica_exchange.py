@@ -1,0 +1,170 @@
+"""Replica exchange of one analytic dihedral, its ladder and its weights.
+
+Bonds and angles are harmonic and unconstrained, so the dihedral's own distribution is exp(-U(theta)/kT) exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+
+from spacetime_tps.boltzmann.replica_exchange import (
+    EnergyCurve,
+    ReplicaExchange,
+    lowest_rung_log_weights,
+    round_trips,
+    sample_replica_exchange,
+    temperature_ladder,
+)
+from spacetime_tps.boltzmann.transitions import Watched
+from spacetime_tps.config import ReplicaExchangeConfig
+from spacetime_tps.dynamics import MolecularDynamics
+from spacetime_tps.errors import UserError
+from spacetime_tps.parallel import WorkerPool
+from spacetime_tps.states import Ball, State
+from spacetime_tps.systems import CollectiveVariables
+from spacetime_tps.topology import Isomers, NamedTorsions
+from spacetime_tps.units import GAS_CONSTANT
+from tests.oracles import four_atoms, ratio_with_error
+
+KT = GAS_CONSTANT * 300.0
+QUADRUPLES = np.array([[0, 1, 2, 3]])
+STRUCTURES = np.array([four_atoms(math.pi / 2), four_atoms(-math.pi / 2)])
+NONE = NamedTorsions([], np.zeros((0, 4), dtype=int))
+WATCHED = Watched(
+    (
+        State("up", (Ball((0,), (math.pi / 2,), 0.5, 2 * np.pi),)),
+        State("down", (Ball((0,), (-math.pi / 2,), 0.5, 2 * np.pi),)),
+    ),
+    CollectiveVariables(["theta"], QUADRUPLES),
+    5,
+)
+
+
+def energy_kt(theta: np.ndarray) -> np.ndarray:
+    """Barriers of 8 kT between two wells, 1.4 kT apart."""
+    return 4 * (1 + np.cos(2 * theta)) + 0.7 * np.sin(theta)
+
+
+def dihedral() -> MolecularDynamics:
+    system = openmm.System()
+    for _ in range(4):
+        system.addParticle(12.0)
+    bonds, angles = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce()
+    for i in range(3):
+        bonds.addBond(i, i + 1, 0.15, 5e4)
+    for i in range(2):
+        angles.addAngle(i, i + 1, i + 2, math.radians(110), 500.0)
+    torsion = openmm.CustomTorsionForce(f"{KT}*(4*(1+cos(2*theta))+0.7*sin(theta))")
+    torsion.addTorsion(0, 1, 2, 3, [])
+    for force in (bonds, angles, torsion):
+        system.addForce(force)
+    return MolecularDynamics(openmm.XmlSerializer.serialize(system), 300.0, 0.004, 5.0)
+
+
+def config(**changes: Any) -> ReplicaExchangeConfig:
+    given: dict[str, Any] = {
+        "walkers": 4, "highest_temperature": "1500 K", "exchange_interval": "0.2 ps", "time": "300 ps",
+        "discard_time": "10 ps", "sample_interval": "0.4 ps", "frame_interval": "20 ps", "acceptance": 0.5,
+    }  # fmt: skip
+    return ReplicaExchangeConfig(kind="replica_exchange", **(given | changes))
+
+
+def sample(workers: int = 1, seed: int = 1, **changes: Any) -> ReplicaExchange:
+    isomers = Isomers(NONE, NONE, np.zeros((2, 0)), np.zeros((2, 0), dtype=bool))
+    with WorkerPool(workers) as pool:
+        return sample_replica_exchange(
+            dihedral(), QUADRUPLES, STRUCTURES, config(**changes), isomers, WATCHED, seed, pool
+        )
+
+
+@pytest.fixture(scope="module")
+def sampled() -> ReplicaExchange:
+    return sample(workers=2)
+
+
+def test_weighted_histogram_is_the_boltzmann_distribution(sampled: ReplicaExchange) -> None:
+    """Errors from the four ladders and five blocks in time of each; the wells differ by 1.4 kT, the ridges by 8."""
+    theta, bins = sampled.angles[:, 0], 12
+    edges = np.linspace(-np.pi, np.pi, bins + 1)
+    fine = np.linspace(-np.pi, np.pi, bins * 500, endpoint=False) + np.pi / (bins * 500)
+    exact = np.exp(-energy_kt(fine)).reshape(bins, -1).sum(axis=1)
+    exact /= exact.sum()
+    weights = np.exp(sampled.log_weights - sampled.log_weights.max())
+    inside = (np.digitize(theta, edges) - 1)[:, None] == np.arange(bins)
+    parts = [part for w in range(4) for part in np.array_split(np.flatnonzero(sampled.walker == w), 5)]
+    numerators = np.array([(weights[part, None] * inside[part]).sum(axis=0) for part in parts])
+    denominators = np.array([weights[part].sum() for part in parts])
+    found = np.array([ratio_with_error(numerators[:, k], denominators) for k in range(bins)])
+    sigmas = (found[:, 0] - exact) / found[:, 1]
+    assert np.abs(sigmas).max() < 4.5
+    assert np.mean(sigmas**2) < 2.5
+    assert np.abs(np.log(found[:, 0] / exact)).max() < 0.5  # [kT]
+
+
+def test_the_ladder_has_the_acceptance_that_it_was_chosen_for(sampled: ReplicaExchange) -> None:
+    """Six coordinates hardly differ from five to seven rungs; normal energies are an approximation for so few."""
+    assert sampled.temperatures[[0, -1]] == pytest.approx([300, 1500])
+    assert np.ptp(np.diff(np.log(sampled.temperatures))) < 1e-12
+    assert sampled.acceptance.min() > 0.45
+    assert sampled.round_trips > 20
+    assert len(sampled.transitions) > 20
+    assert sampled.discarded == {}
+
+
+def test_workers_and_the_global_generator_do_not_matter() -> None:
+    import random
+
+    short: dict[str, Any] = {"walkers": 2, "time": "8 ps", "discard_time": "0.4 ps", "replicas": 3}
+    random.seed(1)
+    first = sample(workers=1, **short)
+    after = random.random()
+    random.seed(2)
+    second = sample(workers=2, **short)
+    for name in ("angles", "log_weights", "walker", "frames", "acceptance"):
+        assert np.array_equal(getattr(first, name), getattr(second, name)), name
+    random.seed(1)
+    assert after == random.random()
+    assert not np.array_equal(first.angles, sample(seed=2, **short).angles)
+    assert first.force_evaluations == 2 * 3 * (2000 + 21 * 2 * (50 + 1))
+
+
+@pytest.mark.parametrize("dof", [20, 200])
+def test_expected_acceptance_is_that_of_harmonic_oscillators(dof: int) -> None:
+    """U of n oscillators is Gamma distributed with shape n / 2."""
+    rng, cold, hot = np.random.default_rng(dof), 300.0, 300.0 * 1.25
+    first, second = (GAS_CONSTANT * t * rng.gamma(dof / 2, size=200_000) for t in (cold, hot))
+    exponent = (1 / cold - 1 / hot) / GAS_CONSTANT * (first - second)
+    brute = np.exp(np.minimum(0.0, exponent)).mean()
+    curve = EnergyCurve(np.array([0.0, dof / 2 * GAS_CONSTANT, 0.0]))
+    assert curve.acceptance(cold, hot) == pytest.approx(brute, abs=0.015)
+
+
+def test_a_ladder_that_would_need_too_many_rungs_is_refused() -> None:
+    water = EnergyCurve(np.array([0.0, 9000 * GAS_CONSTANT, 0.0]))
+    with pytest.raises(UserError, match="more than 32 replicas"):
+        temperature_ladder(300.0, 600.0, water, 0.3)
+    assert len(temperature_ladder(300.0, 600.0, EnergyCurve(np.array([0.0, 60 * GAS_CONSTANT, 0.0])), 0.3)) == 5
+
+
+def test_weights_of_an_oscillator_at_four_temperatures_are_those_of_its_partition_functions() -> None:
+    """log w = -b_0 U - log sum_k N_k b_k^(1/2) exp(-b_k U): f_k is known."""
+    temperatures = np.geomspace(300, 900, 4)
+    rng, counts = np.random.default_rng(0), np.array([4000, 3000, 2000, 1000])
+    rung = rng.permutation(np.repeat(np.arange(4), counts))
+    energies = 0.5 * GAS_CONSTANT * temperatures[rung] * rng.standard_normal(len(rung)) ** 2
+    found = lowest_rung_log_weights(energies, rung, temperatures)
+    betas = 1 / (GAS_CONSTANT * temperatures)
+    logits = np.log(counts)[:, None] + 0.5 * np.log(betas)[:, None] - betas[:, None] * energies
+    exact = -betas[0] * energies - np.logaddexp.reduce(logits, axis=0)
+    assert found - found.mean() == pytest.approx(exact - exact.mean(), abs=0.03)
+    weights = np.exp(found - found.max())
+    assert (weights * energies).sum() / weights.sum() == pytest.approx(KT / 2, rel=0.03)
+
+
+def test_round_trips_go_down_and_up_again() -> None:
+    assert round_trips(np.array([[0, 1, 2, 1, 0, 1, 2], [2, 1, 0, 1, 2, 1, 0], [1, 0, 1, 0, 1, 0, 1]]).T) == 2
