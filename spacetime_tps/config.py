@@ -286,6 +286,10 @@ class GeodesicConfig(Model):
     fine_factor: int = Field(16, ge=1, le=256)
     surface_log_snr: LogSNR = 5.0
     """Level at which the free energy of the run's own samples is smoothed, to rank channels and to keep them low."""
+    channel: str | None = None
+    """The one channel to take, such as ``phi+ psi-``; by default the most promising ones are tried."""
+    max_channels: int = Field(8, ge=1, le=256)
+    """So many of them at most."""
     arch_depth: float = Field(1.0, ge=-20, le=20)
     """Drop of the log-SNR in the middle of the initial curve."""
     low_variance: str | float | None = None

@@ -1,4 +1,4 @@
-"""Which channel to take: merge those that are one curve, measure the barrier of each, rank them."""
+"""Which channels to try and which to take: order them by promise, merge those that are one curve, rank the rest."""
 
 from __future__ import annotations
 
@@ -6,12 +6,50 @@ import numpy as np
 import torch
 
 from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.geometry.free_energy import ModelFreeEnergy
 from spacetime_tps.geometry.geodesic import Geodesic
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.representations import Representation
+from spacetime_tps.representations import Channel, Representation, Torsions
 
 _COMPARED_POINTS = 200
+_MARGINAL_POINTS = 180
+_EVERY = 4
+"""Of the fine grid's points at which the smoothed free energy is read."""
 _TUNNELLING = 0.5
+
+
+def order_by_promise(
+    channels: list[Channel], representation: Torsions, posterior: SampleDenoiser, log_snr: float
+) -> list[tuple[Channel, float]]:
+    """Channels with the height [kT] that each has to climb at least, lowest first, the shorter way first among equals.
+
+    A path that turns a torsion one way round passes every angle on that way; the free energy of this torsion alone,
+    above its minimum, is least there over all else. The largest such height of all torsions is the channel's promise.
+
+    Args:
+        channels: of one pair of ends.
+        representation: of their chart.
+        posterior: of the samples.
+        log_snr: level at which their density is smoothed.
+    """
+    angles = torch.linspace(-torch.pi, torch.pi, _MARGINAL_POINTS + 1, dtype=torch.float64)[:-1]
+    around = np.exp(log_snr) * torch.stack([angles.cos(), angles.sin()], dim=-1)
+    promised = np.zeros(len(channels))
+    for k in range(representation.n_torsions):
+        natural = torch.zeros(_MARGINAL_POINTS, 2 * representation.n_torsions, dtype=torch.float64)
+        natural[:, 2 * k : 2 * k + 2] = around
+        with torch.no_grad():
+            log_partition = posterior(natural).log_partition
+        assert log_partition is not None
+        marginal = representation.profile(natural, log_partition).numpy()
+        for c, channel in enumerate(channels):
+            first, last = channel.start[2 * k + 1], channel.end[2 * k + 1]
+            way = np.linspace(first, last, 2 + int(abs(last - first) / (2 * np.pi) * _MARGINAL_POINTS))
+            height = np.interp(way, angles.numpy(), marginal, period=2 * np.pi).max() - marginal.min()
+            promised[c] = max(promised[c], height)
+    turned = [float(np.abs(channel.end - channel.start).sum()) for channel in channels]
+    order = sorted(range(len(channels)), key=lambda c: (promised[c], turned[c]))
+    return [(channels[c], float(promised[c])) for c in order]
 
 
 def merge_channels(geodesics: list[Geodesic], distance: float) -> tuple[list[Geodesic], dict[str, list[str]]]:
@@ -79,14 +117,15 @@ def surface_barrier(geodesic: Geodesic, representation: Representation, surface:
     return float(surface(representation.center(geodesic.curve.mean)).max())
 
 
-def smoothed_barrier(geodesic: Geodesic, representation: Representation, posterior: SampleDenoiser, kt: float) -> float:
-    """Maximum along the curve of the samples' smoothed free energy, above its value at the start (any dimension)."""
-    natural = torch.from_numpy(geodesic.curve.natural[::16])
+def smoothed_barrier(geodesic: Geodesic, representation: Representation, free_energy: ModelFreeEnergy) -> float:
+    """Maximum of the smoothed free energy at the posterior mean along the fine curve, above its value at the start.
+
+    It is read at one level everywhere: the curve's own level changes along it, and with it what that smooths over.
+    """
+    means = torch.from_numpy(representation.center(geodesic.curve.mean[::_EVERY]))
     with torch.no_grad():
-        log_partition = posterior(natural).log_partition
-    assert log_partition is not None
-    profile = kt * representation.profile(natural, log_partition)
-    return float(profile.max() - profile[0])
+        height = free_energy(means)
+    return float(height.max() - height[0])
 
 
 def lifted_ends(geodesic: Geodesic, representation: Representation) -> tuple[np.ndarray, np.ndarray]:

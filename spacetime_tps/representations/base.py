@@ -86,3 +86,7 @@ class Representation(Protocol):
     def channels(self, start: np.ndarray, end: np.ndarray, log_snr_end: float) -> list[Channel]:
         """One straight initial curve for every channel between two feature vectors."""
         ...
+
+    def named_channel(self, label: str, start: np.ndarray, end: np.ndarray, log_snr_end: float) -> Channel:
+        """The channel of that label."""
+        ...

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spacetime_tps.errors import UserError
 from spacetime_tps.representations.base import Array, Channel
 
 
@@ -77,6 +78,17 @@ class Identity:
         """One channel: space is simply connected."""
         ends = [np.append(x, log_snr_end) for x in (start, end)]
         return [Channel("direct", *ends)]
+
+    def named_channel(self, label: str, start: np.ndarray, end: np.ndarray, log_snr_end: float) -> Channel:
+        """The one channel.
+
+        Raises:
+            UserError: it is not called so.
+        """
+        (channel,) = self.channels(start, end, log_snr_end)
+        if label != channel.label:
+            raise UserError(f"There is no channel {label!r}: an analytic potential has the channel 'direct' alone.")
+        return channel
 
     def restraint_gradient(self, x: Tensor, natural: Tensor) -> Tensor:
         """Gradient of -eta . T(x) with respect to x, in units of kT; shapes (..., d), (..., d + 1)."""

@@ -15,10 +15,12 @@ import openmm
 import torch
 from torch import Tensor
 
+from spacetime_tps.errors import UserError
 from spacetime_tps.representations.base import Array, Channel
 
 _LEAST_SINE = 1e-4
 """Of a bond angle within a torsion: below, its atoms lie on one line."""
+_ALL_TURN, _MOST_TURNING, _TURNS = 3, 8, np.deg2rad(60.0)
 
 
 def dihedral_angles(positions: np.ndarray, quadruples: np.ndarray) -> np.ndarray:
@@ -114,19 +116,48 @@ class Torsions:
         return log_norm.sum(-1) - log_partition
 
     def channels(self, start: np.ndarray, end: np.ndarray, log_snr_end: float) -> list[Channel]:
-        """One channel for each choice of direction around each circle: 2^n_torsions of them."""
-        first, last = self.center(start), self.center(end)
-        short = wrap(last - first)
+        """One channel for each choice of direction around the circles of the torsions that may turn either way.
+
+        Up to three torsions all may; of more, those whose ends differ by at least 60 degrees, the eight nearest to half
+        a turn. The shortest way comes first.
+        """
+        short = wrap(self.center(end) - self.center(start))
+        free = np.arange(self.n_torsions)
+        if self.n_torsions > _ALL_TURN:
+            turning = np.flatnonzero(np.abs(short) >= _TURNS)
+            free = np.sort(turning[np.argsort(-np.abs(short[turning]), kind="stable")][:_MOST_TURNING])
         found = []
-        for flips in itertools.product((False, True), repeat=self.n_torsions):
-            turn = np.where(flips, short - 2 * np.pi * np.where(short >= 0, 1.0, -1.0), short)
-            label = " ".join(f"{n}{'+' if t >= 0 else '-'}" for n, t in zip(self.block_names, turn, strict=True))
-            ends = [
-                np.stack([np.full(self.n_torsions, log_snr_end), angles], axis=-1).ravel()
-                for angles in (first, first + turn)
-            ]
-            found.append(Channel(label, *ends))
+        for choice in itertools.product((False, True), repeat=len(free)):
+            around = np.zeros(self.n_torsions, dtype=bool)
+            around[free] = choice
+            found.append(self._channel(start, end, log_snr_end, around))
         return found
+
+    def named_channel(self, label: str, start: np.ndarray, end: np.ndarray, log_snr_end: float) -> Channel:
+        """The channel between two feature vectors that a label such as ``phi+ psi-`` names.
+
+        Raises:
+            UserError: the label does not name every torsion with a direction.
+        """
+        words = {word[:-1]: word[-1] for word in label.split()}
+        if set(words) != set(self.block_names) or not set(words.values()) <= {"+", "-"}:
+            form = " ".join(f"{name}+" for name in self.block_names)
+            raise UserError(f"The channel {label!r} should name every torsion with its direction, such as {form!r}.")
+        short = wrap(self.center(end) - self.center(start))
+        upward = np.array([words[name] == "+" for name in self.block_names])
+        return self._channel(start, end, log_snr_end, upward != (short >= 0))
+
+    def _channel(self, start: np.ndarray, end: np.ndarray, log_snr_end: float, around: np.ndarray) -> Channel:
+        """``around``: which torsions go the long way."""
+        first = self.center(start)
+        short = wrap(self.center(end) - first)
+        turn = np.where(around, short - 2 * np.pi * np.where(short >= 0, 1.0, -1.0), short)
+        label = " ".join(f"{n}{'+' if t >= 0 else '-'}" for n, t in zip(self.block_names, turn, strict=True))
+        ends = [
+            np.stack([np.full(self.n_torsions, log_snr_end), angles], axis=-1).ravel()
+            for angles in (first, first + turn)
+        ]
+        return Channel(label, *ends)
 
     def restraint(self, kt: float) -> TorsionRestraint:
         """The OpenMM restraint of this representation at thermal energy ``kt`` [kJ/mol]."""

@@ -20,6 +20,7 @@ from spacetime_tps.files import require_finite, write_arrays
 from spacetime_tps.geometry.channels import (
     lifted_ends,
     merge_channels,
+    order_by_promise,
     rank_channels,
     smoothed_barrier,
     surface_barrier,
@@ -43,7 +44,7 @@ from spacetime_tps.geometry.other_metrics import (
 )
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.representations import Channel
+from spacetime_tps.representations import Channel, Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.train import load_denoiser
@@ -62,10 +63,10 @@ def geodesic(context: Context) -> StageResult:
     """Optimise every channel, rank them by the barrier on the run's own surface, write ``geodesic.npz``."""
     system, config = context.system, context.config.geodesic
     rng = torch.Generator().manual_seed(torch_seed(context.config.seed, "geodesic"))
-    ground = ground_of(context, rng)
-    posterior, constraints, channels = ground.posterior, ground.constraints, ground.channels
     denoiser = load_denoiser(context)
-    objectives = _objectives(context, ground.surface, denoiser)
+    ground = ground_of(context, denoiser, rng)
+    posterior, constraints, channels = ground.posterior, ground.constraints, ground.channels
+    objectives = _objectives(context, ground)
     found, deviation = _geodesics(context, denoiser, channels, constraints, objectives, rng)
     require_finite(
         "The geodesics are",
@@ -89,6 +90,11 @@ def geodesic(context: Context) -> StageResult:
     ]
     summary: dict[str, Any] = {"chosen": kept[0].channel.label, "geometry": config.geometry}
     summary |= {"iterations": kept[0].iterations, "exact_posterior": source, "channels": rows}
+    summary |= {
+        "channels_possible": 2 ** len(system.center_names) if system.variables.angular else 1,
+        "channels_tried": len(channels),
+        f"least_climb_{system.suffix}": {label: height * system.kt for label, height in ground.promise.items()},
+    }
     _warn(kept[0], config)
     context.make_room()
     if ground.surface is not None:
@@ -105,28 +111,49 @@ class Ground:
     Attributes:
         posterior: of the samples themselves.
         surface: their free energy, up to two variables.
+        model: the denoiser's own free energy, for any number of them.
         constraints: that the configuration asks for.
-        channels: between the end structures.
+        channels: that are tried, most promising first.
+        promise: the height [kT] that each possible channel has to climb at least, by label, lowest first.
     """
 
     posterior: SampleDenoiser
     surface: FreeEnergySurface | None
+    model: ModelFreeEnergy
     constraints: list[Constraint]
     channels: list[Channel]
+    promise: dict[str, float]
 
 
-def ground_of(context: Context, rng: torch.Generator) -> Ground:
+def ground_of(context: Context, denoiser: Denoiser, rng: torch.Generator) -> Ground:
     """Read the samples of a run.
 
     Raises:
-        UserError: no sample lies in the region to be avoided, or an end structure does.
+        UserError: no sample lies in the region to be avoided, or an end structure does, or the channel that the
+            configuration names is none.
     """
     system, representation = context.system, context.system.representation
     samples = WeightedSamples.load(context.folder / "samples.npz")
     posterior = reference_posterior(representation, samples, context.config.denoiser.reference_samples, rng)
-    ends = representation.features(system.structures)
-    channels = representation.channels(ends[0], ends[1], context.config.geodesic.log_snr_end)
-    return Ground(posterior, _own_surface(context, posterior), _constraints(context, posterior), channels)
+    model = ModelFreeEnergy(
+        SmoothedDensity(denoiser, representation), system.kt, context.config.geodesic.surface_log_snr
+    )
+    channels, promise = _channels(context, posterior)
+    constraints = _constraints(context, posterior)
+    return Ground(posterior, _own_surface(context, posterior), model, constraints, channels, promise)
+
+
+def _channels(context: Context, posterior: SampleDenoiser) -> tuple[list[Channel], dict[str, float]]:
+    """The one that the configuration names, or the most promising ones; and what all of them promise."""
+    representation, config = context.system.representation, context.config.geodesic
+    start, end = representation.features(context.system.structures)
+    if config.channel is not None:
+        return [representation.named_channel(config.channel, start, end, config.log_snr_end)], {}
+    channels = representation.channels(start, end, config.log_snr_end)
+    if not isinstance(representation, Torsions):
+        return channels, {}
+    ordered = order_by_promise(channels, representation, posterior, config.surface_log_snr)
+    return [channel for channel, _ in ordered[: config.max_channels]], {c.label: height for c, height in ordered}
 
 
 def ranked(found: list[Geodesic], ground: Ground, system: System) -> tuple[list[Geodesic], dict[str, float]]:
@@ -134,7 +161,7 @@ def ranked(found: list[Geodesic], ground: Ground, system: System) -> tuple[list[
     own = {
         g.channel.label: surface_barrier(g, system.representation, ground.surface)
         if ground.surface is not None
-        else smoothed_barrier(g, system.representation, ground.posterior, system.kt)
+        else smoothed_barrier(g, system.representation, ground.model)
         for g in found
     }
     return rank_channels(found, own, _TIE_KT * system.kt), own
@@ -241,16 +268,14 @@ def _own_surface(context: Context, posterior: SampleDenoiser) -> FreeEnergySurfa
     return smoothed_surface(posterior, names, box, system.kt, context.config.geodesic.surface_log_snr)
 
 
-def _objectives(context: Context, surface: FreeEnergySurface | None, denoiser: Denoiser) -> list[Objective]:
+def _objectives(context: Context, ground: Ground) -> list[Objective]:
     config = context.config.geodesic.low_barrier
     if config is None:
         return []
     system = context.system
-    representation, kt = system.representation, system.kt
+    representation, kt, surface = system.representation, system.kt, ground.surface
     if config.free_energy == "model" or (config.free_energy == "auto" and surface is None):
-        density = SmoothedDensity(denoiser, representation)
-        model = ModelFreeEnergy(density, kt, context.config.geodesic.surface_log_snr)
-        return [LowBarrier(model, representation, kt, config.weight, config.softness_kt, _MODEL_SUBDIVISIONS)]
+        return [LowBarrier(ground.model, representation, kt, config.weight, config.softness_kt, _MODEL_SUBDIVISIONS)]
     if surface is None:
         raise UserError(
             "geodesic.low_barrier.free_energy: samples needs a representation of at most two variables; use model."

@@ -78,7 +78,7 @@ class Generators:
     def of(cls, context: Context) -> Generators:
         """Read the samples."""
         rng = torch.Generator().manual_seed(torch_seed(context.config.seed, "geodesic"))
-        return cls(context, ground_of(context, rng))
+        return cls(context, ground_of(context, load_denoiser(context), rng))
 
     def _curve(self, found: list[Geodesic]) -> FineCurve:
         return ranked(found, self.ground, self.context.system)[0][0].curve
