@@ -345,6 +345,25 @@ class PathsConfig(Model):
     max_doublings: int = Field(2, ge=0)
 
 
+class WindowsConfig(Model):
+    """Short restrained simulations along the geodesic, which measure what the denoiser says of it."""
+
+    spacing: float = Field(1.0, gt=0)
+    """Fisher-Rao length between neighbours; about one lets them overlap."""
+    most: int = Field(64, ge=2)
+    """So many windows at most; on a longer geodesic they stand farther apart."""
+    equilibration_steps: int = Field(5000, ge=0)
+    steps: int = Field(25_000, ge=1)
+    """Integration steps from each of two starts: a frame of a path from A, and of one from B."""
+    sample_every: int = Field(100, ge=1)
+
+    @model_validator(mode="after")
+    def _samples_are_drawn(self) -> WindowsConfig:
+        if self.steps < 8 * self.sample_every:
+            raise ValueError("steps should hold at least eight times sample_every")
+        return self
+
+
 class SelectorConfig(Model):
     """Shoot preferably where a collective variable is near ``center``: W = exp(-(s - center)^2 / (2 width^2))."""
 
@@ -469,6 +488,7 @@ class RunConfig(Model):
     denoiser: DenoiserConfig
     geodesic: GeodesicConfig
     paths: PathsConfig
+    windows: WindowsConfig = WindowsConfig()
     shooting: ShootingConfig = ShootingConfig()
     committor: CommittorConfig = CommittorConfig()
     comparison: ComparisonConfig = ComparisonConfig()

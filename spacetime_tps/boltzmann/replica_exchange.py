@@ -8,7 +8,6 @@ rungs together become samples at the lowest temperature with the weights of Shir
 from __future__ import annotations
 
 import itertools
-import logging
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import openmm
 from openmm import app
 from scipy.special import log_ndtr, ndtr
 
+from spacetime_tps.boltzmann.reweighting import mixture
 from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
 from spacetime_tps.config import ReplicaExchangeConfig
 from spacetime_tps.dynamics import MolecularDynamics, advance, energies_of, look_lengths, positions_of, thermalise
@@ -30,8 +30,6 @@ from spacetime_tps.representations import dihedral_angles
 from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.topology import Isomers
 from spacetime_tps.units import GAS_CONSTANT
-
-logging.getLogger("pymbar").setLevel(logging.ERROR)  # its import greets the user with advice on JAX
 
 _ROUNDS = 20
 """Parts of a run, between which progress shows."""
@@ -410,22 +408,19 @@ def _gathered(plan: Plan, history: Sequence[Sequence[Round]], ladders: Sequence[
 
 
 def lowest_rung_log_weights(energies: np.ndarray, rung: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
-    """Log-weights of samples of all temperatures at the lowest one, by MBAR (equation 11 of Shirts and Chodera).
+    """Log-weights of samples of all temperatures at the lowest one.
 
     Args:
         energies: potential [kJ/mol], shape (n,).
         rung: temperature that each sample was drawn at, shape (n,).
         temperatures: of the rungs [K], shape (n_rungs,).
     """
-    from pymbar import MBAR
-
     order = np.argsort(rung, kind="stable")
-    counts = np.bincount(rung, minlength=len(temperatures))
     reduced = (energies - energies.min()) / (GAS_CONSTANT * temperatures[:, None])
-    solution = MBAR(reduced[:, order], counts, solver_protocol="robust", initialize="zeros")
-    seen = counts > 0
-    logits = np.log(counts[seen])[:, None] + solution.f_k[seen][:, None] - reduced[seen]
-    return -reduced[0] - np.logaddexp.reduce(logits, axis=0)
+    _, log_mixture = mixture(reduced[:, order], np.bincount(rung, minlength=len(temperatures)))
+    log_weights = np.empty(len(energies))
+    log_weights[order] = -reduced[0, order] - log_mixture
+    return log_weights
 
 
 def round_trips(rungs: np.ndarray) -> int:

@@ -35,6 +35,14 @@ def _spreads(channel: dict[str, Any]) -> str:
     return f"{shown}{unit} at most on the geodesic, by the model"
 
 
+def _windows(windows: dict[str, Any], suffix: str, unit: str) -> str:
+    barrier = windows[f"barrier_{suffix}"]
+    wrong = f", MODEL WRONG at {windows['wrong']}" if windows["wrong"] else ""
+    height = f"{_number(barrier['value'])} +- {_number(barrier['error'])} {unit}"
+    right = f"the model's variance right within a factor 1.5 at {windows['close_fraction']:.0%}"
+    return f"windows           {windows['count']} simulated: {right}{wrong}; barrier {height}"
+
+
 def print_summary(folder: RunFolder) -> None:
     """Print the verdict of ``summary.json`` and where the files are."""
     summary = read_json(folder / "summary.json")
@@ -68,6 +76,8 @@ def print_summary(folder: RunFolder) -> None:
     if "avoided_share" in paths:
         share = paths["avoided_share"]
         lines.append(f"avoided region    {share['mean']:.3%} of all steps, wanted at most {share['limit']:.3%}")
+    if summary["windows"]:
+        lines.append(_windows(summary["windows"], suffix, unit))
     if paths.get("hysteresis"):
         row = paths["hysteresis"][0]
         lines.append(f"worst hysteresis  {row['name']}: {row['difference_deg']:.0f} +- {row['error_deg']:.0f} deg")

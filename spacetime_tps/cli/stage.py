@@ -17,6 +17,7 @@ _HELP = {
     "train": "Train the denoiser on the samples in the run folder OUT.",
     "geodesic": "Find the geodesics of all channels in the run folder OUT.",
     "paths": "Anneal all-atom paths along the chosen geodesic in the run folder OUT.",
+    "windows": "Measure the posteriors along the geodesic in the run folder OUT by restrained simulations.",
     "export": "Write trajectories, tables, figures and the summary of the run folder OUT.",
 }
 

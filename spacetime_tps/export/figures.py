@@ -149,6 +149,28 @@ def work_figure(forward: np.ndarray, backward: np.ndarray, delta_f: float) -> Fi
     return figure
 
 
+def windows_figure(windows: dict[str, np.ndarray], unit: str) -> Figure:
+    """The model's posterior variance and free energy along the geodesic, and what restrained simulations measured.
+
+    Args:
+        windows: arrays of ``windows.npz``.
+        unit: of the energies in them.
+    """
+    figure, (left, right) = _figure(2)
+    share, measured = windows["curve_parameter"], windows["measured_variance"]
+    left.plot(share, windows["predicted_variance"], color=FORWARD, label="model")
+    left.errorbar(share, measured, windows["measured_variance_error"], fmt="ko", ms=4, label="restrained windows")
+    left.set(xlabel="curve parameter", ylabel="posterior variance", yscale="log")
+    right.plot(share, windows["predicted_profile"], color=FORWARD, label="model, restrained")
+    right.plot(share, windows["measured_profile"], "ko", ms=4, label="windows, restrained")
+    smoothed = windows["smoothed_free_energy"]
+    right.plot(windows["smoothed_parameter"], smoothed, color=BACKWARD, label="windows, smoothed density")
+    right.set(xlabel="curve parameter", ylabel=f"free energy along the geodesic [{unit}]")
+    for panel in (left, right):
+        panel.legend(frameon=False)
+    return figure
+
+
 def loss_figure(loss: np.ndarray) -> Figure:
     """Training and held-out loss, columns (step, training, held-out)."""
     figure, (axes,) = _figure()

@@ -118,14 +118,19 @@ def surface_barrier(geodesic: Geodesic, representation: Representation, surface:
 
 
 def smoothed_barrier(geodesic: Geodesic, representation: Representation, free_energy: ModelFreeEnergy) -> float:
-    """Maximum of the smoothed free energy at the posterior mean along the fine curve, above its value at the start.
+    """Largest climb of the smoothed free energy at the posterior mean along the fine curve.
 
     It is read at one level everywhere: the curve's own level changes along it, and with it what that smooths over.
     """
     means = torch.from_numpy(representation.center(geodesic.curve.mean[::_EVERY]))
     with torch.no_grad():
-        height = free_energy(means)
-    return float(height.max() - height[0])
+        return climb(free_energy(means).numpy())
+
+
+def climb(height: np.ndarray) -> float:
+    """How far the highest point of a profile, shape (n,), lies above the lowest one before it."""
+    top = int(np.argmax(height))
+    return float(height[top] - height[: top + 1].min())
 
 
 def lifted_ends(geodesic: Geodesic, representation: Representation) -> tuple[np.ndarray, np.ndarray]:

@@ -12,12 +12,14 @@ from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.sample import sample
 from spacetime_tps.stages.shoot import shoot_in
 from spacetime_tps.stages.train import train
+from spacetime_tps.stages.windows import windows
 
 STAGE_FUNCTIONS: dict[str, Stage] = {
     "sample": sample,
     "train": train,
     "geodesic": geodesic,
     "paths": paths,
+    "windows": windows,
     "export": export,
 }
 

@@ -218,6 +218,9 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     limit = representation.max_block_variance(spread) if spread is not None else None
     spacetime = figures.spacetime_figure(levels, curve.block_variance, representation.block_names, limit, travelled)
     figures.save(spacetime, target / "spacetime.png", note)
+    measured = read_arrays(folder / "windows.npz")
+    if len(measured["curve_parameter"]):
+        figures.save(figures.windows_figure(measured, unit), target / "windows.png", note)
     delta_f = folder.record("paths")["summary"]["work"]["delta_f"]
     work = figures.work_figure(paths.work_kt[paths.forward], paths.work_kt[~paths.forward], delta_f)
     figures.save(work, target / "work.png", note)
@@ -261,6 +264,7 @@ def finish_summary(context: Context) -> dict[str, Any]:
         "health": health,
         "geodesic": records["geodesic"]["summary"],
         "paths": exported["paths"],
+        "windows": records["windows"]["summary"],
         "reference": exported["reference"],
         "versions": versions(),
         "platform": _platform(context),

@@ -15,12 +15,12 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.files import TEMPORARY_PREFIX, read_json, replacing, write_json, write_text
 from spacetime_tps.settings import apply_override, read_yaml
 
-STAGES = ("sample", "train", "geodesic", "paths", "export")
+STAGES = ("sample", "train", "geodesic", "paths", "windows", "export")
 _LOCK = ".lock"
 _OWN = {
     "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "denoiser.pt", "geodesic.npz", "surface.npz",
-    "paths.npz", "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json", "figures", "shooting",
-    "committor", "compare", _LOCK,
+    "paths.npz", "windows.npz", "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json", "figures",
+    "shooting", "committor", "compare", _LOCK,
 }  # fmt: skip
 _RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
 _LEFT_BY_AN_EARLY_END = {"inputs"}
@@ -28,6 +28,7 @@ _FIRST_USED = {
     "denoiser": "train",
     "geodesic": "geodesic",
     "paths": "paths",
+    "windows": "windows",
     "shooting": "export",
     "committor": "export",
     "comparison": "export",
@@ -39,6 +40,7 @@ _OUTPUT = {
     "train": "denoiser.pt",
     "geodesic": "geodesic.npz",
     "paths": "paths.npz",
+    "windows": "windows.npz",
     "export": "paths.csv",
 }
 """The file of each stage that later ones need."""

@@ -57,14 +57,17 @@ def paths(context: Context) -> StageResult:
     return StageResult(summary, cost)
 
 
-def chosen_schedule(context: Context) -> Schedule:
-    """The schedule of the chosen channel."""
+def chosen_curve(context: Context) -> FineCurve:
+    """The geodesic of the chosen channel."""
     names = ("coordinates", "natural", "mean", "block_variance")
     data = read_arrays(context.folder / "geodesic.npz", names)
     require_finite("The geodesics are", "run 'geodesic' again with --overwrite", *(data[name] for name in names))
-    curve = FineCurve(*(data[name][0] for name in names))
-    denoiser = load_denoiser(context)
-    config = context.config.paths
+    return FineCurve(*(data[name][0] for name in names))
+
+
+def chosen_schedule(context: Context) -> Schedule:
+    """The schedule of the chosen channel."""
+    curve, denoiser, config = chosen_curve(context), load_denoiser(context), context.config.paths
     return schedule_along(curve, context.system.representation, denoiser, config.curve_points, config.schedule)
 
 

@@ -1,7 +1,4 @@
-"""Replica exchange of one analytic dihedral, its ladder and its weights.
-
-Bonds and angles are harmonic and unconstrained, so the dihedral's own distribution is exp(-U(theta)/kT) exactly.
-"""
+"""Replica exchange of one analytic dihedral, its ladder and its weights."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-import openmm
 import pytest
 
 from spacetime_tps.boltzmann.replica_exchange import (
@@ -22,18 +18,17 @@ from spacetime_tps.boltzmann.replica_exchange import (
 )
 from spacetime_tps.boltzmann.transitions import Watched
 from spacetime_tps.config import ReplicaExchangeConfig
-from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.states import Ball, State
 from spacetime_tps.systems import CollectiveVariables
 from spacetime_tps.topology import Isomers, NamedTorsions
 from spacetime_tps.units import GAS_CONSTANT
-from tests.oracles import four_atoms, ratio_with_error
+from tests.boltzmann.dihedral import STRUCTURES, dihedral, energy_kt
+from tests.oracles import ratio_with_error
 
 KT = GAS_CONSTANT * 300.0
 QUADRUPLES = np.array([[0, 1, 2, 3]])
-STRUCTURES = np.array([four_atoms(math.pi / 2), four_atoms(-math.pi / 2)])
 NONE = NamedTorsions([], np.zeros((0, 4), dtype=int))
 WATCHED = Watched(
     (
@@ -43,27 +38,6 @@ WATCHED = Watched(
     CollectiveVariables(["theta"], QUADRUPLES),
     5,
 )
-
-
-def energy_kt(theta: np.ndarray) -> np.ndarray:
-    """Barriers of 8 kT between two wells, 1.4 kT apart."""
-    return 4 * (1 + np.cos(2 * theta)) + 0.7 * np.sin(theta)
-
-
-def dihedral() -> MolecularDynamics:
-    system = openmm.System()
-    for _ in range(4):
-        system.addParticle(12.0)
-    bonds, angles = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce()
-    for i in range(3):
-        bonds.addBond(i, i + 1, 0.15, 5e4)
-    for i in range(2):
-        angles.addAngle(i, i + 1, i + 2, math.radians(110), 500.0)
-    torsion = openmm.CustomTorsionForce(f"{KT}*(4*(1+cos(2*theta))+0.7*sin(theta))")
-    torsion.addTorsion(0, 1, 2, 3, [])
-    for force in (bonds, angles, torsion):
-        system.addForce(force)
-    return MolecularDynamics(openmm.XmlSerializer.serialize(system), 300.0, 0.004, 5.0)
 
 
 def config(**changes: Any) -> ReplicaExchangeConfig:

@@ -21,7 +21,9 @@ from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, settings
 
 MAY_DIFFER = {"wall_seconds", "versions", "platform", "created"}
-FIGURES = {"free_energy_surface.png", "energies.png", "spacetime.png", "work.png", "training_loss.png"}
+FIGURES = {
+    "free_energy_surface.png", "energies.png", "spacetime.png", "work.png", "training_loss.png", "windows.png",
+}  # fmt: skip
 
 
 def comparable(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""Stage 5: restrained windows along the chosen geodesic, which check the denoiser and measure the barrier."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+
+from spacetime_tps.analysis.windows import CLOSE, WindowComparison, compare_windows, profile_of_windows
+from spacetime_tps.boltzmann.windows import sample_windows
+from spacetime_tps.config import WindowsConfig
+from spacetime_tps.files import require_finite, write_arrays
+from spacetime_tps.geometry.curve import FineCurve, evaluate
+from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.representations import Torsions
+from spacetime_tps.stages.context import Context, StageResult
+from spacetime_tps.stages.paths import chosen_curve
+from spacetime_tps.stages.train import load_denoiser
+
+logger = logging.getLogger(__name__)
+
+_CENTERS = 200
+"""Points of the curve at which the windows' free energy is read."""
+
+
+def windows(context: Context) -> StageResult:
+    """Simulate windows at equal steps of the geodesic's length and write ``windows.npz``.
+
+    They start from frames of annealed paths of either direction, so that what those drag along shows. An analytic
+    potential has no windows: its posteriors are known.
+    """
+    system, config = context.system, context.config.windows
+    representation = system.representation
+    if system.molecule is None or not isinstance(representation, Torsions):
+        context.make_room()
+        write_arrays(context.folder / "windows.npz", curve_parameter=np.zeros(0))
+        return StageResult()
+    curve = chosen_curve(context)
+    share = np.linspace(0.0, 1.0, _count(curve, config))
+    natural = representation.natural(torch.from_numpy(curve.at_constant_speed(len(share))))
+    model = evaluate(load_denoiser(context), natural)
+    starts = _starts(PathEnsemble.load(context.folder / "paths.npz"), representation, model.mean.numpy())
+    angles, cost = sample_windows(
+        context.dynamics(), representation, natural.numpy(), starts, config, context.config.seed, context.pool
+    )
+    require_finite("The windows are", "lower the time step or geodesic.log_snr_end", angles)
+    compared = compare_windows(representation, model, angles)
+    dense = representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
+    centers = representation.center(evaluate(load_denoiser(context), dense).mean).numpy()
+    level = context.config.geodesic.surface_log_snr
+    profile = profile_of_windows(representation, natural.numpy(), angles, centers, level)
+    assert model.log_partition is not None
+    predicted = representation.profile(natural, model.log_partition).numpy()
+    _warn(compared, share)
+    context.make_room()
+    write_arrays(
+        context.folder / "windows.npz",
+        curve_parameter=share,
+        natural=natural.numpy(),
+        angles=angles.astype(np.float32),
+        predicted_variance=compared.predicted,
+        measured_variance=compared.measured,
+        measured_variance_error=compared.error,
+        predicted_profile=system.kt * (predicted - predicted[0]),
+        measured_profile=system.kt * profile.restrained,
+        smoothed_parameter=np.linspace(0.0, 1.0, _CENTERS),
+        smoothed_free_energy=system.kt * profile.smoothed,
+    )
+    barrier = {
+        "value": system.kt * profile.barrier,
+        "error": system.kt * profile.error,
+        "of": f"density smoothed at log-SNR {level:g}, along the geodesic, above the lowest point before it",
+    }
+    summary = {
+        "count": len(share),
+        "close_fraction": float(compared.close.mean()),
+        "wrong": int(compared.wrong.sum()),
+        "points": _points(compared, share, representation),
+        f"barrier_{system.suffix}": barrier,
+        f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - profile.restrained)),
+    }
+    words = (
+        f"variance within a factor {CLOSE:g} of the model's at {compared.close.sum()} of {len(share)} windows, "
+        f"barrier {barrier['value']:.1f} +- {barrier['error']:.1f} {system.energy_unit}"
+    )
+    return StageResult(summary, cost, words=words)
+
+
+def _count(curve: FineCurve, config: WindowsConfig) -> int:
+    return int(min(config.most, 1 + np.ceil(curve.length / config.spacing)))
+
+
+def _starts(paths: PathEnsemble, torsions: Torsions, means: np.ndarray) -> np.ndarray:
+    """For each window the frame nearest to its posterior mean of one path from A and of one from B, in turn."""
+    found = []
+    for w, mean in enumerate(means):
+        pair = []
+        for side in (np.flatnonzero(paths.forward), np.flatnonzero(~paths.forward)):
+            frames = paths.frames[side[w % len(side)]].astype(float)
+            pair.append(frames[np.square(torsions.features(frames) - mean).sum(axis=-1).argmin()])
+        found.append(pair)
+    return np.array(found)
+
+
+def _points(compared: WindowComparison, share: np.ndarray, torsions: Torsions) -> list[dict[str, Any]]:
+    off = np.abs(np.log(compared.by_torsion))
+    return [
+        {
+            "curve_parameter": float(share[w]),
+            "predicted_variance": float(compared.predicted[w]),
+            "measured_variance": float(compared.measured[w]),
+            "error": float(compared.error[w]),
+            "ratio": float(compared.ratio[w]),
+            "worst_torsion": torsions.block_names[int(off[w].argmax())],
+            "worst_torsion_ratio": float(compared.by_torsion[w, off[w].argmax()]),
+            "center_off_deg": float(np.rad2deg(np.abs(compared.center_off[w]).max())),
+            "starts_apart_deg": float(np.rad2deg(compared.starts_apart[w])),
+            "flag": "wrong" if compared.wrong[w] else "" if compared.close[w] else "off",
+        }
+        for w in range(len(share))
+    ]
+
+
+def _warn(compared: WindowComparison, share: np.ndarray) -> None:
+    if compared.wrong.any():
+        where = ", ".join(f"{s:.2f}" for s in share[compared.wrong])
+        logger.warning(
+            "the denoiser is wrong at %d of %d windows (curve parameter %s): sample longer, or train longer",
+            compared.wrong.sum(),
+            len(share),
+            where,
+        )

@@ -1,0 +1,91 @@
+"""Restrained windows of one dihedral whose posteriors are known by quadrature."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from spacetime_tps.analysis.windows import compare_windows, profile_of_windows
+from spacetime_tps.boltzmann.windows import sample_windows, window_weights
+from spacetime_tps.config import WindowsConfig
+from spacetime_tps.diffusion.denoiser import Posterior
+from spacetime_tps.geometry.channels import climb
+from spacetime_tps.parallel import WorkerPool
+from spacetime_tps.representations import Torsions
+from tests.boltzmann.dihedral import dihedral, energy_kt
+from tests.oracles import circle, four_atoms
+
+TORSION = Torsions(["theta"], [(0, 1, 2, 3)])
+CENTERS = np.linspace(-np.pi / 2, np.pi / 2, 19)
+NATURAL = 20.0 * np.stack([np.cos(CENTERS), np.sin(CENTERS)], axis=-1)
+CONFIG = WindowsConfig(equilibration_steps=500, steps=20_000, sample_every=20)
+THETA = circle(4000)
+
+
+def exact() -> tuple[Posterior, np.ndarray]:
+    """Posteriors of the windows and -psi up to a constant, by quadrature."""
+    logits = NATURAL @ np.stack([np.cos(THETA), np.sin(THETA)]) - energy_kt(THETA)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    mean = torch.from_numpy(weights @ np.stack([np.cos(THETA), np.sin(THETA)], axis=-1))
+    psi = np.log(np.exp(logits).sum(axis=1))
+    return Posterior(mean, TORSION.block_variance(mean)), psi[0] - psi
+
+
+@pytest.fixture(scope="module")
+def angles() -> np.ndarray:
+    starts = np.array([[four_atoms(center), four_atoms(center + 0.1)] for center in CENTERS])
+    found, cost = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1))
+    assert cost == 19 * 2 * 20_500
+    return found
+
+
+def test_windows_are_the_denoising_posteriors(angles: np.ndarray) -> None:
+    """All 19 posteriors: variances within 4.5 of their own errors and mostly within one, centres within 2 degrees."""
+    posterior, _ = exact()
+    found = compare_windows(TORSION, posterior, angles)
+    sigmas = (found.measured - found.predicted) / found.error
+    assert np.abs(sigmas).max() < 4.5
+    assert np.mean(sigmas**2) < 2.5
+    assert found.close.all()
+    assert not found.wrong.any()
+    assert np.rad2deg(np.abs(found.center_off)).max() < 2
+    assert np.rad2deg(found.starts_apart).max() < 4
+
+
+def test_their_free_energies_and_their_profile_are_those_of_quadrature(angles: np.ndarray) -> None:
+    _, free_energies = exact()
+    together = angles.reshape(len(angles), -1, 1)
+    assert window_weights(TORSION, NATURAL, together)[1] == pytest.approx(free_energies, abs=0.15)
+    kernel = np.exp(np.exp(4.0) * (np.cos(THETA[:, None] - CENTERS) - 1))
+    smoothed = -np.log(np.exp(-energy_kt(THETA)) @ kernel / kernel.sum(axis=0))
+    found = profile_of_windows(TORSION, NATURAL, angles, CENTERS[:, None], 4.0)
+    assert found.smoothed == pytest.approx(smoothed - smoothed.min(), abs=0.15)
+    assert found.barrier == pytest.approx(climb(smoothed), abs=0.1)  # 7.9 kT
+    assert found.error < 0.2
+
+
+def test_a_wrong_model_is_flagged_where_it_is_wrong(angles: np.ndarray) -> None:
+    posterior, _ = exact()
+    variance, mean = posterior.block_variance.clone(), posterior.mean.clone()
+    variance[3] *= 2.0
+    variance[5] /= 3.0
+    mean[7] = mean[7].flip(0)
+    found = compare_windows(TORSION, Posterior(mean, variance), angles)
+    assert np.flatnonzero(found.wrong).tolist() == [5, 7]
+    assert np.flatnonzero(~found.close).tolist() == [3, 5]
+    assert found.ratio[[3, 5]] == pytest.approx([0.5, 3.0], rel=0.15)
+
+
+def test_what_the_starts_remember_shows() -> None:
+    """Two runs that never meet: their means are far apart, and so are the barriers that each of them gives."""
+    rng = np.random.default_rng(0)
+    angles = CENTERS[:, None, None, None] + np.array([0.3, -0.3])[:, None, None] + rng.normal(0, 0.1, (19, 2, 200, 1))
+    posterior, _ = exact()
+    assert np.rad2deg(compare_windows(TORSION, posterior, angles).starts_apart) == pytest.approx(np.rad2deg(0.6), abs=2)
+
+
+def test_a_climb_counts_from_the_lowest_point_before_the_top() -> None:
+    assert climb(np.array([2.0, 1.0, 5.0, 0.0, 3.0])) == 4.0
+    assert climb(np.array([3.0, 2.0, 1.0])) == 0.0
