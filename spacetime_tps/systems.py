@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.resources
-import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from spacetime_tps.config import (
     validate,
 )
 from spacetime_tps.dynamics import MolecularDynamics
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import UserError, reason_of
 from spacetime_tps.potentials import POTENTIALS, FreeEnergySurface, Potential
 from spacetime_tps.representations import Identity, Torsions, dihedral_angles
 from spacetime_tps.settings import apply_override, merge, read_yaml
@@ -317,7 +316,7 @@ def _read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
             pdb = app.PDBFile(str(path))
         positions = np.array(pdb.getPositions(asNumpy=True)._value, dtype=float)
     except Exception as error:  # OpenMM's parser raises whatever the malformed line provokes
-        raise UserError(f"{path} is not a complete PDB file ({_reason(error)}).") from error
+        raise UserError(f"{path} is not a complete PDB file ({reason_of(error)}).") from error
     if len(positions) == 0:
         raise UserError(f"{path} holds no atoms.")
     if not np.isfinite(positions).all():
@@ -353,7 +352,7 @@ def _create_openmm_system(config: RunConfig, molecule: MoleculeConfig, topology:
         forcefield = app.ForceField(*molecule.forcefield)
     except Exception as error:  # a missing file and malformed XML raise different things
         raise UserError(
-            f"The force field {', '.join(molecule.forcefield)} cannot be loaded ({_reason(error)})."
+            f"The force field {', '.join(molecule.forcefield)} cannot be loaded ({reason_of(error)})."
         ) from error
     try:
         return forcefield.createSystem(
@@ -364,15 +363,25 @@ def _create_openmm_system(config: RunConfig, molecule: MoleculeConfig, topology:
         )
     except Exception as error:  # template mismatches are plain ValueErrors, other failures are not
         raise UserError(
-            f"The force field has no parameters for {config.states.a.pdb} ({_reason(error)}); "
+            f"The force field has no parameters for {config.states.a.pdb} ({reason_of(error)}); "
             "check for missing or misnamed atoms."
         ) from error
 
 
 def _atoms(topology: app.Topology, name: str, atoms: list[str]) -> list[int]:
-    index = {f"{atom.residue.id}:{atom.name}": atom.index for atom in topology.atoms()}
+    index: dict[str, int] = {}
+    doubled = set()
+    for atom in topology.atoms():
+        label = f"{atom.residue.id}:{atom.name}"
+        doubled |= {label} & set(index)
+        index[label] = index[f"{atom.residue.chain.id}/{label}"] = atom.index
     if len(atoms) != 4 or len(set(atoms)) != 4:
         raise UserError(f"The torsion {name!r} should name four different atoms, not {atoms}.")
+    if twice := [atom for atom in atoms if atom in doubled]:
+        raise UserError(
+            f"The torsion {name!r} names the atom {twice[0]!r}, which several chains have; write it with its chain, "
+            f"such as A/{twice[0]}."
+        )
     missing = [atom for atom in atoms if atom not in index]
     if missing:
         raise UserError(
@@ -380,9 +389,3 @@ def _atoms(topology: app.Topology, name: str, atoms: list[str]) -> list[int]:
             "atoms are written RESIDUE_NUMBER:ATOM, such as 2:CA."
         )
     return [index[atom] for atom in atoms]
-
-
-def _reason(error: Exception) -> str:
-    """The first sentence of a library's message, to stand inside one of ours."""
-    text = " ".join(str(error).split())
-    return re.split(r"[.!?](?:\s|$)", text)[0] if text else type(error).__name__

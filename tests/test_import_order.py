@@ -14,7 +14,19 @@ PACKAGE = "spacetime_tps"
 ORDER = [
     *("errors", "units", "seeds", "progress", "files", "trajectories", "parallel", "settings", "config"),
     *("potentials", "representations", "topology", "dynamics", "states", "systems"),
-    *("boltzmann", "diffusion", "geometry", "paths", "shooting", "baselines", "analysis", "export", "stages", "cli"),
+    *(
+        "boltzmann",
+        "preparation",
+        "diffusion",
+        "geometry",
+        "paths",
+        "shooting",
+        "baselines",
+        "analysis",
+        "export",
+        "stages",
+        "cli",
+    ),
 ]
 ROOT = Path(spacetime_tps.__file__).parent
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -55,6 +55,16 @@ def pilot(dynamics: MolecularDynamics, positions: np.ndarray, seed: int) -> floa
     return float(np.mean(energies))
 
 
+def pilot_energies(
+    dynamics: MolecularDynamics, positions: np.ndarray, highest: float, seed: int, pool: WorkerPool
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Temperatures [K] up to ``highest``, the mean energies [kJ/mol] of short runs there, and the force evaluations."""
+    at = np.geomspace(dynamics.temperature_k, highest, _PILOTS)
+    tasks = [(dynamics.at(t), positions, openmm_seed(seed, "pilot", k)) for k, t in enumerate(at.tolist())]
+    energies = np.array(pool.map(pilot, tasks))
+    return at, energies, _PILOTS * (_SETTLING_STEPS + _PILOT_STEPS + _PILOT_STEPS // _PILOT_STRIDE)
+
+
 @dataclass(frozen=True)
 class EnergyCurve:
     """Mean potential energy [kJ/mol] as a parabola of the temperature [K], fitted to short runs."""
@@ -372,10 +382,7 @@ def _ladder(
     lowest, highest = dynamics.temperature_k, config.highest_temperature
     if config.replicas != "auto":
         return np.geomspace(lowest, highest, config.replicas), 0
-    at = np.geomspace(lowest, highest, _PILOTS)
-    tasks = [(dynamics.at(t), structures[0], openmm_seed(seed, "pilot", k)) for k, t in enumerate(at.tolist())]
-    energies = np.array(pool.map(pilot, tasks))
-    cost = _PILOTS * (_SETTLING_STEPS + _PILOT_STEPS + _PILOT_STEPS // _PILOT_STRIDE)
+    at, energies, cost = pilot_energies(dynamics, structures[0], highest, seed, pool)
     return temperature_ladder(lowest, highest, EnergyCurve.fitted(at, energies), config.acceptance), cost
 
 

@@ -26,7 +26,7 @@ class _Commands(click.Group):
     """Imports a verb's module when it is called, and turns failures into one sentence each."""
 
     stage_verbs = ("train", "geodesic", "paths", "windows", "export")
-    verbs = ("run", "sample", *stage_verbs, "shoot", "committor", "compare", "distance", "config", "doctor")
+    verbs = ("init", "run", "sample", *stage_verbs, "shoot", "committor", "compare", "distance", "config", "doctor")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)

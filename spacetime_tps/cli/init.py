@@ -1,0 +1,55 @@
+"""spacetime-tps init: two structure files in, a system folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from spacetime_tps.errors import UserError
+from spacetime_tps.parallel import WorkerPool, available_cores
+from spacetime_tps.preparation.init import SOLVENTS, Wishes, prepare
+from spacetime_tps.units import parse_quantity
+
+
+@click.command("init")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the new system.")
+@click.option("--forcefield", multiple=True, help="OpenMM force field file (repeatable); default: amber14.")
+@click.option("--solvent", type=click.Choice(list(SOLVENTS)), help="Default: vacuum without charged groups, else gbn2.")
+@click.option("--temperature", default="300 K", show_default=True, help="With its unit.")
+@click.option("--ph", type=click.FloatRange(0, 14), default=7.0, show_default=True, help="For missing hydrogens.")
+@click.option("--torsion", multiple=True, metavar="NAME", help="Take this torsion in any case, such as chi1_3.")
+@click.option("--chi", is_flag=True, help="Side-chain torsions count like those of the backbone.")
+@click.option("--minutes", type=click.FloatRange(min=0.05), default=8.0, show_default=True, help="Of sampling, here.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the short runs.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: one for each core.")
+@click.option("--overwrite", is_flag=True, help="Prepare the folder anew.")
+def command(
+    a: Path,
+    b: Path,
+    output: Path,
+    forcefield: tuple[str, ...],
+    solvent: str | None,
+    temperature: str,
+    ph: float,
+    torsion: tuple[str, ...],
+    chi: bool,
+    minutes: float,
+    seed: int,
+    workers: int | None,
+    overwrite: bool,
+) -> None:
+    """Prepare a system from the structures A and B (PDB or mmCIF) of its two states."""
+    try:
+        kelvin = parse_quantity(temperature, "temperature")
+    except ValueError as error:
+        raise UserError(f"--temperature: {error}.") from error
+    if not 0 < kelvin < 1e4:
+        raise UserError(f"--temperature is {temperature}, expected more than 0 K.")
+    wishes = Wishes(forcefield or None, solvent, kelvin, ph, torsion, chi, minutes, seed)
+    with WorkerPool(workers or available_cores()) as pool:
+        words = prepare(a, b, output, wishes, overwrite, pool)
+    click.echo("\n".join(f"- {sentence}" for sentence in words))
+    click.echo(f"system  {output / 'system.yaml'}\nnext    spacetime-tps run {output} -o runs/{output.resolve().name}")

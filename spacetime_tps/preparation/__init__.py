@@ -1,0 +1,1 @@
+"""From two structure files to a system file: read, repair, match, survey, decide, write."""

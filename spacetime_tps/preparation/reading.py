@@ -1,0 +1,162 @@
+"""Structure files as users have them: models, alternate locations, waters, boxes, and what cannot be used."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from openmm import app, unit
+
+from spacetime_tps.errors import UserError, reason_of
+
+WATERS = {"HOH", "WAT", "TIP", "TIP3", "TIP4", "H2O", "SOL"}
+IONS = {"NA", "CL", "K", "LI", "MG", "CA", "ZN", "NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "BR", "CS", "RB", "F"}
+MMCIF_SUFFIXES = {".cif", ".mmcif", ".pdbx"}
+_FARTHEST_NM = 900.0
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Atoms and where they are.
+
+    Attributes:
+        source: file, for messages.
+        topology: of the atoms.
+        positions: shape (n_atoms, 3) [nm].
+        notes: what was decided on the way, in plain words.
+    """
+
+    source: str
+    topology: app.Topology
+    positions: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    def with_notes(self, *notes: str) -> Structure:
+        """The same with more to say."""
+        return Structure(self.source, self.topology, self.positions, (*self.notes, *notes))
+
+
+def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
+    """Read a PDB or mmCIF file: its first model, the likeliest alternate locations, without water and ions.
+
+    Args:
+        file: to read.
+        keep_solvent: keep water and ions.
+
+    Raises:
+        UserError: there is nothing in it that can be used.
+    """
+    if not file.is_file():
+        raise UserError(f"{file} is {'no file' if file.exists() else 'not there'}.")
+    content = file.read_bytes()
+    if not content.strip():
+        raise UserError(f"{file} is empty; give a PDB or mmCIF file.")
+    notes: list[str] = []
+    if file.suffix.lower() in MMCIF_SUFFIXES:
+        text = _decoded(file, content, "utf-8")
+        parse = app.PDBxFile
+    else:
+        text = _cleaned(file, _decoded(file, content, "ascii"), notes)
+        parse = app.PDBFile
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parsed = parse(io.StringIO(text))
+        positions = np.array(parsed.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)
+    except Exception as error:  # OpenMM's parsers raise whatever the malformed line provokes
+        raise UserError(f"{file} cannot be read as a structure ({reason_of(error)}).") from error
+    if not len(positions):
+        raise UserError(f"{file} holds no atoms.")
+    if not np.isfinite(positions).all() or np.abs(positions).max() > _FARTHEST_NM:
+        raise UserError(f"{file} holds coordinates that are no positions of atoms; check them.")
+    structure = Structure(str(file), parsed.topology, positions, tuple(notes))
+    if parsed.topology.getPeriodicBoxVectors() is not None and not keep_solvent:
+        parsed.topology.setPeriodicBoxVectors(None)
+        structure = structure.with_notes("its box is left out: nothing is periodic without a solvent")
+    return structure if keep_solvent else _dry(structure)
+
+
+def _decoded(file: Path, content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{file}: line {line} holds a character that is no {encoding.upper()}; remove it.") from error
+
+
+def _cleaned(file: Path, text: str, notes: list[str]) -> str:
+    """The lines of the first model, one location for each atom."""
+    lines = text.splitlines()
+    models = [k for k, line in enumerate(lines) if line.startswith("MODEL ")]
+    if len(models) > 1:
+        lines = lines[: models[1]]
+        notes.append(f"of its {len(models)} models the first is taken")
+    atoms = [k for k, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
+    if not atoms:
+        raise UserError(f"{file} holds no atoms; give a PDB or mmCIF file.")
+    for k in atoms:
+        _check_coordinates(file, k + 1, lines[k])
+    dropped = _unlikely_locations([(k, lines[k]) for k in atoms])
+    if dropped:
+        notes.append(f"{len(dropped)} atoms at alternate locations of lower occupancy are left out")
+    empty = sum(_occupancy(lines[k]) == 0.0 for k in atoms if k not in dropped)
+    if empty:
+        notes.append(f"{empty} atoms have occupancy 0: nobody saw them there; check them")
+    kept = [_without_location(line) for k, line in enumerate(lines) if k not in dropped]
+    return "\n".join(kept) + "\n"
+
+
+def _check_coordinates(file: Path, number: int, line: str) -> None:
+    fields = [line[30:38], line[38:46], line[46:54]]
+    try:
+        values = [float(field) for field in fields]
+    except ValueError as error:
+        raise UserError(
+            f"{file}: line {number} should hold three coordinates in columns 31 to 54, not {line[30:54]!r}."
+        ) from error
+    if not all(map(math.isfinite, values)):
+        raise UserError(f"{file}: line {number} holds coordinates that are not finite.")
+
+
+def _occupancy(line: str) -> float:
+    try:
+        return float(line[54:60])
+    except ValueError:
+        return 1.0
+
+
+def _unlikely_locations(atoms: list[tuple[int, str]]) -> set[int]:
+    """Numbers of the lines whose alternate location is not the likeliest of their residue."""
+    occupancy: dict[str, Counter[str]] = defaultdict(Counter)
+    for _, line in atoms:
+        if line[16:17].strip():
+            occupancy[line[21:27]][line[16]] += round(1000 * _occupancy(line))
+    best = {residue: min(c, key=lambda label: (-c[label], label)) for residue, c in occupancy.items()}
+    return {k for k, line in atoms if line[16:17].strip() and line[16] != best[line[21:27]]}
+
+
+def _without_location(line: str) -> str:
+    return line[:16] + " " + line[17:] if line.startswith(("ATOM", "HETATM")) else line
+
+
+def _dry(structure: Structure) -> Structure:
+    """Without water and ions."""
+    removed = [
+        residue
+        for residue in structure.topology.residues()
+        if residue.name.upper() in WATERS or (residue.name.upper() in IONS and len(list(residue.atoms())) == 1)
+    ]
+    if not removed:
+        return structure
+    modeller = app.Modeller(structure.topology, structure.positions * unit.nanometer)
+    modeller.delete(removed)
+    positions = np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=float).reshape(-1, 3)
+    if not len(positions):
+        raise UserError(f"{structure.source} holds nothing but water and ions.")
+    note = f"{len(removed)} waters and ions are left out"
+    return Structure(structure.source, modeller.topology, positions, (*structure.notes, note))

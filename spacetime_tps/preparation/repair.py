@@ -1,0 +1,139 @@
+"""What a structure lacks before it can be simulated: heavy atoms, hydrogens, residues, parameters."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import openmm
+from openmm import app, unit
+from pdbfixer import PDBFixer
+from pdbfixer.pdbfixer import dnaResidues, proteinResidues, rnaResidues
+from scipy.spatial import cKDTree
+
+from spacetime_tps.errors import UserError, reason_of
+from spacetime_tps.preparation.reading import Structure
+from spacetime_tps.seeds import openmm_seed
+
+_CLASH_NM = 0.07
+"""Atoms nearer than any bond is long."""
+_PEPTIDE_BOND_NM = 0.2
+_STANDARD = {*proteinResidues, *dnaResidues, *rnaResidues, "ACE", "NME", "NH2"}
+_STANDARD_FORMS = {"MSE": "MET", "HYP": "PRO", "SEP": "SER", "TPO": "THR", "PTR": "TYR", "CSO": "CYS", "KCX": "LYS"}
+
+
+def repaired(structure: Structure, forcefield: app.ForceField, ph: float) -> Structure:
+    """Add missing heavy atoms and hydrogens, so that the force field has parameters for every residue.
+
+    Args:
+        structure: as read.
+        forcefield: that is to describe it.
+        ph: by which missing hydrogens are chosen; those that are there stay.
+
+    Raises:
+        UserError: residues are missing, atoms lie upon each other, or the force field does not know a residue.
+    """
+    _check_chains(structure)
+    structure = _with_heavy_atoms(structure)
+    _check_clashes(structure)
+    if forcefield.getUnmatchedResidues(structure.topology):
+        structure = _with_hydrogens(structure, forcefield, ph)
+    unmatched = forcefield.getUnmatchedResidues(structure.topology)
+    if unmatched:
+        raise UserError(_unknown(structure, unmatched[0]))
+    return structure
+
+
+def shown(residue: app.topology.Residue) -> str:
+    """A residue as a person names it, such as ``ALA 2``, with its chain where there are several."""
+    chains = len(list(residue.chain.topology.chains()))
+    return f"{residue.name} {residue.id}" + (f" of chain {residue.chain.id}" if chains > 1 else "")
+
+
+def _check_chains(structure: Structure) -> None:
+    """Neighbours along a chain have to be bonded."""
+    for chain in structure.topology.chains():
+        for first, second in pairwise(chain.residues()):
+            ends = [{atom.name: atom.index for atom in residue.atoms()} for residue in (first, second)]
+            if "C" not in ends[0] or "N" not in ends[1]:
+                continue
+            apart = np.linalg.norm(structure.positions[ends[0]["C"]] - structure.positions[ends[1]["N"]])
+            if apart > _PEPTIDE_BOND_NM:
+                raise UserError(
+                    f"{structure.source}: {shown(first)} and {shown(second)} follow each other but lie "
+                    f"{apart:.2f} nm apart (C to N), so residues between them are missing; model them first."
+                )
+
+
+def _check_clashes(structure: Structure) -> None:
+    pairs = cKDTree(structure.positions).query_pairs(_CLASH_NM)
+    if not pairs:
+        return
+    atoms = list(structure.topology.atoms())
+    first, second = (atoms[k] for k in sorted(min(pairs)))
+    apart = np.linalg.norm(structure.positions[first.index] - structure.positions[second.index])
+    raise UserError(
+        f"{structure.source}: atoms {first.name} of {shown(first.residue)} and {second.name} of "
+        f"{shown(second.residue)} clash ({apart:.3f} nm apart); give a structure without clashes."
+    )
+
+
+def _with_heavy_atoms(structure: Structure) -> Structure:
+    fixer = PDBFixer(pdbfile=io.StringIO(_pdb_text(structure)), platform=_platform())
+    fixer.missingResidues = {}
+    fixer.findNonstandardResidues()
+    notes = [
+        f"{shown(residue)} is no standard residue (its standard form would be {standard})"
+        for residue, standard in fixer.nonstandardResidues
+    ]
+    fixer.findMissingAtoms()
+    missing = [(residue, [atom.name for atom in atoms]) for residue, atoms in fixer.missingAtoms.items()]
+    ends = [(residue, list(names)) for residue, names in fixer.missingTerminals.items()]
+    if not missing and not ends:
+        return structure.with_notes(*notes)
+    notes += [f"{', '.join(names)} of {shown(residue)} were missing and are added" for residue, names in missing + ends]
+    try:
+        fixer.addMissingAtoms(seed=openmm_seed(0, "repair"))
+    except Exception as error:  # PDBFixer minimises, and whatever goes wrong comes through
+        raise UserError(
+            f"{structure.source}: missing atoms cannot be added ({reason_of(error)}); repair it with another tool."
+        ) from error
+    positions = np.array(fixer.positions.value_in_unit(unit.nanometer), dtype=float)
+    return Structure(structure.source, fixer.topology, positions, (*structure.notes, *notes))
+
+
+def _pdb_text(structure: Structure) -> str:
+    text = io.StringIO()
+    app.PDBFile.writeFile(structure.topology, structure.positions * unit.nanometer, text, keepIds=True)
+    return text.getvalue()
+
+
+def _with_hydrogens(structure: Structure, forcefield: app.ForceField, ph: float) -> Structure:
+    modeller = app.Modeller(structure.topology, structure.positions * unit.nanometer)
+    before = Counter(atom.element.symbol for atom in structure.topology.atoms() if atom.element is not None)["H"]
+    try:
+        modeller.addHydrogens(forcefield, pH=ph, platform=_platform())
+    except Exception as error:  # it wants templates for everything, and says so in many ways
+        unmatched = forcefield.getUnmatchedResidues(structure.topology)
+        foreign = [residue for residue in unmatched if residue.name not in _STANDARD]
+        raise UserError(_unknown(structure, (foreign or unmatched)[0], reason_of(error))) from error
+    added = modeller.topology.getNumAtoms() - structure.topology.getNumAtoms()
+    positions = np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=float)
+    had = f" (it had {before})" if before else ""
+    notes = [f"{added} hydrogens are added, as at pH {ph:g}{had}"] if added else []
+    return Structure(structure.source, modeller.topology, positions, (*structure.notes, *notes))
+
+
+def _unknown(structure: Structure, residue: app.topology.Residue, reason: str = "") -> str:
+    standard = _STANDARD_FORMS.get(residue.name)
+    advice = (
+        f"replace it by {standard}" if standard else "remove it, name another --forcefield, or give an Amber --prmtop"
+    )
+    because = f" ({reason})" if reason else ""
+    return f"{structure.source}: the force field has no parameters for {shown(residue)}{because}; {advice}."
+
+
+def _platform() -> openmm.Platform:
+    return openmm.Platform.getPlatformByName("Reference")

@@ -1,0 +1,101 @@
+"""The system file that ``init`` writes: settings with the reasons beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+from openmm import app
+
+from spacetime_tps.preparation.decisions import Decision
+from spacetime_tps.preparation.plan import SamplingPlan
+from spacetime_tps.preparation.torsions import Candidate
+
+
+def system_yaml(
+    name: str,
+    topology: app.Topology,
+    decision: Decision,
+    plan: SamplingPlan,
+    forcefield: list[str],
+    temperature_k: float,
+    files: tuple[str, str],
+) -> str:
+    """The text of ``system.yaml``.
+
+    Args:
+        name: of the system.
+        topology: of the prepared molecule.
+        decision: torsions and states.
+        plan: of the sampling.
+        forcefield: files.
+        temperature_k: of the system.
+        files: prepared structures of A and B, as the file names them.
+    """
+    labels = atom_labels(topology)
+    return "\n".join(
+        [
+            f"# {name}: prepared by 'spacetime-tps init'. Run it with 'spacetime-tps run' and the name of this folder.",
+            f"name: {name}",
+            "",
+            "system:",
+            "  kind: molecule",
+            f"  temperature: {temperature_k:g} K",
+            f"  forcefield: [{', '.join(forcefield)}]",
+            "  nonbonded: no_cutoff",
+            "  constraints: hbonds",
+            "  dynamics:",
+            "    integrator: langevin_middle",
+            "    time_step: 2 fs",
+            "    friction: 1 /ps",
+            "",
+            "# Four atoms each, as in the PDB files. These torsions differ between the end states or move within them.",
+            "collective_variables:",
+            *(_variable(candidate, labels) for candidate in decision.torsions),
+            "",
+            "# Each state is a box of the torsions that tell both apart: where free runs of 20 ps from its structure",
+            "# stayed, 5 % at either side left out, and 15 degrees more.",
+            "states:",
+            *_state("a", "A", files[0], decision, 0),
+            *_state("b", "B", files[1], decision, 1),
+            "",
+            "representation:",
+            "  kind: torsions",
+            f"  torsions: [{', '.join(candidate.name for candidate in decision.torsions)}]",
+            "",
+            f"# {plan.why}",
+            "sampling:",
+            *(f"  {line}" for line in plan.lines),
+            "",
+            "denoiser: {}",
+            "",
+            "geodesic:",
+            "  low_variance: 10 deg",
+            "  low_barrier: {weight: 1.0, softness_kt: 0.3}",
+            "",
+            "paths:",
+            "  count: 16",
+            "",
+        ]
+    )
+
+
+def atom_labels(topology: app.Topology) -> list[str]:
+    """How a system file names each atom: ``RESIDUE:ATOM``, with ``CHAIN/`` before it where there are several chains."""
+    several = len(list(topology.chains())) > 1
+    return [
+        (f"{atom.residue.chain.id}/" if several else "") + f"{atom.residue.id}:{atom.name}" for atom in topology.atoms()
+    ]
+
+
+def _variable(candidate: Candidate, labels: list[str]) -> str:
+    atoms = ", ".join(f'"{labels[k]}"' for k in candidate.atoms)
+    return f"  {candidate.name}: [{atoms}]"
+
+
+def _state(key: str, name: str, file: str, decision: Decision, which: int) -> list[str]:
+    lines = [f"  {key}:", f"    name: {name}", f"    pdb: {file}", "    any_of:"]
+    mark = "      - "
+    for variable, (low, width) in decision.bounds[which].items():
+        start = round(float(np.rad2deg((low + np.pi) % (2 * np.pi) - np.pi)))
+        lines.append(f"{mark}{variable}: [{start} deg, {start + round(float(np.rad2deg(width)))} deg]")
+        mark = "        "
+    return lines
