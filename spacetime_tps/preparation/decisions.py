@@ -77,10 +77,10 @@ def decide(candidates: Sequence[Candidate], angles: np.ndarray, with_chi: bool, 
         chosen = sorted(first)
     apart = [k for k in chosen if _apart(*extents[k])]
     if not apart:
-        largest = f"; the largest difference is {np.rad2deg(difference.max()):.0f} deg" if len(difference) else ""
+        largest = f" (means differ by {np.rad2deg(difference.max()):.0f} deg at most)" if len(difference) else ""
         raise UserError(
-            f"Both files lie in one state as far as torsions tell: in {RUN_PS:.0f} ps of free dynamics none stays "
-            f"apart{largest}; give two states that differ, or name a torsion with --torsion."
+            f"Both files lie in one state as far as torsions tell: in {RUN_PS:.0f} ps of free dynamics from either no "
+            f"torsion keeps apart{largest}; give two states that differ, or name a torsion with --torsion."
         )
     bounds = _bounds(candidates, extents, apart, 0), _bounds(candidates, extents, apart, 1)
     inside = _check_lifetimes(angles[..., apart], bounds)

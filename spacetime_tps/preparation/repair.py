@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections import Counter
 from itertools import pairwise
 
@@ -81,7 +82,9 @@ def _check_clashes(structure: Structure) -> None:
 
 
 def _with_heavy_atoms(structure: Structure) -> Structure:
-    fixer = PDBFixer(pdbfile=io.StringIO(_pdb_text(structure)), platform=_platform())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fixer = PDBFixer(pdbfile=io.StringIO(_pdb_text(structure)), platform=_platform())
     fixer.missingResidues = {}
     fixer.findNonstandardResidues()
     notes = [
@@ -127,10 +130,12 @@ def _with_hydrogens(structure: Structure, forcefield: app.ForceField, ph: float)
 
 
 def _unknown(structure: Structure, residue: app.topology.Residue, reason: str = "") -> str:
-    standard = _STANDARD_FORMS.get(residue.name)
-    advice = (
-        f"replace it by {standard}" if standard else "remove it, name another --forcefield, or give an Amber --prmtop"
-    )
+    if residue.name in _STANDARD:
+        advice = "some of its atoms are missing, misnamed or too many"
+    elif residue.name in _STANDARD_FORMS:
+        advice = f"replace it by {_STANDARD_FORMS[residue.name]}"
+    else:
+        advice = "remove it, or name a --forcefield that knows it"
     because = f" ({reason})" if reason else ""
     return f"{structure.source}: the force field has no parameters for {shown(residue)}{because}; {advice}."
 

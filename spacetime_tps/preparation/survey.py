@@ -61,7 +61,7 @@ def survey(
     with progress_bar(len(tasks), "survey of the end states", "run") as bar:
         angles = np.array(pool.map(run_freely, tasks, bar))
     if not np.isfinite(angles).all():
-        raise UserError("The runs from the end structures blew up; check the structures or lower --time-step.")
+        raise UserError("The runs from the end structures blew up; check the structures or lower --temperature.")
     return angles.reshape(2, RUNS, *angles.shape[1:])
 
 
