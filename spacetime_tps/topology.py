@@ -27,6 +27,10 @@ class NamedTorsions:
         """Angles [rad], shape (..., n)."""
         return dihedral_angles(frames, self.quadruples)
 
+    def only(self, chosen: np.ndarray) -> NamedTorsions:
+        """Those that a mask, shape (n,), or an array of indices chooses."""
+        return NamedTorsions([str(name) for name in np.array(self.names)[chosen]], self.quadruples[chosen])
+
 
 def named(topology: app.Topology, quadruples: list[tuple[int, int, int, int]]) -> NamedTorsions:
     """Quadruples of atom indices with names such as ``1:C-2:N-2:CA-2:C``."""
@@ -147,8 +151,7 @@ class Isomers:
         """
         centers, omegas = chiral_centers(topology), omega_torsions(topology)
         meant = {frozenset(four[1:3]) for four in turned.tolist()}
-        kept = [k for k, four in enumerate(omegas.quadruples.tolist()) if frozenset(four[1:3]) not in meant]
-        bonds = NamedTorsions([omegas.names[k] for k in kept], omegas.quadruples[kept])
+        bonds = omegas.only(np.array([frozenset(b[1:3]) not in meant for b in omegas.quadruples.tolist()], dtype=bool))
         return cls(centers, bonds, np.sign(centers.angles(structures)), _is_cis(bonds.angles(structures)))
 
     def broken(self, frames: np.ndarray) -> np.ndarray:

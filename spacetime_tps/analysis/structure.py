@@ -38,15 +38,28 @@ def integrity_problems(
         first = np.sign(chiral.angles(structures[0]))
         flipped = np.any(np.sign(chiral.angles(frames)) != first, axis=0)
         problems += [f"chirality of {n} flipped" for n, bad in zip(chiral.names, flipped, strict=True) if bad]
+    omegas = omega_torsions(topology)
+    turning = _turning(omegas, structures)
+    nitrogens = set(omegas.quadruples[turning, 2].tolist())
+    planar = planar_impropers(topology, structures[0])
+    flat = np.array([four[2] not in nitrogens for four in planar.quadruples.tolist()], dtype=bool)
     checks = [
-        (omega_torsions(topology), omega_tolerance, "peptide bond {} turned"),
-        (planar_impropers(topology, structures[0]), IMPROPER_TOLERANCE, "planar centre {} flipped"),
+        (omegas.only(~turning), omega_tolerance, "peptide bond {} turned"),
+        (planar.only(flat), IMPROPER_TOLERANCE, "planar centre {} flipped"),
         (pucker_torsions(topology), PUCKER_TOLERANCE, "pucker {} changed"),
     ]
     for torsions, tolerance, message in checks:
         if torsions.names:
             problems += _departures(torsions, structures, frames, tolerance, message)
     return problems
+
+
+def _turning(omegas: NamedTorsions, structures: np.ndarray) -> np.ndarray:
+    """Which peptide bonds are cis in one end structure and trans in the other; on the way nothing holds them flat."""
+    if not omegas.names:
+        return np.zeros(0, dtype=bool)
+    cis = np.abs(omegas.angles(structures)) < np.pi / 2
+    return cis[0] != cis[1]
 
 
 def _departures(

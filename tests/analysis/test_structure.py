@@ -11,7 +11,14 @@ from openmm import app
 from spacetime_tps.analysis.metrics import kinetic_temperature, mean_and_std
 from spacetime_tps.analysis.structure import hysteresis, integrity_problems
 from spacetime_tps.systems import systems_folder
-from spacetime_tps.topology import NamedTorsions, chiral_centers, free_torsions, omega_torsions, planar_impropers
+from spacetime_tps.topology import (
+    Isomers,
+    NamedTorsions,
+    chiral_centers,
+    free_torsions,
+    omega_torsions,
+    planar_impropers,
+)
 from spacetime_tps.units import GAS_CONSTANT
 
 
@@ -102,3 +109,33 @@ def test_kinetic_temperature_of_equipartition() -> None:
 def test_mean_and_std_of_nothing_is_not_a_number() -> None:
     assert np.isnan(mean_and_std(np.zeros(0))["mean"])
     assert mean_and_std(np.array([1.0, 3.0])) == {"mean": 2.0, "std": pytest.approx(np.sqrt(2))}
+
+
+def test_a_peptide_bond_that_differs_between_the_ends_may_turn() -> None:
+    files = [app.PDBFile(str(systems_folder() / "proline_dipeptide" / name)) for name in ("cis.pdb", "trans.pdb")]
+    ends = np.stack([np.array(f.getPositions(asNumpy=True)._value, dtype=float) for f in files])
+    topology = files[0].topology
+    acetyl = [atom.index for atom in topology.atoms() if atom.residue.name == "ACE"]
+    index = {f"{atom.residue.name}:{atom.name}": atom.index for atom in topology.atoms()}
+    turned = np.stack(
+        [rotated(ends[0], index["PRO:N"], index["ACE:C"], acetyl, angle) for angle in np.linspace(0, np.pi, 40)]
+    )
+    assert integrity_problems(topology, ends, turned) == []
+    assert "peptide bond" in " ".join(integrity_problems(topology, np.stack([ends[0]] * 2), turned))
+
+
+def test_isomers_know_what_high_temperature_breaks(alanine: tuple[app.Topology, np.ndarray]) -> None:
+    topology, structures = alanine
+    none = np.zeros((0, 4), dtype=int)
+    isomers = Isomers.of(topology, structures, none)
+    assert len(isomers.names) == 1 + 2
+    mirror = structures[0] * np.array([1.0, 1.0, -1.0])
+    index = {f"{atom.residue.name}:{atom.name}": atom.index for atom in topology.atoms()}
+    acetyl = [atom.index for atom in topology.atoms() if atom.residue.name == "ACE"]
+    cis = rotated(structures[0], index["ALA:N"], index["ACE:C"], acetyl, np.pi)
+    found = isomers.broken(np.stack([*structures, mirror, cis]))
+    assert found.sum(axis=1).tolist() == [0, 0, 1, 1]
+    assert isomers.names[int(found[2].argmax())].startswith("chirality of")
+    assert isomers.names[int(found[3].argmax())].startswith("peptide bond")
+    omega = np.array([[index["ACE:CH3"], index["ACE:C"], index["ALA:N"], index["ALA:CA"]]])
+    assert not Isomers.of(topology, structures, omega).broken(cis[None]).any()
