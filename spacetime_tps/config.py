@@ -210,6 +210,25 @@ class ReplicaExchangeConfig(Model):
         return self
 
 
+class TrajectoriesConfig(Model):
+    """The user's own samples: trajectories of the states' molecule, in any format that MDTraj reads."""
+
+    kind: Literal["trajectories"]
+    files: list[str] = Field(min_length=1)
+    """Relative to the system file; ``*`` stands for anything."""
+    weights: list[str] = []
+    """For each of them a text file (a COLVAR file of PLUMED, too) with a number a frame; without it all weigh alike."""
+    column: str | Annotated[int, Field(ge=1)] | None = None
+    """Of these files: its name in ``#! FIELDS``, or its number from 1; not needed where there is one only."""
+    weights_are: Literal["bias", "log_weight", "weight"] = "bias"
+    """A bias V weighs exp(V / kT)."""
+    bias_unit: Literal["kJ/mol", "kcal/mol", "kT"] = "kJ/mol"
+    skip: int = Field(0, ge=0)
+    """Frames left out at the start of each trajectory."""
+    every: int = Field(1, ge=1)
+    """So many frames apart are those that are used."""
+
+
 class LangevinConfig(Model):
     """Metropolis-adjusted overdamped Langevin walkers at a raised temperature, reweighted to the system's."""
 
@@ -228,7 +247,9 @@ class LangevinConfig(Model):
         return self
 
 
-SamplingConfig = Annotated[MetadynamicsConfig | ReplicaExchangeConfig | LangevinConfig, Field(discriminator="kind")]
+SamplingConfig = Annotated[
+    MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | LangevinConfig, Field(discriminator="kind")
+]
 
 
 class DenoiserConfig(Model):
@@ -508,7 +529,7 @@ class RunConfig(Model):
         if molecule != isinstance(self.representation, TorsionsConfig):
             raise ValueError("representation.kind must be 'torsions' for a molecule and 'identity' for a potential")
         if molecule == isinstance(self.sampling, LangevinConfig):
-            kinds = "'metadynamics' or 'replica_exchange' for a molecule and 'langevin' for a potential"
+            kinds = "'metadynamics', 'replica_exchange' or 'trajectories' for a molecule, 'langevin' for a potential"
             raise ValueError(f"sampling.kind must be {kinds}")
         if (
             isinstance(self.system, MoleculeConfig)
@@ -587,6 +608,7 @@ def _first_problem(error: ValidationError) -> str:
         "identity",
         "metadynamics",
         "replica_exchange",
+        "trajectories",
         "langevin",
     }
     branches = {"str", "int", "float", "constrained-int", "constrained-float"}

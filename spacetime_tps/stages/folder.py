@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from spacetime_tps.config import RunConfig, dump, validate
+from spacetime_tps.config import RunConfig, TrajectoriesConfig, dump, validate
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import TEMPORARY_PREFIX, read_json, replacing, write_json, write_text
 from spacetime_tps.settings import apply_override, read_yaml
@@ -111,7 +111,7 @@ class RunFolder:
             )
         if present and not resume and not overwrite:
             raise UserError(f"The output folder {self.path} is not empty; use --resume to go on or --overwrite.")
-        stored = _with_inputs(config)
+        stored = _with_inputs(config, source)
         inputs = {
             copy: (source / original).read_bytes()
             for original, copy in zip(_input_files(config), _input_files(stored), strict=True)
@@ -233,8 +233,11 @@ def _input_files(config: RunConfig) -> list[str]:
     return [file for file in files if file is not None]
 
 
-def _with_inputs(config: RunConfig) -> RunConfig:
-    """The configuration with its files under ``inputs/``, so that a run folder can be moved."""
+def _with_inputs(config: RunConfig, source: Path) -> RunConfig:
+    """The configuration with its files under ``inputs/``, so that a run folder can be moved.
+
+    Trajectories stay where they are: they may be large, and only sampling reads them.
+    """
     states = {}
     for key, state in (("a", config.states.a), ("b", config.states.b)):
         pdb = f"inputs/{os.path.basename(state.pdb)}" if state.pdb else None
@@ -242,7 +245,13 @@ def _with_inputs(config: RunConfig) -> RunConfig:
     if states["a"].pdb and states["a"].pdb == states["b"].pdb:
         raise UserError("Both states name a PDB file of the same name; rename one of them.")
     reference = f"inputs/{os.path.basename(config.reference)}" if config.reference else None
-    return config.model_copy(update={"states": config.states.model_copy(update=states), "reference": reference})
+    changes: dict[str, Any] = {"states": config.states.model_copy(update=states), "reference": reference}
+    if isinstance(config.sampling, TrajectoriesConfig):
+        files = {
+            key: [str(source.resolve() / f) for f in getattr(config.sampling, key)] for key in ("files", "weights")
+        }
+        changes["sampling"] = config.sampling.model_copy(update=files)
+    return config.model_copy(update=changes)
 
 
 def _first_difference(stored: Any, wanted: Any, place: str = "") -> str:

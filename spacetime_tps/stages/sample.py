@@ -12,8 +12,9 @@ from spacetime_tps.boltzmann.langevin import sample_langevin
 from spacetime_tps.boltzmann.metadynamics import Metadynamics, sample_metadynamics
 from spacetime_tps.boltzmann.replica_exchange import ReplicaExchange, sample_replica_exchange
 from spacetime_tps.boltzmann.samples import WeightedSamples
+from spacetime_tps.boltzmann.trajectory_files import TrajectorySamples, read_trajectories
 from spacetime_tps.boltzmann.transitions import Transitions, Watched
-from spacetime_tps.config import LangevinConfig, MetadynamicsConfig, ReplicaExchangeConfig
+from spacetime_tps.config import LangevinConfig, MetadynamicsConfig, ReplicaExchangeConfig, TrajectoriesConfig
 from spacetime_tps.files import require_finite
 from spacetime_tps.representations import Torsions
 from spacetime_tps.seeds import generator, torch_seed
@@ -51,15 +52,20 @@ def sample(context: Context) -> StageResult:
 
 
 def _molecule(
-    context: Context, config: MetadynamicsConfig | ReplicaExchangeConfig
+    context: Context, config: MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig
 ) -> tuple[WeightedSamples, Transitions, dict[str, Any]]:
     system = context.system
     assert isinstance(system.representation, Torsions)
     assert system.variables.quadruples is not None
-    sampled: Metadynamics | ReplicaExchange
+    assert system.molecule is not None
+    sampled: Metadynamics | ReplicaExchange | TrajectorySamples
     if isinstance(config, MetadynamicsConfig):
         sampled = _metadynamics(context, config)
         summary: dict[str, Any] = {"max_bias_kj_mol": float(sampled.table.max())}
+    elif isinstance(config, TrajectoriesConfig):
+        watched, topology = _watched(context), system.molecule.topology
+        sampled = read_trajectories(config, context.folder.path, topology, watched, system.kt)
+        summary = {"trajectories": int(sampled.walker.max()) + 1}
     else:
         sampled = _replica_exchange(context, config)
         summary = {

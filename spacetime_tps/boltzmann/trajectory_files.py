@@ -1,0 +1,169 @@
+"""Boltzmann samples that the user already has: trajectories, with the weights or biases of their frames."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from openmm import app
+
+from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
+from spacetime_tps.config import TrajectoriesConfig
+from spacetime_tps.errors import UserError, reason_of
+from spacetime_tps.progress import progress_bar
+from spacetime_tps.trajectories import read_frames
+
+_KEPT_FRAMES = 500
+_KCAL = 4.184
+
+
+@dataclass(frozen=True)
+class TrajectorySamples:
+    """What the user's trajectories hold.
+
+    Attributes:
+        angles: of the collective variables [rad], shape (n, n_torsions).
+        log_weights: shape (n,).
+        walker: trajectory that each frame comes from, shape (n,).
+        frames: some positions [nm], shape (m, n_atoms, 3).
+        transitions: between the states, from frame to frame.
+        force_evaluations: none of ours.
+    """
+
+    angles: np.ndarray
+    log_weights: np.ndarray
+    walker: np.ndarray
+    frames: np.ndarray
+    transitions: Transitions
+    force_evaluations: int = 0
+
+
+def read_trajectories(
+    config: TrajectoriesConfig, folder: Path, topology: app.Topology, watched: Watched, kt: float
+) -> TrajectorySamples:
+    """Read all frames and their weights.
+
+    Args:
+        config: names of the files, relative to ``folder``.
+        folder: of the system file.
+        topology: that the trajectories must have.
+        watched: collective variables, and the states.
+        kt: thermal energy [kJ/mol], in which biases count.
+
+    Raises:
+        UserError: a file is missing, damaged, of another molecule, or does not hold one number a frame.
+    """
+    files = _expanded(config.files, folder)
+    weights = _expanded(config.weights, folder)
+    if weights and len(weights) != len(files):
+        raise UserError(
+            f"sampling.weights names {len(weights)} files for {len(files)} trajectories; give one for each, in order."
+        )
+    converted = mdtraj.Topology.from_openmm(topology)
+    angles, log_weights, walker, frames, transitions = [], [], [], [], []
+    with progress_bar(len(files), "trajectories", "file") as bar:
+        for k, file in enumerate(files):
+            positions = _frames(file, converted)
+            logs = np.zeros(len(positions)) if not weights else _log_weights(weights[k], config, kt, len(positions))
+            positions, logs = positions[config.skip :: config.every], logs[config.skip :: config.every]
+            values = watched.variables(positions.astype(float))
+            if not np.isfinite(values).all():
+                raise UserError(f"{file} holds coordinates that are no positions of atoms; check it.")
+            recorder = TransitionRecorder(watched.states)
+            recorder.look(values, positions)
+            angles.append(values)
+            log_weights.append(logs)
+            walker.append(np.full(len(values), k))
+            frames.append(positions[:: max(1, len(positions) * len(files) // _KEPT_FRAMES)])
+            transitions.append(recorder.transitions())
+            bar.update()
+    if not sum(map(len, angles)):
+        raise UserError("sampling.skip leaves no frame of the trajectories; lower it.")
+    return TrajectorySamples(
+        np.concatenate(angles),
+        np.concatenate(log_weights),
+        np.concatenate(walker),
+        np.concatenate(frames).astype(np.float32),
+        Transitions.joined(transitions),
+    )
+
+
+def _expanded(names: list[str], folder: Path) -> list[Path]:
+    """Files, patterns such as ``run_*.xtc`` filled in alphabetical order."""
+    found = []
+    for name in names:
+        matches = sorted(glob.glob(str(folder / name)))
+        if not matches:
+            raise UserError(f"There is no file {folder / name}, which 'sampling' names.")
+        found += [Path(match) for match in matches]
+    return found
+
+
+def _frames(file: Path, topology: mdtraj.Topology) -> np.ndarray:
+    try:
+        return read_frames(file, topology)
+    except ImportError as error:
+        raise UserError(f"{file} needs a library that is not installed ({reason_of(error)}).") from error
+    except Exception as error:  # every format has a reader of its own, and each its own errors
+        raise UserError(
+            f"{file} cannot be read as a trajectory of the {topology.n_atoms} atoms in the states' PDB files "
+            f"({reason_of(error)})."
+        ) from error
+
+
+def _log_weights(file: Path, config: TrajectoriesConfig, kt: float, count: int) -> np.ndarray:
+    column = _column(file, config.column)
+    if len(column) != count:
+        raise UserError(f"{file} holds {len(column)} numbers for {count} frames; give one for each frame.")
+    if config.weights_are == "log_weight":
+        return column
+    if config.weights_are == "bias":
+        return column * {"kJ/mol": 1.0 / kt, "kcal/mol": _KCAL / kt, "kT": 1.0}[config.bias_unit]
+    if (column < 0).any() or not column.any():
+        raise UserError(f"{file} holds weights below zero, or none above it; they should be proportional to exp(V/kT).")
+    with np.errstate(divide="ignore"):
+        return np.maximum(np.log(column / column.max()), -700.0)
+
+
+def _column(file: Path, wanted: str | int | None) -> np.ndarray:
+    """One column of a text file; a line ``#! FIELDS ...`` names them, as PLUMED writes it."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read as text: {error}.") from error
+    names = next((line.split()[2:] for line in lines if line.startswith("#! FIELDS")), [])
+    rows = [(k, line.split()) for k, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")]
+    if not rows:
+        raise UserError(f"{file} holds no numbers.")
+    index = _index(file, wanted, names, len(rows[0][1]))
+    values = []
+    for number, words in rows:
+        try:
+            values.append(float(words[index]))
+        except (ValueError, IndexError) as error:
+            raise UserError(f"{file}: line {number} should hold a number in column {index + 1}.") from error
+    found = np.array(values)
+    if not np.isfinite(found).all():
+        raise UserError(
+            f"{file}: line {rows[int(np.argmin(np.isfinite(found)))][0]} holds a number that is not finite."
+        )
+    return found
+
+
+def _index(file: Path, wanted: str | int | None, names: list[str], width: int) -> int:
+    if wanted is None:
+        if width > 1:
+            shown = f" ({', '.join(names)})" if names else ""
+            raise UserError(f"{file} has {width} columns{shown}; name one with sampling.column.")
+        return 0
+    if isinstance(wanted, int):
+        if not 1 <= wanted <= width:
+            raise UserError(f"{file} has {width} columns, no column {wanted}.")
+        return wanted - 1
+    if wanted not in names:
+        known = ", ".join(names) or "none: it has no line '#! FIELDS'"
+        raise UserError(f"{file} has no column {wanted!r}; its columns are {known}.")
+    return names.index(wanted)

@@ -1,0 +1,60 @@
+"""The samples of a run, written to files and read back as a user's own, lead to the same geodesic."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+
+from spacetime_tps.systems import systems_folder
+from tests.conftest import run_cli, settings
+
+SAMPLING = (
+    "sampling.build_time=300 ps", "sampling.frozen_time=300 ps", "sampling.discard_time=20 ps",
+    "sampling.sample_interval=0.2 ps", "sampling.frame_interval=0.2 ps",
+)  # fmt: skip
+"""Enough to cross the barrier, with a frame for every sample."""
+GEODESIC = (
+    "reference=null", "hardware.platform=Reference", "denoiser.kind=exact", "geodesic.points=40", "geodesic.nodes=12",
+    "geodesic.starts=1", "geodesic.steps=80", "geodesic.polish_rounds=8", "geodesic.polish_steps=20",
+    "geodesic.channel=phi+ psi-",
+)  # fmt: skip
+"""The posterior of the samples themselves, one channel, to convergence."""
+
+
+def at_equal_steps(folder: Path) -> np.ndarray:
+    """The geodesic's posterior means at 50 equal steps of its length."""
+    data = np.load(folder / "geodesic.npz")
+    natural, mean = data["natural"][0], data["mean"][0]
+    chords = np.maximum((np.diff(natural, axis=0) * np.diff(mean, axis=0)).sum(-1), 0.0)
+    travelled = np.concatenate([[0.0], np.cumsum(np.sqrt(chords))])
+    return np.stack([np.interp(np.linspace(0, travelled[-1], 50), travelled, column) for column in mean.T], axis=-1)
+
+
+def test_the_same_samples_give_the_same_geodesic(tmp_path: Path) -> None:
+    ours, theirs, source = tmp_path / "ours", tmp_path / "theirs", systems_folder() / "alanine_dipeptide"
+    upto = ("--seed", "3", "--stop-after", "geodesic")
+    done = run_cli("run", "alanine_dipeptide", "-o", ours, *upto, *settings(SAMPLING + GEODESIC))
+    assert done.returncode == 0, done.stderr
+    samples = np.load(ours / "samples.npz")
+    topology = mdtraj.load(str(source / "c5.pdb")).topology
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    text = (source / "system.yaml").read_text()
+    begin, end = text.index("sampling:"), text.index("denoiser:")
+    own = "kind: trajectories\n  files: [walker_*.dcd]\n  weights: [bias_*.txt]\n  weights_are: log_weight\n\n"
+    (mine / "system.yaml").write_text(text[:begin] + "sampling:\n  " + own + text[end : text.index("presets:")])
+    for name in ("c5.pdb", "c7ax.pdb"):
+        (mine / name).write_bytes((source / name).read_bytes())
+    for k, chosen in enumerate(np.array_split(np.arange(len(samples["frames"])), 4)):
+        mdtraj.Trajectory(samples["frames"][chosen], topology).save(str(mine / f"walker_{k}.dcd"))
+        np.savetxt(mine / f"bias_{k}.txt", samples["log_weights"][chosen], fmt="%.17g")
+    done = run_cli("run", mine, "-o", theirs, *upto, *settings(GEODESIC))
+    assert done.returncode == 0, done.stderr
+    assert np.abs(at_equal_steps(ours) - at_equal_steps(theirs)).max() < 0.05  # 3 degrees: the bottom is flat
+    rows = [
+        json.loads((folder / "stages/geodesic.json").read_text())["summary"]["channels"][0] for folder in (ours, theirs)
+    ]
+    assert abs(rows[1]["length"] / rows[0]["length"] - 1) < 1e-3
