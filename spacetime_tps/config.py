@@ -311,6 +311,8 @@ class GeodesicConfig(Model):
     """The one channel to take, such as ``phi+ psi-``; by default the most promising ones are tried."""
     max_channels: int = Field(8, ge=1, le=256)
     """So many of them at most."""
+    polished_channels: int = Field(4, ge=1, le=256)
+    """Of more, so many with the lowest barriers after the steps of Adam go on to the rounds of L-BFGS."""
     arch_depth: float = Field(1.0, ge=-20, le=20)
     """Drop of the log-SNR in the middle of the initial curve."""
     low_variance: str | float | None = None

@@ -128,9 +128,8 @@ def smoothed_barrier(geodesic: Geodesic, representation: Representation, free_en
 
 
 def climb(height: np.ndarray) -> float:
-    """How far the highest point of a profile, shape (n,), lies above the lowest one before it."""
-    top = int(np.argmax(height))
-    return float(height[top] - height[: top + 1].min())
+    """Largest rise of a profile, shape (n,), from any of its points to a later one."""
+    return float((height - np.minimum.accumulate(height)).max())
 
 
 def lifted_ends(geodesic: Geodesic, representation: Representation) -> tuple[np.ndarray, np.ndarray]:

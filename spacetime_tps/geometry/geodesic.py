@@ -51,6 +51,7 @@ class Geodesic:
         max_violation: largest g of all constraints on the fine grid (<= 0 where they hold), or -1 without any.
         violations: the same by constraint.
         iterations: gradient evaluations of the whole batch.
+        weights: coefficients of the spline, shape (n_nodes, n_coordinates), where the curve is one.
     """
 
     channel: Channel
@@ -61,6 +62,7 @@ class Geodesic:
     max_violation: float
     violations: dict[str, float]
     iterations: int
+    weights: np.ndarray | None = None
 
 
 def optimise_geodesics(
@@ -112,6 +114,24 @@ def optimise_geodesics(
             weights = scouting.lowest(weights, config.starts)
             weights = search.adam(weights, config.steps, ramped=False, bar=bar)
         weights = search.polish(weights, bar, target_energy)
+    return search.judged(weights)
+
+
+def polish_geodesics(
+    denoiser: Denoiser,
+    representation: Representation,
+    drafts: list[Geodesic],
+    config: GeodesicConfig,
+    constraints: Sequence[Constraint] = (),
+    objectives: Sequence[Objective] = (),
+) -> list[Geodesic]:
+    """Go on from curves that were optimised without rounds of L-BFGS; see ``optimise_geodesics``."""
+    search = _Search(denoiser, representation, [draft.channel for draft in drafts], config, constraints, objectives)
+    search.arches()
+    search.iterations = max(draft.iterations for draft in drafts)
+    weights = torch.from_numpy(np.stack([draft.weights for draft in drafts if draft.weights is not None]))
+    with progress_bar(config.polish_rounds * config.polish_steps, "polish", "step") as bar:
+        weights = search.polish(weights, bar)
     return search.judged(weights)
 
 
@@ -311,9 +331,8 @@ class _Search:
             by_name = {c.name: float(v[k]) for c, v in zip(self.constraints, violations, strict=True)}
             worst = max(by_name.values(), default=-1.0)
             converged = bool(still[k]) and worst <= self.config.violation_tolerance
-            found.append(
-                Geodesic(channel, curve, float(coarse[k]), converged, history[k], worst, by_name, self.iterations)
-            )
+            judged = (float(coarse[k]), converged, history[k], worst, by_name, self.iterations, weights[k].numpy())
+            found.append(Geodesic(channel, curve, *judged))
         return found
 
     def _on_own_grid(self, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,7 @@ from spacetime_tps.geometry.free_energy import (
     SmoothSurface,
     smoothed_surface,
 )
-from spacetime_tps.geometry.geodesic import Geodesic, optimise_geodesics
+from spacetime_tps.geometry.geodesic import Geodesic, optimise_geodesics, polish_geodesics
 from spacetime_tps.geometry.other_metrics import (
     PositionCurves,
     pullback_geodesics,
@@ -44,7 +44,8 @@ from spacetime_tps.geometry.other_metrics import (
 )
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.representations import Channel, Torsions
+from spacetime_tps.progress import progress_bar
+from spacetime_tps.representations import Channel, Representation, Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.train import load_denoiser
@@ -66,8 +67,7 @@ def geodesic(context: Context) -> StageResult:
     denoiser = load_denoiser(context)
     ground = ground_of(context, denoiser, rng)
     posterior, constraints, channels = ground.posterior, ground.constraints, ground.channels
-    objectives = _objectives(context, ground)
-    found, deviation = _geodesics(context, denoiser, channels, constraints, objectives, rng)
+    found, deviation = _geodesics(context, denoiser, ground, rng)
     require_finite(
         "The geodesics are",
         "take back what was changed under 'geodesic'",
@@ -190,17 +190,13 @@ def _avoided_share(g: Geodesic, region: AvoidRegion, posterior: SampleDenoiser) 
 
 
 def _geodesics(
-    context: Context,
-    denoiser: Denoiser,
-    channels: list[Channel],
-    constraints: list[Constraint],
-    objectives: list[Objective],
-    rng: torch.Generator,
+    context: Context, denoiser: Denoiser, ground: Ground, rng: torch.Generator
 ) -> tuple[list[Geodesic], np.ndarray | None]:
     """The geodesics of the chosen geometry; for the pullback metric also how far they are from straight."""
     config, representation = context.config.geodesic, context.system.representation
+    channels, constraints = ground.channels, ground.constraints
     if config.geometry == "spacetime":
-        return optimise_geodesics(denoiser, representation, channels, config, constraints, objectives, rng), None
+        return _spacetime_geodesics(context, denoiser, ground, rng), None
     density = SmoothedDensity(denoiser, representation)
     start, end = (
         torch.tensor(np.stack([getattr(c, side)[density.columns] for c in channels])) for side in ("start", "end")
@@ -214,6 +210,43 @@ def _geodesics(
         curves = PositionCurves(straight_lines(start, end, config.points))
     tented = with_tent(curves, denoiser, representation, channels, config, constraints, (low, high))
     return tented, curves.deviation
+
+
+def _spacetime_geodesics(context: Context, denoiser: Denoiser, ground: Ground, rng: torch.Generator) -> list[Geodesic]:
+    """Every channel in a process of its own; of many, those with the lowest barriers so far are polished."""
+    config, system, channels = context.config.geodesic, context.system, ground.channels
+    seed = int(torch.randint(2**31, (1,), generator=rng))
+    few = len(channels) <= config.polished_channels
+    rough = config if few else config.model_copy(update={"polish_rounds": 0})
+    terms = (ground.constraints, _objectives(context, ground))
+    shared = (denoiser, system.representation, *terms, seed, context.config.hardware.torch_threads)
+    with progress_bar(len(channels), "geodesics", "channel") as bar:
+        found = context.pool.map(_one_geodesic, [(channel, rough, *shared) for channel in channels], bar)
+    if few:
+        return found
+    ordered, _ = ranked(found, ground, system)
+    kept = ordered[: config.polished_channels]
+    with progress_bar(len(kept), "polish", "channel") as bar:
+        polished = context.pool.map(_one_geodesic, [(draft, config, *shared) for draft in kept], bar)
+    return polished + ordered[config.polished_channels :]
+
+
+def _one_geodesic(
+    start: Channel | Geodesic,
+    config: GeodesicConfig,
+    denoiser: Denoiser,
+    representation: Representation,
+    constraints: list[Constraint],
+    objectives: list[Objective],
+    seed: int,
+    threads: int,
+) -> Geodesic:
+    """Optimise a channel, or go on with a draft."""
+    torch.set_num_threads(threads)
+    if isinstance(start, Geodesic):
+        return polish_geodesics(denoiser, representation, [start], config, constraints, objectives)[0]
+    rng = torch.Generator().manual_seed(seed)
+    return optimise_geodesics(denoiser, representation, [start], config, constraints, objectives, rng)[0]
 
 
 def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint]:

@@ -71,7 +71,7 @@ def windows(context: Context) -> StageResult:
     barrier = {
         "value": system.kt * profile.barrier,
         "error": system.kt * profile.error,
-        "of": f"density smoothed at log-SNR {level:g}, along the geodesic, above the lowest point before it",
+        "of": f"density smoothed at log-SNR {level:g}, largest climb along the geodesic",
     }
     summary = {
         "count": len(share),

@@ -86,6 +86,7 @@ def test_what_the_starts_remember_shows() -> None:
     assert np.rad2deg(compare_windows(TORSION, posterior, angles).starts_apart) == pytest.approx(np.rad2deg(0.6), abs=2)
 
 
-def test_a_climb_counts_from_the_lowest_point_before_the_top() -> None:
+def test_a_climb_is_the_largest_rise_on_the_way() -> None:
     assert climb(np.array([2.0, 1.0, 5.0, 0.0, 3.0])) == 4.0
+    assert climb(np.array([9.0, 1.0, 5.0, 0.0, 4.5])) == 4.5
     assert climb(np.array([3.0, 2.0, 1.0])) == 0.0

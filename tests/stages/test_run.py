@@ -115,7 +115,7 @@ def test_one_worker_gives_the_same_numbers_in_a_moved_folder(tiny_alanine_run: P
     assert done.returncode == 0, done.stderr
     moved = tmp_path / "moved"
     out.rename(moved)
-    for stage in ("paths", "export"):
+    for stage in ("paths", "windows", "export"):
         done = run_cli(stage, moved)
         assert done.returncode == 0, done.stderr
     assert comparable(moved) == comparable(tiny_alanine_run)
@@ -265,8 +265,9 @@ def test_overwrite_spares_what_no_run_wrote_and_what_it_cannot_replace(tiny_alan
 
 @pytest.mark.parametrize(
     ("damaged", "stage"),
-    [("samples.npz", "train"), ("denoiser.pt", "geodesic"), ("geodesic.npz", "paths"), ("paths.npz", "export"),
-     ("stages/paths.json", "export"), ("config.yaml", "export"), ("inputs/c5.pdb", "export")],
+    [("samples.npz", "train"), ("denoiser.pt", "geodesic"), ("geodesic.npz", "paths"), ("paths.npz", "windows"),
+     ("windows.npz", "export"), ("stages/paths.json", "export"), ("config.yaml", "export"),
+     ("inputs/c5.pdb", "export")],
 )  # fmt: skip
 def test_damaged_run_folder_is_told(damaged: str, stage: str, tiny_alanine_run: Path, tmp_path: Path) -> None:
     for k, content in enumerate((b"", (tiny_alanine_run / damaged).read_bytes()[:100], b"{}")):

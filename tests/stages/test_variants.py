@@ -37,8 +37,8 @@ def rerun(base: Path, folder: Path, *arguments: str) -> dict[str, Any]:
     """Summary of a copy of ``base`` whose geodesic and all after it ran anew with ``arguments``."""
     shutil.copytree(base, folder)
     succeed("geodesic", folder, "--overwrite", *arguments)
-    succeed("paths", folder)
-    succeed("export", folder)
+    for stage in ("paths", "windows", "export"):
+        succeed(stage, folder)
     return read_json(folder / "summary.json")
 
 
