@@ -26,7 +26,7 @@ SYSTEMS = Path(__file__).resolve().parent.parent / "systems"
 SHIPPED: dict[str, tuple[str, list[tuple[float, float]], list[float] | None]] = {
     "alanine_dipeptide/c5.pdb": ("ACE-ALA-NME", [(-152, 160)], None),
     "alanine_dipeptide/c7ax.pdb": ("ACE-ALA-NME", [(61, -41)], None),
-    "alanine_tetrapeptide/c7eq.pdb": ("ACE-ALA-ALA-ALA-NME", [(-83, 70)] * 3, None),
+    "alanine_tetrapeptide/c7ax.pdb": ("ACE-ALA-ALA-ALA-NME", [(-83, 70), (61, -41), (-83, 70)], None),
     "alanine_tetrapeptide/helix.pdb": ("ACE-ALA-ALA-ALA-NME", [(-63, -42)] * 3, None),
     "glycine_dipeptide/c7_left.pdb": ("ACE-GLY-NME", [(-83, 70)], None),
     "glycine_dipeptide/c7_right.pdb": ("ACE-GLY-NME", [(83, -70)], None),

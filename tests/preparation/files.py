@@ -12,7 +12,7 @@ ALANINE = systems_folder() / "alanine_dipeptide"
 ENDS = ALANINE / "c5.pdb", ALANINE / "c7ax.pdb"
 C5, C7AX = (file.read_text() for file in ENDS)
 PROLINE = (systems_folder() / "proline_dipeptide/trans.pdb").read_text()
-TETRA = (systems_folder() / "alanine_tetrapeptide/c7eq.pdb").read_text()
+TETRA = (systems_folder() / "alanine_tetrapeptide/c7ax.pdb").read_text()
 ATOM = ("ATOM", "HETATM")
 
 

@@ -162,7 +162,7 @@ def test_a_methyl_group_is_never_mirrored(tmp_path: Path) -> None:
 
 def test_torsions_are_those_of_mdtraj(tmp_path: Path) -> None:
     found = candidates(structure(tmp_path, TETRA).topology)
-    trajectory = mdtraj.load(str(systems_folder() / "alanine_tetrapeptide/c7eq.pdb"))
+    trajectory = mdtraj.load(str(systems_folder() / "alanine_tetrapeptide/c7ax.pdb"))
     for kind, compute in (("phi", mdtraj.compute_phi), ("psi", mdtraj.compute_psi)):
         own = [candidate for candidate in found if candidate.kind == kind]
         assert [candidate.name for candidate in own] == [f"{kind}_{k}" for k in (2, 3, 4)]
