@@ -215,11 +215,10 @@ def _geodesics(
 def _spacetime_geodesics(context: Context, denoiser: Denoiser, ground: Ground, rng: torch.Generator) -> list[Geodesic]:
     """Every channel in a process of its own; of many, those with the lowest barriers so far are polished."""
     config, system, channels = context.config.geodesic, context.system, ground.channels
-    seed = int(torch.randint(2**31, (1,), generator=rng))
     few = len(channels) <= config.polished_channels
     rough = config if few else config.model_copy(update={"polish_rounds": 0})
     terms = (ground.constraints, _objectives(context, ground))
-    shared = (denoiser, system.representation, *terms, seed, context.config.hardware.torch_threads)
+    shared = (denoiser, system.representation, *terms, rng.get_state(), context.config.hardware.torch_threads)
     with progress_bar(len(channels), "geodesics", "channel") as bar:
         found = context.pool.map(_one_geodesic, [(channel, rough, *shared) for channel in channels], bar)
     if few:
@@ -238,14 +237,14 @@ def _one_geodesic(
     representation: Representation,
     constraints: list[Constraint],
     objectives: list[Objective],
-    seed: int,
+    random_state: torch.Tensor,
     threads: int,
 ) -> Geodesic:
-    """Optimise a channel, or go on with a draft."""
+    """Optimise a channel, or go on with a draft; every channel draws the same numbers."""
     torch.set_num_threads(threads)
     if isinstance(start, Geodesic):
         return polish_geodesics(denoiser, representation, [start], config, constraints, objectives)[0]
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().set_state(random_state)
     return optimise_geodesics(denoiser, representation, [start], config, constraints, objectives, rng)[0]
 
 
