@@ -1,0 +1,97 @@
+"""Which channels are tried, and in which order; drafts that are polished."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from spacetime_tps.config import GeodesicConfig
+from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
+from spacetime_tps.errors import UserError
+from spacetime_tps.geometry.channels import order_by_promise
+from spacetime_tps.geometry.constraints import LowVariance
+from spacetime_tps.geometry.geodesic import optimise_geodesics, polish_geodesics
+from spacetime_tps.representations import Identity, Torsions
+from tests.oracles import circle
+
+
+def torsions(n: int) -> Torsions:
+    return Torsions([f"t{k}" for k in range(n)], [(0, 1, 2, 3)] * n)
+
+
+def ends(first: list[float], last: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    return Torsions.features_of_angles(np.deg2rad(first)), Torsions.features_of_angles(np.deg2rad(last))
+
+
+# --- which --------------------------------------------------------------------------------------------------
+
+
+def test_of_many_torsions_only_those_that_turn_go_both_ways() -> None:
+    """Five torsions; the second and the fifth differ by at least 60 degrees."""
+    start, end = ends([0, 0, 10, 170, -100], [30, 61, -40, -170, 100])
+    found = torsions(5).channels(start, end, 4.0)
+    turns = np.rad2deg([(channel.end - channel.start)[1::2] for channel in found])
+    assert len(found) == 4
+    assert turns[0] == pytest.approx([30, 61, -50, 20, -160])  # the shortest way comes first
+    assert np.ptp(turns, axis=0) == pytest.approx([0, 360, 0, 0, 360])
+
+
+def test_of_very_many_the_eight_nearest_to_half_a_turn_do() -> None:
+    angles = [70.0, *[100.0 + k for k in range(8)]]
+    found = torsions(9).channels(*ends([0.0] * 9, angles), 4.0)
+    turns = np.rad2deg([(channel.end - channel.start)[1::2] for channel in found])
+    assert len(found) == 256
+    assert np.ptp(turns, axis=0) == pytest.approx([0] + [360] * 8)
+
+
+def test_a_channel_can_be_named() -> None:
+    space, (start, end) = torsions(2), ends([0, 0], [30, -100])
+    for label in ("t0+ t1-", "t0- t1-", "t1+ t0+"):
+        found = space.named_channel(label, start, end, 4.0)
+        assert set(found.label.split()) == set(label.split())
+        turn = (found.end - found.start)[1::2]
+        assert ["+" if t > 0 else "-" for t in turn] == [word[-1] for word in found.label.split()]
+        same = next(channel for channel in space.channels(start, end, 4.0) if channel.label == found.label)
+        assert found.end == pytest.approx(same.end)
+    for wrong in ("t0+", "t0+ t2-", "t0 t1", ""):
+        with pytest.raises(UserError, match=r"such as 't0\+ t1\+'"):
+            space.named_channel(wrong, start, end, 4.0)
+    assert Identity(2).named_channel("direct", np.zeros(2), np.ones(2), 4.0).label == "direct"
+    with pytest.raises(UserError, match="'direct' alone"):
+        Identity(2).named_channel("t0+", np.zeros(2), np.ones(2), 4.0)
+
+
+def test_channels_are_ordered_by_what_they_have_to_climb() -> None:
+    """Independent torsions on a grid; smoothed at log-SNR 6, each ridge loses little of its height."""
+    theta = circle(180)
+    upward, downward = np.exp(-((theta - 0.9) ** 2) / 0.3), np.exp(-((theta + 2.2) ** 2) / 0.3)
+    heights = [(4.0, 2.0), (1.0, 6.0)]  # of both ways from 0 to 180 degrees, first torsion and second
+    energies = [up * upward + down * downward for up, down in heights]
+    grid = np.stack(np.meshgrid(theta, theta, indexing="ij"), axis=-1).reshape(-1, 2)
+    log_weights = -(energies[0][:, None] + energies[1][None]).ravel()
+    space = torsions(2)
+    posterior = SampleDenoiser(
+        space, torch.from_numpy(Torsions.features_of_angles(grid)), torch.from_numpy(log_weights)
+    )
+    channels = space.channels(*ends([0, 0], [179.999, 179.999]), 4.0)
+    found = order_by_promise(channels, space, posterior, 6.0)
+    assert [channel.label for channel, _ in found] == ["t0- t1+", "t0+ t1+", "t0+ t1-", "t0- t1-"]
+    assert [height for _, height in found] == pytest.approx([2.0, 4.0, 6.0, 6.0], abs=0.15)
+
+
+# --- drafts -------------------------------------------------------------------------------------------------
+
+
+def test_a_polished_draft_ends_where_the_whole_optimisation_ends() -> None:
+    """Two wells, the variance held: one geodesic, whether its rounds of L-BFGS follow at once or later."""
+    denoiser = GaussianMixtureDenoiser(np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 0.6]]), np.full(3, 0.3), np.ones(3) / 3)
+    channel = Identity(2).channels(np.array([-1.0, 0.0]), np.array([1.0, 0.0]), 4.0)[0]
+    config = GeodesicConfig(points=48, nodes=12, starts=1, steps=12, polish_rounds=24, polish_steps=20)
+    held = [LowVariance(0.12)]
+    whole = optimise_geodesics(denoiser, Identity(2), [channel], config, held)[0]
+    draft = optimise_geodesics(denoiser, Identity(2), [channel], config.model_copy(update={"polish_rounds": 0}), held)
+    polished = polish_geodesics(denoiser, Identity(2), draft, config, held)[0]
+    assert polished.curve.energy == pytest.approx(whole.curve.energy, rel=0.01)
+    assert polished.converged
+    assert abs(draft[0].curve.energy / whole.curve.energy - 1) > 0.02 or draft[0].max_violation > 0.02
