@@ -32,10 +32,18 @@ class NamedTorsions:
         return NamedTorsions([str(name) for name in np.array(self.names)[chosen]], self.quadruples[chosen])
 
 
+def atom_labels(topology: app.Topology) -> list[str]:
+    """How a system file names each atom: ``RESIDUE:ATOM``, with ``CHAIN/`` before it where there are several chains."""
+    several = len(list(topology.chains())) > 1
+    return [
+        (f"{atom.residue.chain.id}/" if several else "") + f"{atom.residue.id}:{atom.name}" for atom in topology.atoms()
+    ]
+
+
 def named(topology: app.Topology, quadruples: list[tuple[int, int, int, int]]) -> NamedTorsions:
     """Quadruples of atom indices with names such as ``1:C-2:N-2:CA-2:C``."""
-    atoms = list(topology.atoms())
-    names = ["-".join(f"{atoms[i].residue.id}:{atoms[i].name}" for i in four) for four in quadruples]
+    labels = atom_labels(topology)
+    names = ["-".join(labels[i] for i in four) for four in quadruples]
     return NamedTorsions(names, np.array(quadruples, dtype=int).reshape(-1, 4))
 
 

@@ -14,6 +14,7 @@ from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions,
 from spacetime_tps.config import TrajectoriesConfig
 from spacetime_tps.errors import UserError, reason_of
 from spacetime_tps.progress import progress_bar
+from spacetime_tps.representations import dihedral_angles
 from spacetime_tps.trajectories import read_frames
 
 _KEPT_FRAMES = 500
@@ -25,7 +26,7 @@ class TrajectorySamples:
     """What the user's trajectories hold.
 
     Attributes:
-        angles: of the collective variables [rad], shape (n, n_torsions).
+        angles: of the recorded torsions [rad], shape (n, n_torsions).
         log_weights: shape (n,).
         walker: trajectory that each frame comes from, shape (n,).
         frames: some positions [nm], shape (m, n_atoms, 3).
@@ -42,7 +43,7 @@ class TrajectorySamples:
 
 
 def read_trajectories(
-    config: TrajectoriesConfig, folder: Path, topology: app.Topology, watched: Watched, kt: float
+    config: TrajectoriesConfig, folder: Path, topology: app.Topology, watched: Watched, recorded: np.ndarray, kt: float
 ) -> TrajectorySamples:
     """Read all frames and their weights.
 
@@ -51,6 +52,7 @@ def read_trajectories(
         folder: of the system file.
         topology: that the trajectories must have.
         watched: collective variables, and the states.
+        recorded: atoms of the torsions that are recorded, shape (n_torsions, 4).
         kt: thermal energy [kJ/mol], in which biases count.
 
     Raises:
@@ -74,7 +76,7 @@ def read_trajectories(
                 raise UserError(f"{file} holds coordinates that are no positions of atoms; check it.")
             recorder = TransitionRecorder(watched.states)
             recorder.look(values, positions)
-            angles.append(values)
+            angles.append(dihedral_angles(positions.astype(float), recorded))
             log_weights.append(logs)
             walker.append(np.full(len(values), k))
             frames.append(positions[:: max(1, len(positions) * len(files) // _KEPT_FRAMES)])

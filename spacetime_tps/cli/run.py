@@ -16,7 +16,16 @@ from spacetime_tps.cli.options import (
     system_argument,
 )
 from spacetime_tps.cli.report import print_summary
-from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, check_hardware, finish_summary, run_stages
+from spacetime_tps.errors import UserError
+from spacetime_tps.stages import (
+    STAGE_FUNCTIONS,
+    STAGES,
+    RunFolder,
+    check_hardware,
+    finish_summary,
+    run_stages,
+    with_torsions,
+)
 from spacetime_tps.systems import load_system
 
 
@@ -25,12 +34,48 @@ from spacetime_tps.systems import load_system
 @output_option
 @configuration_options
 @click.option("--stop-after", type=click.Choice(STAGES), help="End after this stage.")
+@click.option(
+    "--add-torsion",
+    multiple=True,
+    metavar="auto|NAME",
+    help="With --resume: go on with another torsion in the representation; auto: those that lag.",
+)
 @folder_options
 def command(
-    system: str, output: Path, stop_after: str | None, resume: bool, overwrite: bool, **configuration: Any
+    system: str,
+    output: Path,
+    stop_after: str | None,
+    add_torsion: tuple[str, ...],
+    resume: bool,
+    overwrite: bool,
+    **configuration: Any,
 ) -> None:
     """Generate transition paths for SYSTEM: a name, a folder or a YAML file."""
+    if add_torsion:
+        _extend(RunFolder(output), add_torsion, stop_after or STAGES[-1], resume, configuration)
+        return
     start(system, output, stop_after or STAGES[-1], resume, overwrite, configuration)
+
+
+def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool, configuration: dict[str, Any]) -> None:
+    """Go on with a run after more torsions have entered its representation."""
+    if not resume:
+        raise UserError("--add-torsion goes on with a run that exists; give it with --resume.")
+    if configuration["overrides"]:
+        raise UserError("--add-torsion and --set change a run in two ways; give one of them.")
+    folder.config()
+    with folder.locked():
+        config, added = with_torsions(folder, wanted)
+        if not added:
+            click.echo("No torsion lags behind, or it is represented already: the run stays as it is.", err=True)
+            return
+        click.echo(f"added {', '.join(added)}", err=True)
+        check_hardware(config, load_system(config, folder.path))
+        folder.make_room("train", config)
+        stages = {name: STAGE_FUNCTIONS[name] for name in STAGES[1 : STAGES.index(last) + 1]}
+        run_stages(folder, config, stages, conclude=finish_summary, say=lambda text: click.echo(text, err=True))
+    if last == STAGES[-1]:
+        print_summary(folder)
 
 
 def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, configuration: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from openmm import app
 from spacetime_tps.preparation.decisions import Decision
 from spacetime_tps.preparation.plan import SamplingPlan
 from spacetime_tps.preparation.torsions import Candidate
+from spacetime_tps.topology import atom_labels
 
 
 def system_yaml(
@@ -76,14 +77,6 @@ def system_yaml(
             "",
         ]
     )
-
-
-def atom_labels(topology: app.Topology) -> list[str]:
-    """How a system file names each atom: ``RESIDUE:ATOM``, with ``CHAIN/`` before it where there are several chains."""
-    several = len(list(topology.chains())) > 1
-    return [
-        (f"{atom.residue.chain.id}/" if several else "") + f"{atom.residue.id}:{atom.name}" for atom in topology.atoms()
-    ]
 
 
 def _variable(candidate: Candidate, labels: list[str]) -> str:

@@ -5,6 +5,7 @@ from spacetime_tps.stages.compare import compare
 from spacetime_tps.stages.context import Context, Stage, StageResult, check_hardware, run_stages
 from spacetime_tps.stages.distance import distances_between
 from spacetime_tps.stages.export import export, finish_summary
+from spacetime_tps.stages.extend import with_torsions
 from spacetime_tps.stages.first_paths import path_from_file
 from spacetime_tps.stages.folder import STAGES, RunFolder
 from spacetime_tps.stages.geodesic import geodesic
@@ -37,4 +38,5 @@ __all__ = [
     "path_from_file",
     "run_stages",
     "shoot_in",
+    "with_torsions",
 ]

@@ -28,7 +28,7 @@ from spacetime_tps.stages.folder import STAGES
 from spacetime_tps.stages.geodesic import reference_bound
 from spacetime_tps.stages.paths import reference_delta_f
 from spacetime_tps.systems import System
-from spacetime_tps.topology import free_torsions
+from spacetime_tps.topology import NamedTorsions, free_torsions
 
 SCHEMA_VERSION = 1
 NOT_FOR_SCIENCE = "preset quick: not for science"
@@ -141,7 +141,10 @@ def _paths_summary(
         summary[f"max_free_energy_{suffix}"] = max_free_energy(paths, arrived, bound.barrier, bound.error)
     if system.molecule is not None and isinstance(system.representation, Torsions):
         torsions = free_torsions(system.molecule.topology, system.representation.quadruples)
-        summary["hysteresis"] = hysteresis(torsions, paths.frames, paths.curve_parameter, paths.forward)[:3]
+        represented = NamedTorsions(system.representation.block_names, system.representation.quadruples)
+        seen = (paths.frames, paths.curve_parameter, paths.forward)
+        summary["hysteresis"] = hysteresis(torsions, *seen)[:3]
+        summary["hysteresis_of_representation"] = hysteresis(represented, *seen)
         dof = system.molecule.dynamics.degrees_of_freedom()
         summary["kinetic_temperature_k"] = kinetic_temperature(paths.kinetic_energy, dof)
     return summary

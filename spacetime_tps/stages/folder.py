@@ -18,9 +18,9 @@ from spacetime_tps.settings import apply_override, read_yaml
 STAGES = ("sample", "train", "geodesic", "paths", "windows", "export")
 _LOCK = ".lock"
 _OWN = {
-    "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "denoiser.pt", "geodesic.npz", "surface.npz",
-    "paths.npz", "windows.npz", "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json", "figures",
-    "shooting", "committor", "compare", _LOCK,
+    "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "torsions.npz", "denoiser.pt", "geodesic.npz",
+    "surface.npz", "paths.npz", "windows.npz", "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json",
+    "figures", "shooting", "committor", "compare", _LOCK,
 }  # fmt: skip
 _RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
 _LEFT_BY_AN_EARLY_END = {"inputs"}
@@ -45,7 +45,7 @@ _OUTPUT = {
 }
 """The file of each stage that later ones need."""
 _MORE_OUTPUT = {
-    "sample": ("transitions.npz",),
+    "sample": ("transitions.npz", "torsions.npz"),
     "geodesic": ("surface.npz",),
     "export": ("colvar.csv", "topology.pdb", "paths/path_*.dcd", "figures/*.png"),
 }

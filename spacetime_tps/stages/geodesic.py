@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from spacetime_tps.analysis.minimax import MinimaxPath, closed_to, minimax_between, minimax_of_channel
-from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import GeodesicConfig, ToyConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.diffusion.exact import SampleDenoiser
@@ -48,6 +47,7 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Channel, Representation, Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
+from spacetime_tps.stages.sample import load_samples
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.states import Ball
 from spacetime_tps.systems import System
@@ -133,7 +133,7 @@ def ground_of(context: Context, denoiser: Denoiser, rng: torch.Generator) -> Gro
             configuration names is none.
     """
     system, representation = context.system, context.system.representation
-    samples = WeightedSamples.load(context.folder / "samples.npz")
+    samples = load_samples(context)
     posterior = reference_posterior(representation, samples, context.config.denoiser.reference_samples, rng)
     model = ModelFreeEnergy(
         SmoothedDensity(denoiser, representation), system.kt, context.config.geodesic.surface_log_snr
@@ -359,7 +359,9 @@ def _save(context: Context, kept: list[Geodesic]) -> None:
         for name in ("coordinates", "natural", "mean", "block_variance")
     }
     labels = np.array([g.channel.label for g in kept])
-    history = np.stack([g.history for g in kept])
+    history = np.full((len(kept), max(len(g.history) for g in kept)), np.nan)
+    for row, g in zip(history, kept, strict=True):
+        row[: len(g.history)] = g.history
     write_arrays(context.folder / "geodesic.npz", labels=labels, history=history, **arrays)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.boltzmann.trajectory_files import TrajectorySamples, read_trajectories
 from spacetime_tps.boltzmann.transitions import Transitions, Watched
 from spacetime_tps.config import LangevinConfig, MetadynamicsConfig, ReplicaExchangeConfig, TrajectoriesConfig
-from spacetime_tps.files import require_finite
+from spacetime_tps.errors import UserError
+from spacetime_tps.files import read_arrays, require_finite, write_arrays
 from spacetime_tps.representations import Torsions
 from spacetime_tps.seeds import generator, torch_seed
 from spacetime_tps.stages.context import Context, StageResult
-from spacetime_tps.topology import Isomers
+from spacetime_tps.topology import Isomers, free_torsions
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +35,11 @@ def sample(context: Context) -> StageResult:
         samples, transitions, summary = sample_langevin(
             system.potential, system.potential_kt, system.structures, system.states, config, seed
         )
+        torsions = None
         visited = [bool(state.contains(system.variables(samples.frames)).any()) for state in system.states]
         summary |= {"visited_a": visited[0], "visited_b": visited[1]}
     else:
-        samples, transitions, summary = _molecule(context, config)
+        samples, transitions, summary, torsions = _molecule(context, config)
     require_finite(
         "The samples are",
         "check the structures, lower the time step or the hill height",
@@ -45,6 +48,8 @@ def sample(context: Context) -> StageResult:
     )
     context.make_room()
     transitions.save(context.folder / "transitions.npz")
+    if torsions is not None:
+        write_arrays(context.folder / "torsions.npz", **torsions)
     samples.save(context.folder / "samples.npz")
     return StageResult(
         {**summary, "samples": len(samples.features), "transitions": len(transitions)}, samples.force_evaluations
@@ -53,21 +58,24 @@ def sample(context: Context) -> StageResult:
 
 def _molecule(
     context: Context, config: MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig
-) -> tuple[WeightedSamples, Transitions, dict[str, Any]]:
+) -> tuple[WeightedSamples, Transitions, dict[str, Any], dict[str, np.ndarray]]:
+    """Samples, transitions, what to say of them, and all torsions of every sample, represented or not."""
     system = context.system
     assert isinstance(system.representation, Torsions)
     assert system.variables.quadruples is not None
     assert system.molecule is not None
+    others = free_torsions(system.molecule.topology, system.variables.quadruples)
+    recorded = np.concatenate([system.variables.quadruples, others.quadruples])
     sampled: Metadynamics | ReplicaExchange | TrajectorySamples
     if isinstance(config, MetadynamicsConfig):
-        sampled = _metadynamics(context, config)
+        sampled = _metadynamics(context, config, recorded)
         summary: dict[str, Any] = {"max_bias_kj_mol": float(sampled.table.max())}
     elif isinstance(config, TrajectoriesConfig):
         watched, topology = _watched(context), system.molecule.topology
-        sampled = read_trajectories(config, context.folder.path, topology, watched, system.kt)
+        sampled = read_trajectories(config, context.folder.path, topology, watched, recorded, system.kt)
         summary = {"trajectories": int(sampled.walker.max()) + 1}
     else:
-        sampled = _replica_exchange(context, config)
+        sampled = _replica_exchange(context, config, recorded)
         summary = {
             "temperatures_k": sampled.temperatures,
             "acceptance": sampled.acceptance,
@@ -98,14 +106,42 @@ def _molecule(
         "connection_gap_deg": covered.gap_deg,
         "delta_f_states_kj_mol": {"value": covered.delta_f, "error": covered.delta_f_error, "of": "states, B minus A"},
     }
-    return samples, sampled.transitions, summary
+    torsions = {
+        "quadruples": recorded,
+        "represented": system.representation.quadruples,
+        "angles": sampled.angles.astype(np.float32),
+    }
+    return samples, sampled.transitions, summary, torsions
+
+
+def load_samples(context: Context) -> WeightedSamples:
+    """The samples of a run, in the features of its representation.
+
+    Raises:
+        UserError: a file is damaged, or a torsion of the representation was not recorded.
+    """
+    samples = WeightedSamples.load(context.folder / "samples.npz")
+    representation, file = context.system.representation, context.folder / "torsions.npz"
+    if not isinstance(representation, Torsions) or not file.is_file():
+        return samples
+    recorded = read_arrays(file, ("quadruples", "represented", "angles"))
+    if np.array_equal(recorded["represented"], representation.quadruples):
+        return samples
+    columns = []
+    for name, four in zip(representation.block_names, representation.quadruples, strict=True):
+        same = (recorded["quadruples"] == four).all(axis=1) | (recorded["quadruples"] == four[::-1]).all(axis=1)
+        if not same.any():
+            raise UserError(f"The samples of {context.folder.path} do not hold the torsion {name!r}; draw them again.")
+        columns.append(int(same.argmax()))
+    angles = recorded["angles"][:, columns].astype(np.float64)
+    return replace(samples, features=representation.features_of_angles(angles))
 
 
 def _watched(context: Context) -> Watched:
     return Watched(context.system.states, context.system.variables, context.config.paths.look_every)
 
 
-def _metadynamics(context: Context, config: MetadynamicsConfig) -> Metadynamics:
+def _metadynamics(context: Context, config: MetadynamicsConfig, recorded: np.ndarray) -> Metadynamics:
     system = context.system
     assert system.variables.quadruples is not None
     names = system.variables.names
@@ -118,18 +154,17 @@ def _metadynamics(context: Context, config: MetadynamicsConfig) -> Metadynamics:
         context.config.seed,
         context.pool,
         _watched(context),
-        system.variables.quadruples,
+        recorded,
     )
 
 
-def _replica_exchange(context: Context, config: ReplicaExchangeConfig) -> ReplicaExchange:
+def _replica_exchange(context: Context, config: ReplicaExchangeConfig, recorded: np.ndarray) -> ReplicaExchange:
     system = context.system
     assert system.molecule is not None
     assert isinstance(system.representation, Torsions)
-    assert system.variables.quadruples is not None
     return sample_replica_exchange(
         context.dynamics(),
-        system.variables.quadruples,
+        recorded,
         system.structures,
         config,
         Isomers.of(system.molecule.topology, system.structures, system.representation.quadruples),

@@ -18,12 +18,13 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.files import replacing, require_finite
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
+from spacetime_tps.stages.sample import load_samples
 
 
 def train(context: Context) -> StageResult:
     """Train the denoiser on the samples, or tabulate an exact one, and write ``denoiser.pt`` (plain tensors)."""
     system, config = context.system, context.config
-    samples = WeightedSamples.load(context.folder / "samples.npz")
+    samples = load_samples(context)
     seed = torch_seed(config.seed, "train")
     summary: dict = {"kind": config.denoiser.kind}
     if config.denoiser.kind == "exact":

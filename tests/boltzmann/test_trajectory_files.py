@@ -39,7 +39,7 @@ def read(folder: Path, **changes: Any) -> TrajectorySamples:
     config = TrajectoriesConfig(kind="trajectories", **(given | changes))
     assert SYSTEM.molecule is not None
     watched = Watched(SYSTEM.states, SYSTEM.variables, 5)
-    return read_trajectories(config, folder, SYSTEM.molecule.topology, watched, SYSTEM.kt)
+    return read_trajectories(config, folder, SYSTEM.molecule.topology, watched, SYSTEM.variables.quadruples, SYSTEM.kt)
 
 
 def test_angles_and_weights_are_those_of_the_frames(frames: np.ndarray, tmp_path: Path) -> None:

@@ -59,6 +59,13 @@ def test_summary_has_the_promised_keys(tiny_alanine_run: Path) -> None:
                 "frames"):  # fmt: skip
         assert key in paths
     assert len(paths["hysteresis"]) == 3
+    assert {row["name"] for row in paths["hysteresis_of_representation"]} == {"phi", "psi"}
+    windows = summary["windows"]
+    assert windows["count"] == len(windows["points"]) > 3
+    assert {"value", "error", "of"} == set(windows["barrier_kj_mol"])
+    assert windows["wrong"] == sum(point["flag"] == "wrong" for point in windows["points"])
+    sampling = summary["sampling"]
+    assert {"connected", "connection_gap_deg", "delta_f_states_kj_mol", "effective_samples"} <= set(sampling)
     assert summary["reference"]["saddle"].keys() == {"phi", "psi"}
     assert 38 < summary["reference"]["minimax_barrier_kj_mol"] < 41
 

@@ -1,0 +1,65 @@
+"""Torsions that a finished run takes in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import refusal, run_cli
+
+THETA = "1:O-1:C-2:N-2:CA"
+
+
+@pytest.fixture
+def run(tiny_alanine_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_alanine_run, tmp_path / "run"))
+
+
+def test_a_named_torsion_enters_and_nothing_is_sampled_anew(run: Path) -> None:
+    samples = (run / "samples.npz").read_bytes()
+    done = run_cli("run", "alanine_dipeptide", "-o", run, "--resume", "--add-torsion", THETA)
+    assert done.returncode == 0, done.stderr
+    assert "added t_1O_1C_2N_2CA" in done.stderr
+    assert (run / "samples.npz").read_bytes() == samples
+    summary = json.loads((run / "summary.json").read_text())
+    assert set(summary["geodesic"]["channels"][0]["max_posterior_std_deg"]) == {"phi", "psi", "t_1O_1C_2N_2CA"}
+    assert summary["reference"]["source"] is None
+    assert summary["geodesic"]["channels_possible"] == 8
+    recorded = np.load(run / "torsions.npz")
+    shown = np.load(run / "paths.npz")["variables"]
+    assert shown.shape[-1] == 3
+    assert len(recorded["angles"]) == len(np.load(run / "samples.npz")["log_weights"])
+    again = run_cli("run", "alanine_dipeptide", "-o", run, "--resume", "--add-torsion", THETA)
+    assert again.returncode == 0
+    assert "stays as it is" in again.stderr
+
+
+def test_auto_takes_those_that_lag(run: Path) -> None:
+    """A record in which one torsion lags by 80 +- 5 degrees, one by 20 +- 1, and one by 90 +- 60."""
+    file = run / "stages/export.json"
+    record = json.loads(file.read_text())
+    rows = record["summary"]["paths"]["hysteresis"]
+    sizes = ((80.0, 5.0), (20.0, 1.0), (90.0, 60.0))
+    for row, name, (size, error) in zip(rows, (THETA, "2:CA-2:C-3:N-3:C", "1:CH3-1:C-2:N-2:CA"), sizes, strict=True):
+        row |= {"name": name, "difference_deg": size, "error_deg": error}
+    file.write_text(json.dumps(record))
+    done = run_cli("run", "alanine_dipeptide", "-o", run, "--resume", "--add-torsion", "auto", "--stop-after", "train")
+    assert done.returncode == 0, done.stderr
+    assert "added t_1O_1C_2N_2CA\n" in done.stderr
+    assert not (run / "summary.json").exists()
+    for row in rows:
+        row["difference_deg"] = 5.0
+
+
+def test_what_cannot_be_added_is_told(run: Path) -> None:
+    before = (run / "summary.json").read_bytes()
+    command = ("run", "alanine_dipeptide", "-o", run)
+    assert "--resume" in refusal(*command, "--add-torsion", THETA)
+    assert "four different atoms" in refusal(*command, "--resume", "--add-torsion", "omega")
+    assert "'9:X'" in refusal(*command, "--resume", "--add-torsion", "1:C-2:N-2:CA-9:X")
+    assert "give one of them" in refusal(*command, "--resume", "--add-torsion", THETA, "--set", "paths.count=4")
+    assert (run / "summary.json").read_bytes() == before
