@@ -50,14 +50,30 @@ class MolecularDynamicsConfig(Model):
 
 
 class MoleculeConfig(Model):
-    """An OpenMM force field applied to the topology of the states' PDB files."""
+    """A molecule of the states' PDB files, and what describes it: one of force field, Amber topology, OpenMM System."""
 
     kind: Literal["molecule"]
     temperature: Temperature = Field(gt=0)
-    forcefield: list[str] = Field(min_length=1)
+    forcefield: Annotated[list[str], Field(min_length=1)] | None = None
+    """OpenMM force field files."""
+    prmtop: str | None = None
+    """An Amber parameter-topology file."""
+    openmm_system: str | None = None
+    """A serialised OpenMM System; its own constraints hold."""
+    implicit_solvent: Literal["hct", "obc1", "obc2", "gbn", "gbn2"] | None = None
+    """With an Amber topology; a force field has files such as implicit/gbn2.xml."""
     nonbonded: Literal["no_cutoff"] = "no_cutoff"
     constraints: Literal["none", "hbonds"] = "hbonds"
     dynamics: MolecularDynamicsConfig
+
+    @model_validator(mode="after")
+    def _one_description(self) -> MoleculeConfig:
+        given = [self.forcefield, self.prmtop, self.openmm_system]
+        if sum(each is not None for each in given) != 1:
+            raise ValueError("give one of forcefield, prmtop and openmm_system")
+        if self.implicit_solvent is not None and self.prmtop is None:
+            raise ValueError("implicit_solvent goes with prmtop; a forcefield has files such as implicit/gbn2.xml")
+        return self
 
 
 class OverdampedConfig(Model):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.resources
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,14 @@ from spacetime_tps.config import (
     validate,
 )
 from spacetime_tps.dynamics import MolecularDynamics
-from spacetime_tps.errors import UserError, reason_of
+from spacetime_tps.errors import UserError
+from spacetime_tps.molecules import check_same_molecule, openmm_system, read_pdb_file, torsion_atoms
 from spacetime_tps.potentials import POTENTIALS, FreeEnergySurface, Potential
 from spacetime_tps.representations import Identity, Torsions, dihedral_angles
 from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.states import Region, State, build_regions, build_state
 
 _OVERLAP_PROBES = 100_000
-_FARTHEST_NM = 900.0
-"""A PDB file has no room for more."""
-_CONSTRAINTS = {"none": None, "hbonds": app.HBonds}
 
 
 @dataclass(frozen=True)
@@ -212,15 +209,15 @@ def _point(state: StateConfig, dimension: int) -> list[float]:
 def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) -> System:
     topology, first = _read_pdb(folder, config.states.a)
     other, second = _read_pdb(folder, config.states.b)
-    _check_same_molecule(f"{config.states.a.pdb} and {config.states.b.pdb}", topology, other)
+    check_same_molecule(f"{config.states.a.pdb} and {config.states.b.pdb}", topology, other)
     structures = np.stack([first, second])
     names = list(config.collective_variables)
-    quadruples = np.array([_atoms(topology, name, atoms) for name, atoms in config.collective_variables.items()])
+    quadruples = np.array([torsion_atoms(topology, name, atoms) for name, atoms in config.collective_variables.items()])
     variables = CollectiveVariables(names, quadruples.reshape(-1, 4))
     assert isinstance(config.representation, TorsionsConfig)
     chosen = config.representation.torsions
     dynamics = MolecularDynamics(
-        system_xml=openmm.XmlSerializer.serialize(_create_openmm_system(config, molecule, topology)),
+        system_xml=openmm.XmlSerializer.serialize(openmm_system(molecule, topology, folder, str(config.states.a.pdb))),
         temperature_k=molecule.temperature,
         time_step_ps=molecule.dynamics.time_step,
         friction_per_ps=molecule.dynamics.friction,
@@ -295,97 +292,13 @@ def read_structure(path: Path, system: System) -> np.ndarray:
     """
     if system.molecule is None:
         raise UserError(f"{system.config.name} is an analytic potential and has no PDB files.")
-    topology, positions = _read_pdb_file(path, str(path))
+    topology, positions = read_pdb_file(path, str(path))
     own = system.config.states.a.pdb
-    _check_same_molecule(f"{own} and {path}", system.molecule.topology, topology)
+    check_same_molecule(f"{own} and {path}", system.molecule.topology, topology)
     return positions
 
 
 def _read_pdb(folder: Path, state: StateConfig) -> tuple[app.Topology, np.ndarray]:
     assert state.pdb is not None
     path = folder / state.pdb
-    return _read_pdb_file(path, f"of state {state.name!r}, {path},")
-
-
-def _read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
-    if not path.is_file():
-        raise UserError(f"The PDB file {shown} is {'no file' if path.exists() else 'not there'}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pdb = app.PDBFile(str(path))
-        positions = np.array(pdb.getPositions(asNumpy=True)._value, dtype=float)
-    except Exception as error:  # OpenMM's parser raises whatever the malformed line provokes
-        raise UserError(f"{path} is not a complete PDB file ({reason_of(error)}).") from error
-    if len(positions) == 0:
-        raise UserError(f"{path} holds no atoms.")
-    if not np.isfinite(positions).all():
-        raise UserError(f"{path} holds coordinates that are not finite.")
-    if cut := _cut_lines(path):
-        raise UserError(f"{path}: line {cut[0]} ends before its coordinates do; give a complete PDB file.")
-    if np.abs(positions).max() > _FARTHEST_NM:
-        raise UserError(f"{path} holds coordinates beyond {_FARTHEST_NM:.0f} nm; check its columns.")
-    return pdb.topology, positions
-
-
-def _cut_lines(path: Path) -> list[int]:
-    """Numbers of atom lines that end within the coordinates (columns 31 to 54)."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [k for k, line in enumerate(lines, 1) if line.startswith(("ATOM", "HETATM")) and len(line.rstrip()) < 54]
-
-
-def _check_same_molecule(files: str, first: app.Topology, second: app.Topology) -> None:
-    a, b = ([(x.residue.id, x.residue.name, x.name) for x in topology.atoms()] for topology in (first, second))
-    if a == b:
-        return
-    if len(a) != len(b):
-        raise UserError(f"{files} are not the same molecule: they have {len(a)} and {len(b)} atoms.")
-    k = next(k for k in range(len(a)) if a[k] != b[k])
-    raise UserError(
-        f"{files} are not the same molecule, atom by atom in the same order: atom {k + 1} is "
-        f"{a[k][1]}{a[k][0]}:{a[k][2]} in one and {b[k][1]}{b[k][0]}:{b[k][2]} in the other."
-    )
-
-
-def _create_openmm_system(config: RunConfig, molecule: MoleculeConfig, topology: app.Topology) -> openmm.System:
-    try:
-        forcefield = app.ForceField(*molecule.forcefield)
-    except Exception as error:  # a missing file and malformed XML raise different things
-        raise UserError(
-            f"The force field {', '.join(molecule.forcefield)} cannot be loaded ({reason_of(error)})."
-        ) from error
-    try:
-        return forcefield.createSystem(
-            topology,
-            nonbondedMethod=app.NoCutoff,
-            constraints=_CONSTRAINTS[molecule.constraints],
-            removeCMMotion=False,
-        )
-    except Exception as error:  # template mismatches are plain ValueErrors, other failures are not
-        raise UserError(
-            f"The force field has no parameters for {config.states.a.pdb} ({reason_of(error)}); "
-            "check for missing or misnamed atoms."
-        ) from error
-
-
-def _atoms(topology: app.Topology, name: str, atoms: list[str]) -> list[int]:
-    index: dict[str, int] = {}
-    doubled = set()
-    for atom in topology.atoms():
-        label = f"{atom.residue.id}:{atom.name}"
-        doubled |= {label} & set(index)
-        index[label] = index[f"{atom.residue.chain.id}/{label}"] = atom.index
-    if len(atoms) != 4 or len(set(atoms)) != 4:
-        raise UserError(f"The torsion {name!r} should name four different atoms, not {atoms}.")
-    if twice := [atom for atom in atoms if atom in doubled]:
-        raise UserError(
-            f"The torsion {name!r} names the atom {twice[0]!r}, which several chains have; write it with its chain, "
-            f"such as A/{twice[0]}."
-        )
-    missing = [atom for atom in atoms if atom not in index]
-    if missing:
-        raise UserError(
-            f"The torsion {name!r} names the atom {missing[0]!r}, which is not in the PDB file; "
-            "atoms are written RESIDUE_NUMBER:ATOM, such as 2:CA."
-        )
-    return [index[atom] for atom in atoms]
+    return read_pdb_file(path, f"of state {state.name!r}, {path},")

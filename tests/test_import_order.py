@@ -13,7 +13,7 @@ import spacetime_tps
 PACKAGE = "spacetime_tps"
 ORDER = [
     *("errors", "units", "seeds", "progress", "files", "trajectories", "parallel", "settings", "config"),
-    *("potentials", "representations", "topology", "dynamics", "states", "systems"),
+    *("potentials", "representations", "topology", "dynamics", "states", "molecules", "systems"),
     *(
         "boltzmann",
         "preparation",

@@ -17,6 +17,8 @@ from spacetime_tps.units import parse_quantity
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the new system.")
 @click.option("--forcefield", multiple=True, help="OpenMM force field file (repeatable); default: amber14.")
+@click.option("--prmtop", type=click.Path(path_type=Path), help="Amber topology; A and B may be inpcrd or rst7 files.")
+@click.option("--system", "openmm_system", type=click.Path(path_type=Path), help="Serialised OpenMM System (XML).")
 @click.option("--solvent", type=click.Choice(list(SOLVENTS)), help="Default: vacuum without charged groups, else gbn2.")
 @click.option("--temperature", default="300 K", show_default=True, help="With its unit.")
 @click.option("--ph", type=click.FloatRange(0, 14), default=7.0, show_default=True, help="For missing hydrogens.")
@@ -31,6 +33,8 @@ def command(
     b: Path,
     output: Path,
     forcefield: tuple[str, ...],
+    prmtop: Path | None,
+    openmm_system: Path | None,
     solvent: str | None,
     temperature: str,
     ph: float,
@@ -41,14 +45,14 @@ def command(
     workers: int | None,
     overwrite: bool,
 ) -> None:
-    """Prepare a system from the structures A and B (PDB or mmCIF) of its two states."""
+    """Prepare a system from structures A and B of its states (PDB, mmCIF; with --prmtop Amber coordinates, too)."""
     try:
         kelvin = parse_quantity(temperature, "temperature")
     except ValueError as error:
         raise UserError(f"--temperature: {error}.") from error
     if not 0 < kelvin < 1e4:
         raise UserError(f"--temperature is {temperature}, expected more than 0 K.")
-    wishes = Wishes(forcefield or None, solvent, kelvin, ph, torsion, chi, minutes, seed)
+    wishes = Wishes(forcefield or None, prmtop, openmm_system, solvent, kelvin, ph, torsion, chi, minutes, seed)
     with WorkerPool(workers or available_cores()) as pool:
         words = prepare(a, b, output, wishes, overwrite, pool)
     click.echo("\n".join(f"- {sentence}" for sentence in words))

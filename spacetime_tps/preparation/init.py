@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import io
-import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openmm
 from openmm import app, unit
 
+from spacetime_tps.config import MolecularDynamicsConfig, MoleculeConfig
 from spacetime_tps.dynamics import MolecularDynamics, choose_platform
-from spacetime_tps.errors import UserError, reason_of
+from spacetime_tps.errors import UserError
 from spacetime_tps.files import write_text
+from spacetime_tps.molecules import load_forcefield, openmm_system, read_amber_topology
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.decisions import Decision, decide
 from spacetime_tps.preparation.matching import matched, turned_peptide_bonds
 from spacetime_tps.preparation.plan import plan_sampling
-from spacetime_tps.preparation.reading import Structure, read_structure_file
+from spacetime_tps.preparation.reading import Structure, read_amber_coordinates, read_structure_file
 from spacetime_tps.preparation.repair import repaired
 from spacetime_tps.preparation.survey import relaxed, survey
 from spacetime_tps.preparation.system_file import system_yaml
@@ -27,13 +29,13 @@ from spacetime_tps.preparation.torsions import candidates, quadruples_of
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from spacetime_tps.topology import Isomers
 
-logger = logging.getLogger(__name__)
-
 PROTEIN, NUCLEIC = "amber14/protein.ff14SB.xml", "amber14-all.xml"
 SOLVENTS = {"vacuum": [], "gbn2": ["implicit/gbn2.xml"], "obc2": ["implicit/obc2.xml"]}
 _NUCLEOTIDES = {"A", "C", "G", "U", "I", "DA", "DC", "DG", "DT", "DI"}
 _CHARGED = 0.5
 _WRITTEN = {"system.yaml", "a.pdb", "b.pdb"}
+_DESCRIPTIONS = {".prmtop", ".parm7", ".top", ".xml"}
+_AMBER_COORDINATES = {".inpcrd", ".rst7", ".crd", ".ncrst"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Wishes:
 
     Attributes:
         forcefield: OpenMM force field files; None: amber14 for what the molecule is.
+        prmtop: an Amber topology instead.
+        openmm_system: a serialised OpenMM System instead.
         solvent: ``vacuum``, ``gbn2``, ``obc2``; None: vacuum for a molecule without charged groups, else gbn2.
         temperature_k: of the system.
         ph: by which missing hydrogens are added.
@@ -52,6 +56,8 @@ class Wishes:
     """
 
     forcefield: tuple[str, ...] | None = None
+    prmtop: Path | None = None
+    openmm_system: Path | None = None
     solvent: str | None = None
     temperature_k: float = 300.0
     ph: float = 7.0
@@ -68,18 +74,15 @@ def prepare(a: Path, b: Path, output: Path, wishes: Wishes, overwrite: bool, poo
         UserError: the files are no two states of one molecule that can be simulated, or the folder is in use.
     """
     _check_folder(output, overwrite)
-    raw = [read_structure_file(file) for file in (a, b)]
-    files, words = _forcefield(raw, wishes)
-    forcefield = load_forcefield(files)
-    first, second = (repaired(structure, forcefield, wishes.ph) for structure in raw)
-    second = matched(first, second)
-    words += _turned(first, second, wishes)
-    solvent = wishes.solvent or ("gbn2" if _charged(first, forcefield) else "vacuum")
-    files += SOLVENTS[solvent]
-    if wishes.solvent is None:
-        medium = "has charged groups: implicit water, GBn2" if solvent == "gbn2" else "has no charged group: vacuum"
-        words.append(f"The molecule {medium}.")
-    dynamics = _dynamics(first, load_forcefield(files), wishes)
+    source = _source(a, b, wishes)
+    first, second, molecule = source.first, source.second, source.molecule
+    words = [*source.words, *_turned(first, second, wishes)]
+    dynamics = MolecularDynamics(
+        system_xml=openmm.XmlSerializer.serialize(openmm_system(molecule, first.topology, source.folder, first.source)),
+        temperature_k=wishes.temperature_k,
+        time_step_ps=molecule.dynamics.time_step,
+        friction_per_ps=molecule.dynamics.friction,
+    )
     platform, speeds = choose_platform("auto", dynamics, first.positions)
     dynamics = dynamics.on(platform)
     structures = np.stack([relaxed(dynamics, s.positions, s.source) for s in (first, second)])
@@ -91,11 +94,12 @@ def prepare(a: Path, b: Path, output: Path, wishes: Wishes, overwrite: bool, poo
         dynamics, structures[0], len(decision.torsions), speeds[platform], wishes.minutes, pool.workers, pool
     )
     name = output.resolve().name
-    text = system_yaml(name, first.topology, decision, plan, files, wishes.temperature_k, ("a.pdb", "b.pdb"))
-    _write(output, first.topology, structures, text)
+    text = system_yaml(name, first.topology, decision, plan, molecule, ("a.pdb", "b.pdb"))
+    _write(output, first.topology, structures, text, source)
     words += [f"{s.source}: {note}." for s in (first, second) for note in s.notes]
+    what = ", ".join(molecule.forcefield or []) or molecule.prmtop or molecule.openmm_system
     speed = f"{speeds[platform]:,.0f} steps/s on {platform}"
-    words.append(f"Force field {', '.join(files)}, {first.topology.getNumAtoms()} atoms, {speed}.")
+    words.append(f"{what}: {first.topology.getNumAtoms()} atoms, {speed}.")
     words += _on_states(decision)
     return [*words, plan.why]
 
@@ -105,30 +109,89 @@ def _check_folder(output: Path, overwrite: bool) -> None:
         return
     if not output.is_dir():
         raise UserError(f"{output} is a file; name a folder with -o.")
-    present = {entry.name for entry in output.iterdir()}
+    present = {entry.name for entry in output.iterdir() if entry.suffix not in _DESCRIPTIONS}
     if foreign := sorted(present - _WRITTEN):
         raise UserError(f"{output} holds files that init did not write ({foreign[0]}); name another folder.")
     if present and not overwrite:
         raise UserError(f"{output} is not empty; use --overwrite to prepare it anew, or name another folder.")
 
 
-def _forcefield(raw: list[Structure], wishes: Wishes) -> tuple[list[str], list[str]]:
-    if wishes.forcefield:
-        return list(wishes.forcefield), []
+@dataclass(frozen=True)
+class _Source:
+    """Both structures, what describes the molecule (files relative to ``folder``), and what was decided."""
+
+    first: Structure
+    second: Structure
+    molecule: MoleculeConfig
+    folder: Path
+    words: list[str]
+
+
+def _source(a: Path, b: Path, wishes: Wishes) -> _Source:
+    if wishes.prmtop is not None and wishes.openmm_system is not None:
+        raise UserError("--prmtop and --system both describe the molecule; give one of them.")
+    if wishes.prmtop is not None:
+        return _amber_source(a, b, wishes.prmtop, wishes)
+    if wishes.openmm_system is not None:
+        return _xml_source(a, b, wishes.openmm_system, wishes)
+    raw = [read_structure_file(file) for file in (a, b)]
     nucleic = any(residue.name in _NUCLEOTIDES for structure in raw for residue in structure.topology.residues())
-    return [NUCLEIC if nucleic else PROTEIN], []
+    files = list(wishes.forcefield or [NUCLEIC if nucleic else PROTEIN])
+    forcefield = load_forcefield(files)
+    first, second = (repaired(structure, forcefield, wishes.ph) for structure in raw)
+    second = matched(first, second)
+    solvent, words = _solvent(first, _molecule(wishes, forcefield=files), a.parent, wishes)
+    return _Source(first, second, _molecule(wishes, forcefield=files + SOLVENTS[solvent]), a.parent, words)
 
 
-def load_forcefield(files: list[str]) -> app.ForceField:
-    """An OpenMM force field.
+def _molecule(wishes: Wishes, **description: Any) -> MoleculeConfig:
+    dynamics = MolecularDynamicsConfig.model_validate({"time_step": "2 fs", "friction": "1 /ps"})
+    temperature = f"{wishes.temperature_k:.12g} K"
+    given = {"kind": "molecule", "temperature": temperature, "dynamics": dynamics, **description}
+    return MoleculeConfig.model_validate(given)
 
-    Raises:
-        UserError: a file is missing or malformed.
-    """
-    try:
-        return app.ForceField(*files)
-    except Exception as error:  # a missing file and malformed XML raise different things
-        raise UserError(f"The force field {', '.join(files)} cannot be loaded ({reason_of(error)}).") from error
+
+def _solvent(first: Structure, molecule: MoleculeConfig, folder: Path, wishes: Wishes) -> tuple[str, list[str]]:
+    """The solvent that was asked for, or vacuum if no residue carries a charge, else GBn2."""
+    if wishes.solvent is not None:
+        return wishes.solvent, []
+    if _charged(first, openmm_system(molecule, first.topology, folder, first.source)):
+        return "gbn2", ["The molecule has charged groups: implicit water, GBn2."]
+    return "vacuum", ["The molecule has no charged group: vacuum."]
+
+
+def _amber_source(a: Path, b: Path, prmtop: Path, wishes: Wishes) -> _Source:
+    if wishes.forcefield:
+        raise UserError("--forcefield and --prmtop both describe the molecule; give one of them.")
+    topology = read_amber_topology(prmtop).topology
+    topology.setPeriodicBoxVectors(None)
+    first, second = (_with_topology(file, topology) for file in (a, b))
+    second = matched(first, second)
+    solvent, words = _solvent(first, _molecule(wishes, prmtop=prmtop.name), prmtop.parent, wishes)
+    implicit = None if solvent == "vacuum" else solvent
+    molecule = _molecule(wishes, prmtop=prmtop.name, implicit_solvent=implicit)
+    return _Source(first, second, molecule, prmtop.parent, words)
+
+
+def _with_topology(file: Path, topology: app.Topology) -> Structure:
+    """Coordinates of an Amber file, or of a structure file with the same atoms, in an Amber topology."""
+    if file.suffix.lower() in _AMBER_COORDINATES:
+        positions = read_amber_coordinates(file)
+        if len(positions) != topology.getNumAtoms():
+            raise UserError(f"{file} holds {len(positions)} atoms, the Amber topology {topology.getNumAtoms()}.")
+        return Structure(str(file), topology, positions)
+    read = read_structure_file(file)
+    if [x.name for x in read.topology.atoms()] != [x.name for x in topology.atoms()]:
+        raise UserError(f"{file} does not hold the atoms of the Amber topology in their order; make it from that.")
+    return Structure(read.source, topology, read.positions, read.notes)
+
+
+def _xml_source(a: Path, b: Path, file: Path, wishes: Wishes) -> _Source:
+    if wishes.forcefield or wishes.solvent:
+        raise UserError("--system describes the molecule whole; leave out --forcefield and --solvent.")
+    first = read_structure_file(a)
+    second = matched(first, read_structure_file(b))
+    return _Source(first, second, _molecule(wishes, openmm_system=file.name), file.parent, [])
 
 
 def _turned(first: Structure, second: Structure, wishes: Wishes) -> list[str]:
@@ -143,33 +206,14 @@ def _turned(first: Structure, second: Structure, wishes: Wishes) -> list[str]:
     return words
 
 
-def _charged(structure: Structure, forcefield: app.ForceField) -> bool:
+def _charged(structure: Structure, system: openmm.System) -> bool:
     """Whether a residue carries a net charge."""
-    system = _openmm_system(structure, forcefield)
     force = next((f for f in system.getForces() if isinstance(f, openmm.NonbondedForce)), None)
     if force is None:
         return False
     return any(
         abs(sum(force.getParticleParameters(atom.index)[0]._value for atom in residue.atoms())) > _CHARGED
         for residue in structure.topology.residues()
-    )
-
-
-def _openmm_system(structure: Structure, forcefield: app.ForceField) -> openmm.System:
-    try:
-        return forcefield.createSystem(
-            structure.topology, nonbondedMethod=app.NoCutoff, constraints=app.HBonds, removeCMMotion=False
-        )
-    except Exception as error:  # template mismatches are plain ValueErrors, other failures are not
-        raise UserError(f"{structure.source}: the force field cannot describe it ({reason_of(error)}).") from error
-
-
-def _dynamics(structure: Structure, forcefield: app.ForceField, wishes: Wishes) -> MolecularDynamics:
-    return MolecularDynamics(
-        system_xml=openmm.XmlSerializer.serialize(_openmm_system(structure, forcefield)),
-        temperature_k=wishes.temperature_k,
-        time_step_ps=0.002,
-        friction_per_ps=1.0,
     )
 
 
@@ -192,7 +236,7 @@ def _on_states(decision: Decision) -> list[str]:
     return [*words, f"Free runs of 20 ps stayed in state A and in state B {shares} of the time."]
 
 
-def _write(output: Path, topology: app.Topology, structures: np.ndarray, text: str) -> None:
+def _write(output: Path, topology: app.Topology, structures: np.ndarray, text: str, source: _Source) -> None:
     """Write the folder, and read it back as ``run`` will; what does not pass is taken away again."""
     existed = output.exists()
     output.mkdir(parents=True, exist_ok=True)
@@ -201,6 +245,9 @@ def _write(output: Path, topology: app.Topology, structures: np.ndarray, text: s
             pdb = io.StringIO()
             app.PDBFile.writeFile(topology, positions * unit.nanometer, pdb, keepIds=True)
             write_text(output / name, pdb.getvalue())
+        for described in (source.molecule.prmtop, source.molecule.openmm_system):
+            if described is not None:
+                write_text(output / described, (source.folder / described).read_text(encoding="utf-8"))
         write_text(output / "system.yaml", text)
         file = find_system_file(str(output))
         load_system(load_config(file), file.parent)

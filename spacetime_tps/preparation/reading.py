@@ -81,6 +81,26 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
     return structure if keep_solvent else _dry(structure)
 
 
+def read_amber_coordinates(file: Path) -> np.ndarray:
+    """Positions [nm], shape (n_atoms, 3), of an Amber coordinate file.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    if not file.is_file():
+        raise UserError(f"{file} is {'no file' if file.exists() else 'not there'}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            read = app.AmberInpcrdFile(str(file)).getPositions(asNumpy=True)
+        positions = np.array(read.value_in_unit(unit.nanometer), dtype=float)
+    except Exception as error:  # its parser raises whatever the malformed line provokes
+        raise UserError(f"{file} cannot be read as Amber coordinates ({reason_of(error)}).") from error
+    if not np.isfinite(positions).all() or np.abs(positions).max(initial=0.0) > _FARTHEST_NM:
+        raise UserError(f"{file} holds coordinates that are no positions of atoms; check them.")
+    return positions
+
+
 def _decoded(file: Path, content: bytes, encoding: str) -> str:
     try:
         return content.decode(encoding)

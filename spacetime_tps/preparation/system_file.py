@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from openmm import app
 
+from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.preparation.decisions import Decision
 from spacetime_tps.preparation.plan import SamplingPlan
 from spacetime_tps.preparation.torsions import Candidate
@@ -16,8 +17,7 @@ def system_yaml(
     topology: app.Topology,
     decision: Decision,
     plan: SamplingPlan,
-    forcefield: list[str],
-    temperature_k: float,
+    molecule: MoleculeConfig,
     files: tuple[str, str],
 ) -> str:
     """The text of ``system.yaml``.
@@ -27,8 +27,7 @@ def system_yaml(
         topology: of the prepared molecule.
         decision: torsions and states.
         plan: of the sampling.
-        forcefield: files.
-        temperature_k: of the system.
+        molecule: what describes it, and how it moves.
         files: prepared structures of A and B, as the file names them.
     """
     labels = atom_labels(topology)
@@ -39,14 +38,14 @@ def system_yaml(
             "",
             "system:",
             "  kind: molecule",
-            f"  temperature: {temperature_k:g} K",
-            f"  forcefield: [{', '.join(forcefield)}]",
+            f"  temperature: {molecule.temperature:.12g} K",
+            *_description(molecule),
             "  nonbonded: no_cutoff",
             "  constraints: hbonds",
             "  dynamics:",
             "    integrator: langevin_middle",
-            "    time_step: 2 fs",
-            "    friction: 1 /ps",
+            f"    time_step: {1000 * molecule.dynamics.time_step:g} fs",
+            f"    friction: {molecule.dynamics.friction:g} /ps",
             "",
             "# Four atoms each, as in the PDB files. These torsions differ between the end states or move within them.",
             "collective_variables:",
@@ -77,6 +76,15 @@ def system_yaml(
             "",
         ]
     )
+
+
+def _description(molecule: MoleculeConfig) -> list[str]:
+    if molecule.forcefield is not None:
+        return [f"  forcefield: [{', '.join(molecule.forcefield)}]"]
+    if molecule.openmm_system is not None:
+        return [f"  openmm_system: {molecule.openmm_system}"]
+    implicit = [] if molecule.implicit_solvent is None else [f"  implicit_solvent: {molecule.implicit_solvent}"]
+    return [f"  prmtop: {molecule.prmtop}", *implicit]
 
 
 def _variable(candidate: Candidate, labels: list[str]) -> str:

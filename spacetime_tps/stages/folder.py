@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from spacetime_tps.config import RunConfig, TrajectoriesConfig, dump, validate
+from spacetime_tps.config import MoleculeConfig, RunConfig, TrajectoriesConfig, dump, validate
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import TEMPORARY_PREFIX, read_json, replacing, write_json, write_text
 from spacetime_tps.settings import apply_override, read_yaml
@@ -230,6 +230,8 @@ class RunFolder:
 
 def _input_files(config: RunConfig) -> list[str]:
     files = [state.pdb for state in (config.states.a, config.states.b)] + [config.reference]
+    if isinstance(config.system, MoleculeConfig):
+        files += [config.system.prmtop, config.system.openmm_system]
     return [file for file in files if file is not None]
 
 
@@ -246,6 +248,13 @@ def _with_inputs(config: RunConfig, source: Path) -> RunConfig:
         raise UserError("Both states name a PDB file of the same name; rename one of them.")
     reference = f"inputs/{os.path.basename(config.reference)}" if config.reference else None
     changes: dict[str, Any] = {"states": config.states.model_copy(update=states), "reference": reference}
+    if isinstance(config.system, MoleculeConfig):
+        described = {
+            key: f"inputs/{os.path.basename(file)}"
+            for key in ("prmtop", "openmm_system")
+            if (file := getattr(config.system, key)) is not None
+        }
+        changes["system"] = config.system.model_copy(update=described)
     if isinstance(config.sampling, TrajectoriesConfig):
         files = {
             key: [str(source.resolve() / f) for f in getattr(config.sampling, key)] for key in ("files", "weights")

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from openmm import app
 
+from spacetime_tps.molecules import load_forcefield
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.decisions import decide
-from spacetime_tps.preparation.init import Wishes, load_forcefield, prepare
+from spacetime_tps.preparation.init import Wishes, prepare
 from spacetime_tps.preparation.matching import matched
 from spacetime_tps.preparation.reading import Structure, read_structure_file
 from spacetime_tps.preparation.repair import repaired

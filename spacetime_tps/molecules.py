@@ -1,0 +1,209 @@
+"""A molecule as files have it: its structures, and the OpenMM System that describes it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import openmm
+from openmm import app
+
+from spacetime_tps.config import MoleculeConfig
+from spacetime_tps.errors import UserError, reason_of
+
+_FARTHEST_NM = 900.0
+"""A PDB file has no room for more."""
+_CONSTRAINTS = {"none": None, "hbonds": app.HBonds}
+_IMPLICIT = {"hct": app.HCT, "obc1": app.OBC1, "obc2": app.OBC2, "gbn": app.GBn, "gbn2": app.GBn2}
+_FOREIGN = ("Barostat", "Thermostat")
+
+
+def read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
+    """Topology and positions [nm], shape (n_atoms, 3), of a PDB file that is called ``shown`` in messages.
+
+    Raises:
+        UserError: the file is missing, damaged or no structure.
+    """
+    if not path.is_file():
+        raise UserError(f"The PDB file {shown} is {'no file' if path.exists() else 'not there'}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pdb = app.PDBFile(str(path))
+        positions = np.array(pdb.getPositions(asNumpy=True)._value, dtype=float)
+    except Exception as error:  # OpenMM's parser raises whatever the malformed line provokes
+        raise UserError(f"{path} is not a complete PDB file ({reason_of(error)}).") from error
+    if len(positions) == 0:
+        raise UserError(f"{path} holds no atoms.")
+    if not np.isfinite(positions).all():
+        raise UserError(f"{path} holds coordinates that are not finite.")
+    if cut := _cut_lines(path):
+        raise UserError(f"{path}: line {cut[0]} ends before its coordinates do; give a complete PDB file.")
+    if np.abs(positions).max() > _FARTHEST_NM:
+        raise UserError(f"{path} holds coordinates beyond {_FARTHEST_NM:.0f} nm; check its columns.")
+    return pdb.topology, positions
+
+
+def _cut_lines(path: Path) -> list[int]:
+    """Numbers of atom lines that end within the coordinates (columns 31 to 54)."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [k for k, line in enumerate(lines, 1) if line.startswith(("ATOM", "HETATM")) and len(line.rstrip()) < 54]
+
+
+def check_same_molecule(files: str, first: app.Topology, second: app.Topology) -> None:
+    """Two topologies have to hold the same atoms in the same order; ``files`` says whose they are.
+
+    Raises:
+        UserError: they do not.
+    """
+    a, b = ([(x.residue.id, x.residue.name, x.name) for x in topology.atoms()] for topology in (first, second))
+    if a == b:
+        return
+    if len(a) != len(b):
+        raise UserError(f"{files} are not the same molecule: they have {len(a)} and {len(b)} atoms.")
+    k = next(k for k in range(len(a)) if a[k] != b[k])
+    raise UserError(
+        f"{files} are not the same molecule, atom by atom in the same order: atom {k + 1} is "
+        f"{a[k][1]}{a[k][0]}:{a[k][2]} in one and {b[k][1]}{b[k][0]}:{b[k][2]} in the other."
+    )
+
+
+def openmm_system(molecule: MoleculeConfig, topology: app.Topology, folder: Path, source: str) -> openmm.System:
+    """The System of a molecule, from force field files, an Amber topology or a serialised System.
+
+    Args:
+        molecule: where it comes from; its files are relative to ``folder``.
+        topology: of the structures.
+        folder: of the system file.
+        source: file of the first structure, for messages.
+
+    Raises:
+        UserError: a file is missing or damaged, or does not fit the structures.
+    """
+    if molecule.prmtop is not None:
+        return _from_amber(molecule, topology, folder / molecule.prmtop, source)
+    if molecule.openmm_system is not None:
+        return _from_xml(folder / molecule.openmm_system, topology, source)
+    return _from_forcefield(molecule, topology, source)
+
+
+def load_forcefield(files: list[str]) -> app.ForceField:
+    """An OpenMM force field.
+
+    Raises:
+        UserError: a file is missing or malformed.
+    """
+    try:
+        return app.ForceField(*files)
+    except Exception as error:  # a missing file and malformed XML raise different things
+        raise UserError(f"The force field {', '.join(files)} cannot be loaded ({reason_of(error)}).") from error
+
+
+def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, source: str) -> openmm.System:
+    assert molecule.forcefield is not None
+    forcefield = load_forcefield(molecule.forcefield)
+    try:
+        return forcefield.createSystem(
+            topology,
+            nonbondedMethod=app.NoCutoff,
+            constraints=_CONSTRAINTS[molecule.constraints],
+            removeCMMotion=False,
+        )
+    except Exception as error:  # template mismatches are plain ValueErrors, other failures are not
+        raise UserError(
+            f"The force field has no parameters for {source} ({reason_of(error)}); check for missing or misnamed atoms."
+        ) from error
+
+
+def read_amber_topology(file: Path) -> app.AmberPrmtopFile:
+    """An Amber parameter-topology file.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    if not file.is_file():
+        raise UserError(f"The Amber topology {file} is not there.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return app.AmberPrmtopFile(str(file))
+    except Exception as error:  # its parser raises whatever the malformed section provokes
+        raise UserError(f"{file} cannot be read as an Amber topology ({reason_of(error)}).") from error
+
+
+def _from_amber(molecule: MoleculeConfig, topology: app.Topology, file: Path, source: str) -> openmm.System:
+    amber = read_amber_topology(file)
+    names = [[atom.name for atom in each.atoms()] for each in (topology, amber.topology)]
+    if names[0] != names[1]:
+        raise UserError(f"{source} and {file} do not hold the same atoms in the same order; make one from the other.")
+    try:
+        return amber.createSystem(
+            nonbondedMethod=app.NoCutoff,
+            constraints=_CONSTRAINTS[molecule.constraints],
+            implicitSolvent=None if molecule.implicit_solvent is None else _IMPLICIT[molecule.implicit_solvent],
+            removeCMMotion=False,
+        )
+    except Exception as error:  # a box without a cut-off, radii that are missing, and more
+        raise UserError(f"No OpenMM System can be made of {file} ({reason_of(error)}).") from error
+
+
+def read_openmm_system(file: Path) -> openmm.System:
+    """A serialised OpenMM System; what holds its temperature, pressure or centre of mass is not for us.
+
+    Raises:
+        UserError: the file is missing, damaged or no System, or holds a barostat or a thermostat.
+    """
+    if not file.is_file():
+        raise UserError(f"The OpenMM System {file} is not there.")
+    try:
+        system = openmm.XmlSerializer.deserialize(file.read_text(encoding="utf-8"))
+    except Exception as error:  # XML errors and unknown classes come as different exceptions
+        raise UserError(f"{file} cannot be read as an OpenMM System ({reason_of(error)}).") from error
+    if not isinstance(system, openmm.System):
+        raise UserError(f"{file} holds an OpenMM {type(system).__name__}, not a System.")
+    for k in reversed(range(system.getNumForces())):
+        kind = type(system.getForce(k)).__name__
+        if kind.endswith(_FOREIGN):
+            raise UserError(f"{file} holds a {kind}; temperature and volume are ours to hold: write it without.")
+        if kind == "CMMotionRemover":
+            system.removeForce(k)
+    if system.usesPeriodicBoundaryConditions():
+        raise UserError(f"{file} is periodic; periodic systems are not offered yet.")
+    return system
+
+
+def _from_xml(file: Path, topology: app.Topology, source: str) -> openmm.System:
+    system = read_openmm_system(file)
+    if system.getNumParticles() != topology.getNumAtoms():
+        counts = f"{system.getNumParticles()} particles and {topology.getNumAtoms()} atoms"
+        raise UserError(f"{file} and {source} do not fit: they have {counts}.")
+    return system
+
+
+def torsion_atoms(topology: app.Topology, name: str, atoms: list[str]) -> list[int]:
+    """Indices of the four atoms of a torsion, written as in a system file.
+
+    Raises:
+        UserError: they are not four different atoms of the molecule.
+    """
+    index: dict[str, int] = {}
+    doubled = set()
+    for atom in topology.atoms():
+        label = f"{atom.residue.id}:{atom.name}"
+        doubled |= {label} & set(index)
+        index[label] = index[f"{atom.residue.chain.id}/{label}"] = atom.index
+    if len(atoms) != 4 or len(set(atoms)) != 4:
+        raise UserError(f"The torsion {name!r} should name four different atoms, not {atoms}.")
+    if twice := [atom for atom in atoms if atom in doubled]:
+        raise UserError(
+            f"The torsion {name!r} names the atom {twice[0]!r}, which several chains have; write it with its chain, "
+            f"such as A/{twice[0]}."
+        )
+    missing = [atom for atom in atoms if atom not in index]
+    if missing:
+        raise UserError(
+            f"The torsion {name!r} names the atom {missing[0]!r}, which is not in the PDB file; "
+            "atoms are written RESIDUE_NUMBER:ATOM, such as 2:CA."
+        )
+    return [index[atom] for atom in atoms]
