@@ -207,3 +207,9 @@ def torsion_atoms(topology: app.Topology, name: str, atoms: list[str]) -> list[i
             "atoms are written RESIDUE_NUMBER:ATOM, such as 2:CA."
         )
     return [index[atom] for atom in atoms]
+
+
+def heaviest_hydrogen(topology: app.Topology, system: openmm.System) -> float:
+    """Largest mass [u] of a hydrogen; beyond 1.1 masses are repartitioned. 0 without any."""
+    hydrogens = [atom.index for atom in topology.atoms() if atom.element is app.element.hydrogen]
+    return max((system.getParticleMass(k)._value for k in hydrogens), default=0.0)

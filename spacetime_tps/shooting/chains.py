@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import openmm
 
 from spacetime_tps.config import OverdampedConfig, SelectorConfig, ShootingConfig
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import DamagedFileError, UserError
+from spacetime_tps.molecules import heaviest_hydrogen
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.paths.molecular import LINE_SUBDIVISIONS
 from spacetime_tps.potentials import FreeEnergySurface, Potential
@@ -31,6 +33,8 @@ from spacetime_tps.states import State
 from spacetime_tps.systems import CollectiveVariables, System
 from spacetime_tps.units import parse_quantity
 
+_HYDROGEN = 1.1
+"""Mass [u] that no hydrogen has by nature."""
 _NARROWEST = 1e-6
 """Width of a selector [radian, or unit of the variable] below which its weights mean nothing."""
 
@@ -56,8 +60,20 @@ class EngineRecipe:
 
     @classmethod
     def of(cls, system: System, dynamics: MolecularDynamics | None, frame_every: int) -> EngineRecipe:
-        """The unguided dynamics of a system; ``dynamics`` names the platform of a molecule."""
+        """The unguided dynamics of a system; ``dynamics`` names the platform of a molecule.
+
+        Raises:
+            UserError: hydrogens have repartitioned masses: their dynamics are no physical ones.
+        """
         if system.potential is None:
+            assert system.molecule is not None
+            described = openmm.XmlSerializer.deserialize(system.molecule.dynamics.system_xml)
+            heaviest = heaviest_hydrogen(system.molecule.topology, described)
+            if heaviest > _HYDROGEN:
+                raise UserError(
+                    f"{system.config.name} has hydrogens of {heaviest:.2f} u: with repartitioned masses shooting and "
+                    "committors would measure dynamics that are none; describe it with physical masses."
+                )
             return cls(system.variables, system.states, frame_every, dynamics)
         assert isinstance(system.config.system.dynamics, OverdampedConfig)
         dt = system.config.system.dynamics.time_step

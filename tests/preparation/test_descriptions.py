@@ -16,6 +16,7 @@ from openmm import app
 from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.init import Wishes, prepare
+from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, refusal, run_cli, settings
 from tests.oracles import is_one_sentence
@@ -75,6 +76,24 @@ def test_an_openmm_system_becomes_one(xml: Path, tmp_path: Path) -> None:
     assert any("described.xml" in sentence for sentence in words)
     system = loaded(tmp_path / "mine")
     assert energy(system, system.structures[1]) == pytest.approx(forcefield_energy(system.structures[1]), abs=1e-3)
+
+
+def test_repartitioned_masses_do_not_shoot(xml: Path, tmp_path: Path) -> None:
+    with WorkerPool(1) as pool:
+        prepare(*ENDS, tmp_path / "mine", Wishes(openmm_system=xml, minutes=0.2), False, pool)
+    system = loaded(tmp_path / "mine")
+    assert system.molecule is not None
+    EngineRecipe.of(system, system.molecule.dynamics, 5)
+    file = tmp_path / "mine/described.xml"
+    heavy = openmm.XmlSerializer.deserialize(file.read_text())
+    for atom in system.molecule.topology.atoms():
+        if atom.element is app.element.hydrogen:
+            heavy.setParticleMass(atom.index, 3.0)
+    file.write_text(openmm.XmlSerializer.serialize(heavy))
+    system = loaded(tmp_path / "mine")
+    assert system.molecule is not None
+    with pytest.raises(UserError, match=r"hydrogens of 3\.00 u"):
+        EngineRecipe.of(system, system.molecule.dynamics, 5)
 
 
 def spoil(change: Callable[[openmm.System], None]) -> Callable[[Path], None]:
