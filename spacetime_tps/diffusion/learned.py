@@ -21,15 +21,18 @@ class LearnedDenoiser:
     def __init__(self, representation: Torsions | Identity, network: PotentialNetwork):
         self.representation = representation
         self.network = network.eval().requires_grad_(False)
+        self._weights = network.weights()
 
     def double(self) -> LearnedDenoiser:
         """The same model in float64."""
         self.network.double()
+        self._weights = self.network.weights()
         return self
 
     def __call__(self, natural: Tensor) -> Posterior:
         """Posteriors at natural parameters, shape (..., n_parameters)."""
-        psi, mean = (value.to(natural.dtype) for value in self.network(natural.to(self.network.offset.dtype)))
+        answer = self.network(natural.to(self.network.offset.dtype), self._weights)
+        psi, mean = (value.to(natural.dtype) for value in answer)
         return Posterior(mean, self.representation.block_variance(mean), psi)
 
 

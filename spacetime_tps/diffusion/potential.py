@@ -169,11 +169,18 @@ class PotentialNetwork(nn.Module):
         self.affinity.copy_(self.factors.nearness(features.to(self.affinity)).view_as(self.affinity))
         self.offset.copy_(torch.log_softmax(log_weights.view_as(self.offset), dim=1))
 
-    def forward(self, natural: Tensor) -> tuple[Tensor, Tensor]:
-        """psi, shape (...), and mu, shape (..., n_parameters), of eta, shape (..., n_parameters)."""
-        value, slope, common = self.factors(natural)
+    def weights(self) -> Tensor:
+        """Weight of every factor in every component, gates included, shape (groups * components, count * size)."""
         gates = torch.softmax(self.gate, dim=0)[:, None, :, None]
-        weights = (gates * torch.softmax(self.affinity, dim=-1)).flatten(2).flatten(0, 1)
+        return (gates * torch.softmax(self.affinity, dim=-1)).flatten(2).flatten(0, 1)
+
+    def forward(self, natural: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """psi, shape (...), and mu, shape (..., n_parameters), of eta, shape (..., n_parameters).
+
+        A network that no longer changes may be given its ``weights``, which then are not computed again.
+        """
+        value, slope, common = self.factors(natural)
+        weights = self.weights() if weights is None else weights
         logits = (value.flatten(-2) @ weights.T).unflatten(-1, (self.groups, self.components)) + self.offset
         psi = torch.logsumexp(logits, dim=-1)
         share = (logits - psi.unsqueeze(-1)).exp().flatten(-2) @ weights

@@ -42,16 +42,20 @@ class SmoothedDensity:
         return self.representation.natural(self.chart(positions, log_snr))
 
     def free_energy(self, positions: Tensor, log_snr: float) -> Tensor:
-        """-log q at a level [kT], shape (...), up to a constant.
+        """-log q at a level [kT], shape (...), up to a constant; differentiable once.
+
+        The gradient of psi is the mean that the denoiser gives anyway, so nothing is differentiated to get it.
 
         Raises:
             UserError: the denoiser has no log-partition.
         """
         natural = self.natural(positions, log_snr)
-        log_partition = self.denoiser(natural).log_partition
-        if log_partition is None:
+        with torch.no_grad():
+            posterior = self.denoiser(natural)
+        if posterior.log_partition is None:
             raise UserError("A free energy needs a denoiser that gives its log-partition; this one does not.")
-        return self.representation.profile(natural, log_partition)
+        slope = (posterior.mean * (natural - natural.detach())).sum(-1)
+        return self.representation.profile(natural, posterior.log_partition + slope)
 
     def score(self, positions: Tensor, log_snr: float) -> Tensor:
         """Gradient of log q at a level, shape (..., n_positions); differentiable once more."""

@@ -11,6 +11,10 @@ from spacetime_tps.preparation.plan import SamplingPlan
 from spacetime_tps.preparation.torsions import Candidate
 from spacetime_tps.topology import atom_labels
 
+_FEW = 3
+_SEARCH: dict[bool, list[str]] = {False: [], True: ["  points: 96", "  starts: 4"]}
+"""Of the geodesic: with many torsions each curve costs more, and bends help less."""
+
 
 def system_yaml(
     name: str,
@@ -68,6 +72,7 @@ def system_yaml(
             "denoiser: {}",
             "",
             "geodesic:",
+            *_SEARCH[len(decision.torsions) > _FEW],
             "  low_variance: 10 deg",
             "  low_barrier: {weight: 1.0, softness_kt: 0.3}",
             "",

@@ -12,6 +12,7 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.geometry.channels import order_by_promise
 from spacetime_tps.geometry.constraints import LowVariance
 from spacetime_tps.geometry.geodesic import optimise_geodesics, polish_geodesics
+from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.representations import Identity, Torsions
 from tests.oracles import circle
 
@@ -95,3 +96,24 @@ def test_a_polished_draft_ends_where_the_whole_optimisation_ends() -> None:
     assert polished.curve.energy == pytest.approx(whole.curve.energy, rel=0.01)
     assert polished.converged
     assert abs(draft[0].curve.energy / whole.curve.energy - 1) > 0.02 or draft[0].max_violation > 0.02
+
+
+# --- the model's free energy ----------------------------------------------------------------------------------
+
+
+def test_the_free_energy_of_a_model_has_the_gradient_of_its_log_density() -> None:
+    """Against central differences, for points of the plane and for torsions."""
+    rng = np.random.default_rng(2)
+    plane = GaussianMixtureDenoiser(np.array([[-1.0, 0.0], [1.0, 0.5]]), np.array([0.3, 0.5]), np.ones(2) / 2)
+    space = torsions(2)
+    features = torch.from_numpy(Torsions.features_of_angles(rng.uniform(-3, 3, (40, 2))))
+    circles = SampleDenoiser(space, features, torch.zeros(40, dtype=torch.float64))
+    for density in (SmoothedDensity(plane, Identity(2)), SmoothedDensity(circles, space)):
+        points = torch.from_numpy(rng.uniform(-1, 1, (5, 2))).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(density.free_energy(points, 2.0).sum(), points)
+        for k in range(2):
+            step = torch.zeros(2, dtype=torch.float64)
+            step[k] = 1e-5
+            with torch.no_grad():
+                rise = density.free_energy(points + step, 2.0) - density.free_energy(points - step, 2.0)
+            assert gradient[:, k].numpy() == pytest.approx(rise.numpy() / 2e-5, abs=1e-6)
