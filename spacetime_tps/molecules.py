@@ -82,10 +82,15 @@ def openmm_system(molecule: MoleculeConfig, topology: app.Topology, folder: Path
         UserError: a file is missing or damaged, or does not fit the structures.
     """
     if molecule.prmtop is not None:
-        return _from_amber(molecule, topology, folder / molecule.prmtop, source)
-    if molecule.openmm_system is not None:
-        return _from_xml(folder / molecule.openmm_system, topology, source)
-    return _from_forcefield(molecule, topology, source)
+        system = _from_amber(molecule, topology, folder / molecule.prmtop, source)
+    elif molecule.openmm_system is not None:
+        system = _from_xml(folder / molecule.openmm_system, topology, source)
+    else:
+        system = _from_forcefield(molecule, topology, source)
+    frozen = [k for k in range(system.getNumParticles()) if system.getParticleMass(k)._value == 0]
+    if any(not system.isVirtualSite(k) for k in frozen):
+        raise UserError(f"{source}: {len(frozen)} of its atoms have no mass and would never move; give them masses.")
+    return system
 
 
 def load_forcefield(files: list[str]) -> app.ForceField:
@@ -190,7 +195,7 @@ def torsion_atoms(topology: app.Topology, name: str, atoms: list[str]) -> list[i
     index: dict[str, int] = {}
     doubled = set()
     for atom in topology.atoms():
-        label = f"{atom.residue.id}:{atom.name}"
+        label = f"{atom.residue.id}{atom.residue.insertionCode.strip()}:{atom.name}"
         doubled |= {label} & set(index)
         index[label] = index[f"{atom.residue.chain.id}/{label}"] = atom.index
     if len(atoms) != 4 or len(set(atoms)) != 4:

@@ -35,9 +35,12 @@ class NamedTorsions:
 def atom_labels(topology: app.Topology) -> list[str]:
     """How a system file names each atom: ``RESIDUE:ATOM``, with ``CHAIN/`` before it where there are several chains."""
     several = len(list(topology.chains())) > 1
-    return [
-        (f"{atom.residue.chain.id}/" if several else "") + f"{atom.residue.id}:{atom.name}" for atom in topology.atoms()
-    ]
+
+    def residue_label(residue: app.topology.Residue) -> str:
+        chain = f"{residue.chain.id}/" if several else ""
+        return f"{chain}{residue.id}{residue.insertionCode.strip()}"
+
+    return [f"{residue_label(atom.residue)}:{atom.name}" for atom in topology.atoms()]
 
 
 def named(topology: app.Topology, quadruples: list[tuple[int, int, int, int]]) -> NamedTorsions:

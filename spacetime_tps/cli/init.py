@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -24,7 +25,13 @@ from spacetime_tps.units import parse_quantity
 @click.option("--ph", type=click.FloatRange(0, 14), default=7.0, show_default=True, help="For missing hydrogens.")
 @click.option("--torsion", multiple=True, metavar="NAME", help="Take this torsion in any case, such as chi1_3.")
 @click.option("--chi", is_flag=True, help="Side-chain torsions count like those of the backbone.")
-@click.option("--minutes", type=click.FloatRange(min=0.05), default=8.0, show_default=True, help="Of sampling, here.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.05),
+    default=8.0,
+    show_default=True,
+    help="Of sampling, on all cores here; sets the lengths that are written.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the short runs.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: one for each core.")
 @click.option("--overwrite", is_flag=True, help="Prepare the folder anew.")
@@ -51,7 +58,10 @@ def command(
     except ValueError as error:
         raise UserError(f"--temperature: {error}.") from error
     if not 0 < kelvin < 1e4:
-        raise UserError(f"--temperature is {temperature}, expected more than 0 K.")
+        raise UserError(f"--temperature is {temperature}, expected more than 0 and less than 10000 K.")
+    for name, value, most in (("--minutes", minutes, 1e5), ("--ph", ph, 14.0)):
+        if not math.isfinite(value) or value > most:
+            raise UserError(f"{name} is {value}, expected a number up to {most:g}.")
     wishes = Wishes(forcefield or None, prmtop, openmm_system, solvent, kelvin, ph, torsion, chi, minutes, seed)
     with WorkerPool(workers or available_cores()) as pool:
         words = prepare(a, b, output, wishes, overwrite, pool)

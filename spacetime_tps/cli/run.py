@@ -17,12 +17,14 @@ from spacetime_tps.cli.options import (
 )
 from spacetime_tps.cli.report import print_summary
 from spacetime_tps.errors import UserError
+from spacetime_tps.representations import Torsions
 from spacetime_tps.stages import (
     STAGE_FUNCTIONS,
     STAGES,
     RunFolder,
     check_hardware,
     finish_summary,
+    recorded_columns,
     run_stages,
     with_torsions,
 )
@@ -66,12 +68,16 @@ def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool,
     folder.config()
     with folder.locked():
         config, added = with_torsions(folder, wanted)
-        if not added:
+        if not added and folder.finished(last):
             click.echo("No torsion lags behind, or it is represented already: the run stays as it is.", err=True)
             return
-        click.echo(f"added {', '.join(added)}", err=True)
-        check_hardware(config, load_system(config, folder.path))
-        folder.make_room("train", config)
+        system = load_system(config, folder.path)
+        check_hardware(config, system)
+        if added:
+            assert isinstance(system.representation, Torsions)
+            recorded_columns(folder, system.representation)
+            folder.make_room("train", config)
+            click.echo(f"added {', '.join(added)}", err=True)
         stages = {name: STAGE_FUNCTIONS[name] for name in STAGES[1 : STAGES.index(last) + 1]}
         run_stages(folder, config, stages, conclude=finish_summary, say=lambda text: click.echo(text, err=True))
     if last == STAGES[-1]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import shutil
+import tempfile
+import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from openmm import app, unit
 
 from spacetime_tps.config import MolecularDynamicsConfig, MoleculeConfig
 from spacetime_tps.dynamics import MolecularDynamics, choose_platform
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import UserError, reason_of
 from spacetime_tps.files import write_text
 from spacetime_tps.molecules import load_forcefield, openmm_system, read_amber_topology
 from spacetime_tps.parallel import WorkerPool
@@ -24,17 +27,17 @@ from spacetime_tps.preparation.plan import plan_sampling
 from spacetime_tps.preparation.reading import Structure, read_amber_coordinates, read_structure_file
 from spacetime_tps.preparation.repair import repaired
 from spacetime_tps.preparation.survey import relaxed, survey
-from spacetime_tps.preparation.system_file import system_yaml
+from spacetime_tps.preparation.system_file import HEADER, system_yaml
 from spacetime_tps.preparation.torsions import candidates, quadruples_of
-from spacetime_tps.systems import find_system_file, load_config, load_system
-from spacetime_tps.topology import Isomers
+from spacetime_tps.systems import load_config, load_system
+from spacetime_tps.topology import Isomers, atom_labels
 
 PROTEIN, NUCLEIC = "amber14/protein.ff14SB.xml", "amber14-all.xml"
 SOLVENTS = {"vacuum": [], "gbn2": ["implicit/gbn2.xml"], "obc2": ["implicit/obc2.xml"]}
 _NUCLEOTIDES = {"A", "C", "G", "U", "I", "DA", "DC", "DG", "DT", "DI"}
 _CHARGED = 0.5
-_WRITTEN = {"system.yaml", "a.pdb", "b.pdb"}
-_DESCRIPTIONS = {".prmtop", ".parm7", ".top", ".xml"}
+_PRMTOP, _SYSTEM = "molecule.prmtop", "molecule.xml"
+_WRITTEN = {"system.yaml", "a.pdb", "b.pdb", _PRMTOP, _SYSTEM}
 _AMBER_COORDINATES = {".inpcrd", ".rst7", ".crd", ".ncrst"}
 
 
@@ -73,12 +76,14 @@ def prepare(a: Path, b: Path, output: Path, wishes: Wishes, overwrite: bool, poo
     Raises:
         UserError: the files are no two states of one molecule that can be simulated, or the folder is in use.
     """
-    _check_folder(output, overwrite)
+    described = tuple(file for file in (wishes.prmtop, wishes.openmm_system) if file is not None)
+    _check_folder(output, (a, b, *described), overwrite)
     source = _source(a, b, wishes)
     first, second, molecule = source.first, source.second, source.molecule
+    _check_labels(first)
     words = [*source.words, *_turned(first, second, wishes)]
     dynamics = MolecularDynamics(
-        system_xml=openmm.XmlSerializer.serialize(openmm_system(molecule, first.topology, source.folder, first.source)),
+        system_xml=openmm.XmlSerializer.serialize(source.system()),
         temperature_k=wishes.temperature_k,
         time_step_ps=molecule.dynamics.time_step,
         friction_per_ps=molecule.dynamics.friction,
@@ -97,20 +102,32 @@ def prepare(a: Path, b: Path, output: Path, wishes: Wishes, overwrite: bool, poo
     text = system_yaml(name, first.topology, decision, plan, molecule, ("a.pdb", "b.pdb"))
     _write(output, first.topology, structures, text, source)
     words += [f"{s.source}: {note}." for s in (first, second) for note in s.notes]
-    what = ", ".join(molecule.forcefield or []) or molecule.prmtop or molecule.openmm_system
+    what = ", ".join(molecule.forcefield or []) or str(*described)
     speed = f"{speeds[platform]:,.0f} steps/s on {platform}"
     words.append(f"{what}: {first.topology.getNumAtoms()} atoms, {speed}.")
     words += _on_states(decision)
     return [*words, plan.why]
 
 
-def _check_folder(output: Path, overwrite: bool) -> None:
+def _check_folder(output: Path, inputs: tuple[Path, ...], overwrite: bool) -> None:
+    try:
+        name, inside = output.resolve().name, [file for file in inputs if file.resolve().parent == output.resolve()]
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{output} cannot be a folder ({reason_of(error)}); name another one.") from error
+    if not name:
+        raise UserError(f"{output} has no name of its own; name a folder with -o.")
+    if inside:
+        raise UserError(f"{inside[0]} lies in {output}, which init writes to; name another folder with -o.")
+    if output.is_symlink() and not output.exists():
+        raise UserError(f"{output} is a link to nothing; name another folder with -o.")
     if not output.exists():
         return
     if not output.is_dir():
         raise UserError(f"{output} is a file; name a folder with -o.")
-    present = {entry.name for entry in output.iterdir() if entry.suffix not in _DESCRIPTIONS}
-    if foreign := sorted(present - _WRITTEN):
+    present = {entry.name for entry in output.iterdir()}
+    file = output / "system.yaml"
+    own = file.is_file() and file.read_text(encoding="utf-8", errors="replace").startswith(HEADER)
+    if foreign := sorted(present - (_WRITTEN if own else set())):
         raise UserError(f"{output} holds files that init did not write ({foreign[0]}); name another folder.")
     if present and not overwrite:
         raise UserError(f"{output} is not empty; use --overwrite to prepare it anew, or name another folder.")
@@ -118,13 +135,24 @@ def _check_folder(output: Path, overwrite: bool) -> None:
 
 @dataclass(frozen=True)
 class _Source:
-    """Both structures, what describes the molecule (files relative to ``folder``), and what was decided."""
+    """Both structures, what describes the molecule, and what was decided.
+
+    Attributes:
+        first, second: in the same order of atoms.
+        molecule: its description; files by their names in the system folder.
+        words: decisions.
+        files: that description, by these names.
+    """
 
     first: Structure
     second: Structure
     molecule: MoleculeConfig
-    folder: Path
     words: list[str]
+    files: dict[str, Path]
+
+    def system(self) -> openmm.System:
+        """The System before the folder is there."""
+        return _system(self.molecule, self.first, self.files)
 
 
 def _source(a: Path, b: Path, wishes: Wishes) -> _Source:
@@ -136,12 +164,21 @@ def _source(a: Path, b: Path, wishes: Wishes) -> _Source:
         return _xml_source(a, b, wishes.openmm_system, wishes)
     raw = [read_structure_file(file) for file in (a, b)]
     nucleic = any(residue.name in _NUCLEOTIDES for structure in raw for residue in structure.topology.residues())
-    files = list(wishes.forcefield or [NUCLEIC if nucleic else PROTEIN])
+    # A file of the user's own is written with its whole path: the system folder lies elsewhere.
+    named = [str(Path(name).resolve()) if Path(name).is_file() else name for name in wishes.forcefield or ()]
+    files = named or [NUCLEIC if nucleic else PROTEIN]
     forcefield = load_forcefield(files)
     first, second = (repaired(structure, forcefield, wishes.ph) for structure in raw)
     second = matched(first, second)
-    solvent, words = _solvent(first, _molecule(wishes, forcefield=files), a.parent, wishes)
-    return _Source(first, second, _molecule(wishes, forcefield=files + SOLVENTS[solvent]), a.parent, words)
+    solvent, words = _solvent(first, _molecule(wishes, forcefield=files), {}, wishes)
+    return _Source(first, second, _molecule(wishes, forcefield=files + SOLVENTS[solvent]), words, {})
+
+
+def _system(molecule: MoleculeConfig, structure: Structure, files: dict[str, Path]) -> openmm.System:
+    """The System of a description whose files are not in one folder yet."""
+    paths = {"prmtop": files.get(_PRMTOP), "openmm_system": files.get(_SYSTEM)}
+    there = molecule.model_copy(update={key: str(path.resolve()) for key, path in paths.items() if path is not None})
+    return openmm_system(there, structure.topology, Path(), structure.source)
 
 
 def _molecule(wishes: Wishes, **description: Any) -> MoleculeConfig:
@@ -151,11 +188,20 @@ def _molecule(wishes: Wishes, **description: Any) -> MoleculeConfig:
     return MoleculeConfig.model_validate(given)
 
 
-def _solvent(first: Structure, molecule: MoleculeConfig, folder: Path, wishes: Wishes) -> tuple[str, list[str]]:
-    """The solvent that was asked for, or vacuum if no residue carries a charge, else GBn2."""
+def _solvent(
+    first: Structure, molecule: MoleculeConfig, files: dict[str, Path], wishes: Wishes
+) -> tuple[str, list[str]]:
+    """The solvent that was asked for; else that of the force field, vacuum without charged residues, or GBn2."""
+    system = _system(molecule, first, files)
+    if any(isinstance(force, openmm.CustomGBForce | openmm.GBSAOBCForce) for force in system.getForces()):
+        if wishes.solvent is not None:
+            raise UserError("The force field brings an implicit solvent of its own; leave out --solvent.")
+        return "vacuum", ["The force field brings its own implicit solvent."]
     if wishes.solvent is not None:
         return wishes.solvent, []
-    if _charged(first, openmm_system(molecule, first.topology, folder, first.source)):
+    if not any(isinstance(force, openmm.NonbondedForce) for force in system.getForces()):
+        return "vacuum", ["The force field has no plain charges, and no solvent is added."]
+    if _charged(first, system):
         return "gbn2", ["The molecule has charged groups: implicit water, GBn2."]
     return "vacuum", ["The molecule has no charged group: vacuum."]
 
@@ -166,11 +212,10 @@ def _amber_source(a: Path, b: Path, prmtop: Path, wishes: Wishes) -> _Source:
     topology = read_amber_topology(prmtop).topology
     topology.setPeriodicBoxVectors(None)
     first, second = (_with_topology(file, topology) for file in (a, b))
-    second = matched(first, second)
-    solvent, words = _solvent(first, _molecule(wishes, prmtop=prmtop.name), prmtop.parent, wishes)
+    second, files = matched(first, second), {_PRMTOP: prmtop}
+    solvent, words = _solvent(first, _molecule(wishes, prmtop=_PRMTOP), files, wishes)
     implicit = None if solvent == "vacuum" else solvent
-    molecule = _molecule(wishes, prmtop=prmtop.name, implicit_solvent=implicit)
-    return _Source(first, second, molecule, prmtop.parent, words)
+    return _Source(first, second, _molecule(wishes, prmtop=_PRMTOP, implicit_solvent=implicit), words, files)
 
 
 def _with_topology(file: Path, topology: app.Topology) -> Structure:
@@ -191,7 +236,7 @@ def _xml_source(a: Path, b: Path, file: Path, wishes: Wishes) -> _Source:
         raise UserError("--system describes the molecule whole; leave out --forcefield and --solvent.")
     first = read_structure_file(a)
     second = matched(first, read_structure_file(b))
-    return _Source(first, second, _molecule(wishes, openmm_system=file.name), file.parent, [])
+    return _Source(first, second, _molecule(wishes, openmm_system=_SYSTEM), [], {_SYSTEM: file})
 
 
 def _turned(first: Structure, second: Structure, wishes: Wishes) -> list[str]:
@@ -236,22 +281,47 @@ def _on_states(decision: Decision) -> list[str]:
     return [*words, f"Free runs of 20 ps stayed in state A and in state B {shares} of the time."]
 
 
+def _check_labels(structure: Structure) -> None:
+    """Atoms must have names of their own that a PDB file keeps."""
+    labels = atom_labels(structure.topology)
+    doubled = [label for label, count in Counter(labels).items() if count > 1]
+    if doubled:
+        raise UserError(
+            f"{structure.source}: {Counter(labels)[doubled[0]]} atoms are called {doubled[0]}; give every chain a "
+            "letter and every residue of a chain a number of its own."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        written = app.PDBFile(io.StringIO(_pdb_text(structure.topology, structure.positions))).topology
+    if atom_labels(written) != labels:
+        raise UserError(
+            f"{structure.source}: its residue numbers or chains do not fit a PDB file; number residues from 1 to 9999 "
+            "and name chains by single letters."
+        )
+
+
+def _pdb_text(topology: app.Topology, positions: np.ndarray) -> str:
+    pdb = io.StringIO()
+    app.PDBFile.writeFile(topology, positions * unit.nanometer, pdb, keepIds=True)
+    return pdb.getvalue()
+
+
 def _write(output: Path, topology: app.Topology, structures: np.ndarray, text: str, source: _Source) -> None:
-    """Write the folder, and read it back as ``run`` will; what does not pass is taken away again."""
-    existed = output.exists()
-    output.mkdir(parents=True, exist_ok=True)
-    try:
+    """Write a folder beside ``output``, read it back as ``run`` will, and only then put it in place."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".init-", dir=output.parent) as temporary:
+        made = Path(temporary) / "made"
+        made.mkdir()
         for name, positions in zip(("a.pdb", "b.pdb"), structures, strict=True):
-            pdb = io.StringIO()
-            app.PDBFile.writeFile(topology, positions * unit.nanometer, pdb, keepIds=True)
-            write_text(output / name, pdb.getvalue())
-        for described in (source.molecule.prmtop, source.molecule.openmm_system):
-            if described is not None:
-                write_text(output / described, (source.folder / described).read_text(encoding="utf-8"))
-        write_text(output / "system.yaml", text)
-        file = find_system_file(str(output))
-        load_system(load_config(file), file.parent)
-    except UserError:
-        if not existed:
-            shutil.rmtree(output)
-        raise
+            write_text(made / name, _pdb_text(topology, positions))
+        for name, file in source.files.items():
+            shutil.copyfile(file, made / name)
+        write_text(made / "system.yaml", text)
+        load_system(load_config(made / "system.yaml"), made)
+        if output.exists():
+            for name in sorted(_WRITTEN & {entry.name for entry in output.iterdir()}):
+                (output / name).unlink()
+            for entry in made.iterdir():
+                entry.replace(output / entry.name)
+        else:
+            made.rename(output)

@@ -18,10 +18,11 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.preparation.reading import Structure
 from spacetime_tps.preparation.repair import shown
 from spacetime_tps.representations import dihedral_angles, wrap
-from spacetime_tps.topology import chiral_centers, neighbours_of, omega_torsions
+from spacetime_tps.topology import neighbours_of, omega_torsions
 
 # Side chains whose atoms come in two equivalent sets: the torsion that tells which is which, and the pairs to exchange.
-_TWO_SIDED: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
+_Sides = tuple[tuple[str, ...], list[tuple[str, str]]]
+_TWO_SIDED: dict[str, _Sides] = {
     "PHE": (("CA", "CB", "CG", "CD1"), [("CD1", "CD2"), ("CE1", "CE2"), ("HD1", "HD2"), ("HE1", "HE2")]),
     "TYR": (("CA", "CB", "CG", "CD1"), [("CD1", "CD2"), ("CE1", "CE2"), ("HD1", "HD2"), ("HE1", "HE2")]),
     "ASP": (("CA", "CB", "CG", "OD1"), [("OD1", "OD2")]),
@@ -34,6 +35,7 @@ _TWO_SIDED: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
 
 _PROTONS = {"ASP": {"HD1", "HD2"}, "GLU": {"HE1", "HE2"}}
 """On a carboxyl group they tell its oxygens apart."""
+_TERMINUS: _Sides = (("N", "CA", "C", "O"), [("O", "OXT")])
 
 
 def matched(first: Structure, second: Structure) -> Structure:
@@ -42,10 +44,13 @@ def matched(first: Structure, second: Structure) -> Structure:
     Raises:
         UserError: they are different molecules, protonation states, disulfides or stereoisomers.
     """
-    second = _in_order_of(first, second)
-    _check_disulfides(first, second)
-    positions = _labelled_alike(first, second.positions)
-    second = Structure(second.source, first.topology, positions, second.notes)
+    order = _order(first, second)
+    _check_disulfides(first, second, order)
+    notes = second.notes
+    if (order != np.arange(len(order))).any():
+        notes = (*notes, "its atoms are put in the order of the other file")
+    positions = _labelled_alike(first, second.positions[order])
+    second = Structure(second.source, first.topology, positions, notes)
     _check_isomers(first, second)
     return second
 
@@ -59,17 +64,14 @@ def _key_by_place(atom: app.topology.Atom) -> Hashable:
     return atom.residue.index, atom.residue.name, atom.name
 
 
-def _in_order_of(first: Structure, second: Structure) -> Structure:
+def _order(first: Structure, second: Structure) -> np.ndarray:
+    """Index in the second structure of every atom of the first, shape (n_atoms,)."""
     keys: list[Callable[[app.topology.Atom], Hashable]] = [_key_by_name, _key_by_place]
     for key in keys:
         wanted = [key(atom) for atom in first.topology.atoms()]
         index = {key(atom): atom.index for atom in second.topology.atoms()}
         if len(index) == second.topology.getNumAtoms() and set(wanted) == set(index):
-            order = [index[k] for k in wanted]
-            if order == list(range(len(order))):
-                return second
-            note = "its atoms are put in the order of the other file"
-            return Structure(second.source, second.topology, second.positions[order], (*second.notes, note))
+            return np.array([index[k] for k in wanted])
     raise UserError(_difference(first, second))
 
 
@@ -94,17 +96,16 @@ def _difference(first: Structure, second: Structure) -> str:
     return f"{files} name atoms twice within a residue; give every atom a name of its own."
 
 
-def _check_disulfides(first: Structure, second: Structure) -> None:
-    found = []
-    for structure in (first, second):
-        bridges = {
-            tuple(sorted((a.residue.index, b.residue.index)))
-            for a, b in structure.topology.bonds()
-            if a.name == b.name == "SG"
-        }
-        found.append(bridges)
-    if found[0] != found[1]:
-        a, b = sorted(found[0] ^ found[1])[0]
+def _check_disulfides(first: Structure, second: Structure, order: np.ndarray) -> None:
+    atoms, place = list(first.topology.atoms()), np.argsort(order)
+
+    def bridges(structure: Structure, where: np.ndarray) -> set[tuple[int, ...]]:
+        pairs = [(a.index, b.index) for a, b in structure.topology.bonds() if a.name == b.name == "SG"]
+        return {tuple(sorted(atoms[where[k]].residue.index for k in pair)) for pair in pairs}
+
+    different = bridges(first, np.arange(len(order))) ^ bridges(second, place)
+    if different:
+        a, b = min(different)
         residues = list(first.topology.residues())
         raise UserError(
             f"{first.source} and {second.source} differ in the disulfide between {shown(residues[a])} and "
@@ -119,13 +120,16 @@ def _labelled_alike(first: Structure, positions: np.ndarray) -> np.ndarray:
     """Positions of the second structure with equivalent atoms exchanged where that brings it nearer to the first."""
     positions = positions.copy()
     for residue in first.topology.residues():
-        _settle_sides(residue, first.positions, positions)
+        _settle_sides(residue, _TWO_SIDED.get(residue.name), first.positions, positions)
+        _settle_sides(residue, _TERMINUS, first.positions, positions)
     neighbours, atoms = neighbours_of(first.topology), list(first.topology.atoms())
     for center in range(len(atoms)):
         hydrogens = [n for n in neighbours[center] if atoms[n].element is not None and atoms[n].element.symbol == "H"]
         heavy = [n for n in neighbours[center] if n not in hydrogens]
         if len(hydrogens) == 2 and len(heavy) == 2:
             _settle_pair(center, heavy, hydrogens, first.positions, positions)
+        elif len(hydrogens) == 1 and len(heavy) == 3:
+            _settle_methyls(center, neighbours, atoms, first.positions, positions)
         elif len(hydrogens) >= 2 and len(heavy) == 1:
             further = [n for n in neighbours[heavy[0]] if n != center]
             if further:
@@ -133,11 +137,14 @@ def _labelled_alike(first: Structure, positions: np.ndarray) -> np.ndarray:
     return positions
 
 
-def _settle_sides(residue: app.topology.Residue, reference: np.ndarray, positions: np.ndarray) -> None:
+def _settle_sides(
+    residue: app.topology.Residue, sides: _Sides | None, reference: np.ndarray, positions: np.ndarray
+) -> None:
     """The two sides of a ring, a carboxylate or a guanidinium group, unless a proton tells them apart."""
     index = {atom.name: atom.index for atom in residue.atoms()}
-    torsion, exchanges = _TWO_SIDED.get(residue.name, ((), []))
-    if not torsion or not set(torsion) <= set(index) or _PROTONS.get(residue.name, set()) & set(index):
+    torsion, exchanges = sides or ((), [])
+    names = {*torsion, *exchanges[0]} if exchanges else set()
+    if not names or not names <= set(index) or _PROTONS.get(residue.name, set()) & set(index):
         return
     four = np.array([[index[name] for name in torsion]])
     apart = wrap(dihedral_angles(positions, four) - dihedral_angles(reference, four))
@@ -158,6 +165,34 @@ def _settle_pair(
 
     if hand(reference) != hand(positions):
         positions[hydrogens] = positions[hydrogens[::-1]]
+
+
+def _settle_methyls(
+    center: int,
+    neighbours: list[list[int]],
+    atoms: list[app.topology.Atom],
+    reference: np.ndarray,
+    positions: np.ndarray,
+) -> None:
+    """Two methyl groups of one carbon, as in valine and leucine, on the same sides in both structures."""
+
+    def group(carbon: int) -> list[int]:
+        return [carbon, *(n for n in neighbours[carbon] if n != center)]
+
+    methyls = [
+        n
+        for n in neighbours[center]
+        if len(group(n)) == 4 and all(atoms[k].element is app.element.hydrogen for k in group(n)[1:])
+    ]
+    if len(methyls) == 2 and _hand(reference, center, neighbours) != _hand(positions, center, neighbours):
+        a, b = group(methyls[0]), group(methyls[1])
+        positions[a + b] = positions[b + a]
+
+
+def _hand(frame: np.ndarray, center: int, neighbours: list[list[int]]) -> float:
+    """Sign of the triple product of the first three bonds of an atom."""
+    a, b, c = (frame[k] - frame[center] for k in neighbours[center][:3])
+    return float(np.sign(np.dot(np.cross(a, b), c)))
 
 
 def _settle_rotor(
@@ -183,16 +218,17 @@ def _settle_rotor(
 
 
 def _check_isomers(first: Structure, second: Structure) -> None:
-    centers = chiral_centers(first.topology)
-    if centers.names:
-        hands = [np.sign(centers.angles(s.positions)) for s in (first, second)]
-        for four, a, b in zip(centers.quadruples, *hands, strict=True):
-            if a != b:
-                atom = list(first.topology.atoms())[four[0]]
-                raise UserError(
-                    f"{first.source} and {second.source} are mirror images at {atom.name} of {shown(atom.residue)}; "
-                    "no path inverts a stereocentre, so give both with the same chirality."
-                )
+    """With equivalent atoms labelled alike, no atom with four neighbours may be the mirror image of itself."""
+    neighbours = neighbours_of(first.topology)
+    for atom in first.topology.atoms():
+        if len(neighbours[atom.index]) != 4:
+            continue
+        hands = [_hand(structure.positions, atom.index, neighbours) for structure in (first, second)]
+        if hands[0] != hands[1]:
+            raise UserError(
+                f"{first.source} and {second.source} are mirror images at {atom.name} of {shown(atom.residue)}; "
+                "no path inverts a stereocentre, so give both with the same chirality."
+            )
 
 
 def turned_peptide_bonds(first: Structure, second: Structure) -> list[tuple[str, np.ndarray, bool]]:

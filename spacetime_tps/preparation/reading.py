@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import math
 import warnings
@@ -16,7 +17,9 @@ from spacetime_tps.errors import UserError, reason_of
 
 WATERS = {"HOH", "WAT", "TIP", "TIP3", "TIP4", "H2O", "SOL"}
 IONS = {"NA", "CL", "K", "LI", "MG", "CA", "ZN", "NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "BR", "CS", "RB", "F"}
-MMCIF_SUFFIXES = {".cif", ".mmcif", ".pdbx"}
+_GZIP = b"\x1f\x8b"
+_OTHER_NAMES = {"HSE": "HIS", "HSP": "HIS"}
+"""That CHARMM gives to histidines; their protons tell which is meant."""
 _FARTHEST_NM = 900.0
 
 
@@ -57,7 +60,10 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
     if not content.strip():
         raise UserError(f"{file} is empty; give a PDB or mmCIF file.")
     notes: list[str] = []
-    if file.suffix.lower() in MMCIF_SUFFIXES:
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if content.startswith(_GZIP):
+        raise UserError(f"{file} is compressed; unpack it first.")
+    if content.lstrip().startswith(b"data_"):
         text = _decoded(file, content, "utf-8")
         parse = app.PDBxFile
     else:
@@ -127,7 +133,7 @@ def _cleaned(file: Path, text: str, notes: list[str]) -> str:
     empty = sum(_occupancy(lines[k]) == 0.0 for k in atoms if k not in dropped)
     if empty:
         notes.append(f"{empty} atoms have occupancy 0: nobody saw them there; check them")
-    kept = [_without_location(line) for k, line in enumerate(lines) if k not in dropped]
+    kept = [_plain(line) for k, line in enumerate(lines) if k not in dropped]
     return "\n".join(kept) + "\n"
 
 
@@ -145,9 +151,10 @@ def _check_coordinates(file: Path, number: int, line: str) -> None:
 
 def _occupancy(line: str) -> float:
     try:
-        return float(line[54:60])
+        value = float(line[54:60])
     except ValueError:
         return 1.0
+    return value if math.isfinite(value) else 1.0
 
 
 def _unlikely_locations(atoms: list[tuple[int, str]]) -> set[int]:
@@ -160,8 +167,10 @@ def _unlikely_locations(atoms: list[tuple[int, str]]) -> set[int]:
     return {k for k, line in atoms if line[16:17].strip() and line[16] != best[line[21:27]]}
 
 
-def _without_location(line: str) -> str:
-    return line[:16] + " " + line[17:] if line.startswith(("ATOM", "HETATM")) else line
+def _plain(line: str) -> str:
+    if not line.startswith(("ATOM", "HETATM")):
+        return line
+    return line[:16] + " " + _OTHER_NAMES.get(line[17:20], line[17:20]) + line[20:]
 
 
 def _dry(structure: Structure) -> Structure:

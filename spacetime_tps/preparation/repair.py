@@ -22,6 +22,7 @@ _CLASH_NM = 0.07
 """Atoms nearer than any bond is long."""
 _PEPTIDE_BOND_NM = 0.2
 _STANDARD = {*proteinResidues, *dnaResidues, *rnaResidues, "ACE", "NME", "NH2"}
+_HISTIDINES = {(True, False): "HID", (False, True): "HIE", (True, True): "HIP"}
 _STANDARD_FORMS = {"MSE": "MET", "HYP": "PRO", "SEP": "SER", "TPO": "THR", "PTR": "TYR", "CSO": "CYS", "KCX": "LYS"}
 
 
@@ -39,7 +40,7 @@ def repaired(structure: Structure, forcefield: app.ForceField, ph: float) -> Str
     _check_chains(structure)
     structure = _with_heavy_atoms(structure)
     _check_clashes(structure)
-    if forcefield.getUnmatchedResidues(structure.topology):
+    if forcefield.getUnmatchedResidues(structure.topology) or _lacking_a_proton(structure.topology):
         structure = _with_hydrogens(structure, forcefield, ph)
     unmatched = forcefield.getUnmatchedResidues(structure.topology)
     if unmatched:
@@ -113,11 +114,33 @@ def _pdb_text(structure: Structure) -> str:
     return text.getvalue()
 
 
+def _lacking_a_proton(topology: app.Topology) -> list[app.topology.Residue]:
+    """Residues that a force field would take for another protonation state than their name says."""
+    bridged = {atom.residue.index for bond in topology.bonds() if bond[0].name == bond[1].name == "SG" for atom in bond}
+    found = []
+    for residue in topology.residues():
+        names = {atom.name for atom in residue.atoms()}
+        open_thiol = residue.name == "CYS" and "SG" in names and "HG" not in names and residue.index not in bridged
+        if open_thiol or (residue.name == "LYS" and "NZ" in names and not {"HZ1", "HZ2", "HZ3"} <= names):
+            found.append(residue)
+    return found
+
+
+def _variants(topology: app.Topology) -> list[str | None]:
+    """What the protons that are there say of histidines; of all others, what the pH says."""
+    found: list[str | None] = []
+    for residue in topology.residues():
+        names = {atom.name for atom in residue.atoms()}
+        present = ("HD1" in names, "HE2" in names)
+        found.append(_HISTIDINES.get(present) if residue.name == "HIS" else None)
+    return found
+
+
 def _with_hydrogens(structure: Structure, forcefield: app.ForceField, ph: float) -> Structure:
     modeller = app.Modeller(structure.topology, structure.positions * unit.nanometer)
     before = Counter(atom.element.symbol for atom in structure.topology.atoms() if atom.element is not None)["H"]
     try:
-        modeller.addHydrogens(forcefield, pH=ph, platform=_platform())
+        modeller.addHydrogens(forcefield, pH=ph, variants=_variants(structure.topology), platform=_platform())
     except Exception as error:  # it wants templates for everything, and says so in many ways
         unmatched = forcefield.getUnmatchedResidues(structure.topology)
         foreign = [residue for residue in unmatched if residue.name not in _STANDARD]
@@ -136,7 +159,7 @@ def _unknown(structure: Structure, residue: app.topology.Residue, reason: str = 
         advice = f"replace it by {_STANDARD_FORMS[residue.name]}"
     else:
         advice = "remove it, or name a --forcefield that knows it"
-    because = f" ({reason})" if reason else ""
+    because = f" ({reason})" if residue.name in reason else ""
     return f"{structure.source}: the force field has no parameters for {shown(residue)}{because}; {advice}."
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 from openmm import app
 
@@ -11,6 +14,9 @@ from spacetime_tps.preparation.plan import SamplingPlan
 from spacetime_tps.preparation.torsions import Candidate
 from spacetime_tps.topology import atom_labels
 
+HEADER = "# Prepared by 'spacetime-tps init'. Run it with 'spacetime-tps run' and the name of this folder."
+_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+"""That YAML does not take for text."""
 _FEW = 3
 _SEARCH: dict[bool, list[str]] = {False: [], True: ["  points: 96", "  starts: 4"]}
 """Of the geodesic: with many torsions each curve costs more, and bends help less."""
@@ -37,8 +43,8 @@ def system_yaml(
     labels = atom_labels(topology)
     return "\n".join(
         [
-            f"# {name}: prepared by 'spacetime-tps init'. Run it with 'spacetime-tps run' and the name of this folder.",
-            f"name: {name}",
+            HEADER,
+            f"name: {_quoted(name)}",
             "",
             "system:",
             "  kind: molecule",
@@ -63,7 +69,7 @@ def system_yaml(
             "",
             "representation:",
             "  kind: torsions",
-            f"  torsions: [{', '.join(candidate.name for candidate in decision.torsions)}]",
+            f"  torsions: [{', '.join(_quoted(candidate.name) for candidate in decision.torsions)}]",
             "",
             f"# {plan.why}",
             "sampling:",
@@ -85,16 +91,21 @@ def system_yaml(
 
 def _description(molecule: MoleculeConfig) -> list[str]:
     if molecule.forcefield is not None:
-        return [f"  forcefield: [{', '.join(molecule.forcefield)}]"]
+        return [f"  forcefield: [{', '.join(map(_quoted, molecule.forcefield))}]"]
     if molecule.openmm_system is not None:
-        return [f"  openmm_system: {molecule.openmm_system}"]
+        return [f"  openmm_system: {_quoted(molecule.openmm_system)}"]
     implicit = [] if molecule.implicit_solvent is None else [f"  implicit_solvent: {molecule.implicit_solvent}"]
-    return [f"  prmtop: {molecule.prmtop}", *implicit]
+    return [f"  prmtop: {_quoted(str(molecule.prmtop))}", *implicit]
+
+
+def _quoted(text: str) -> str:
+    """As YAML reads it back whatever is in it; what is plain stays plain."""
+    return text if re.fullmatch(r"[A-Za-z][\w./-]*", text) and text.lower() not in _WORDS else json.dumps(text)
 
 
 def _variable(candidate: Candidate, labels: list[str]) -> str:
-    atoms = ", ".join(f'"{labels[k]}"' for k in candidate.atoms)
-    return f"  {candidate.name}: [{atoms}]"
+    atoms = ", ".join(json.dumps(labels[k]) for k in candidate.atoms)
+    return f"  {_quoted(candidate.name)}: [{atoms}]"
 
 
 def _state(key: str, name: str, file: str, decision: Decision, which: int) -> list[str]:
@@ -102,6 +113,6 @@ def _state(key: str, name: str, file: str, decision: Decision, which: int) -> li
     mark = "      - "
     for variable, (low, width) in decision.bounds[which].items():
         start = round(float(np.rad2deg((low + np.pi) % (2 * np.pi) - np.pi)))
-        lines.append(f"{mark}{variable}: [{start} deg, {start + round(float(np.rad2deg(width)))} deg]")
+        lines.append(f"{mark}{_quoted(variable)}: [{start} deg, {start + round(float(np.rad2deg(width)))} deg]")
         mark = "        "
     return lines

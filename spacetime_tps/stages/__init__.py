@@ -10,7 +10,7 @@ from spacetime_tps.stages.first_paths import path_from_file
 from spacetime_tps.stages.folder import STAGES, RunFolder
 from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.paths import paths
-from spacetime_tps.stages.sample import sample
+from spacetime_tps.stages.sample import recorded_columns, sample
 from spacetime_tps.stages.shoot import shoot_in
 from spacetime_tps.stages.train import train
 from spacetime_tps.stages.windows import windows
@@ -36,6 +36,7 @@ __all__ = [
     "distances_between",
     "finish_summary",
     "path_from_file",
+    "recorded_columns",
     "run_stages",
     "shoot_in",
     "with_torsions",

@@ -21,6 +21,7 @@ from spacetime_tps.files import read_arrays, require_finite, write_arrays
 from spacetime_tps.representations import Torsions
 from spacetime_tps.seeds import generator, torch_seed
 from spacetime_tps.stages.context import Context, StageResult
+from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.topology import Isomers, free_torsions
 
 logger = logging.getLogger(__name__)
@@ -127,14 +128,29 @@ def load_samples(context: Context) -> WeightedSamples:
     recorded = read_arrays(file, ("quadruples", "represented", "angles"))
     if np.array_equal(recorded["represented"], representation.quadruples):
         return samples
-    columns = []
-    for name, four in zip(representation.block_names, representation.quadruples, strict=True):
-        same = (recorded["quadruples"] == four).all(axis=1) | (recorded["quadruples"] == four[::-1]).all(axis=1)
-        if not same.any():
-            raise UserError(f"The samples of {context.folder.path} do not hold the torsion {name!r}; draw them again.")
-        columns.append(int(same.argmax()))
+    columns = recorded_columns(context.folder, representation)
     angles = recorded["angles"][:, columns].astype(np.float64)
     return replace(samples, features=representation.features_of_angles(angles))
+
+
+def recorded_columns(folder: RunFolder, representation: Torsions) -> list[int]:
+    """Which of the recorded torsions are those of a representation.
+
+    Raises:
+        UserError: one of them was not recorded.
+    """
+    file = folder / "torsions.npz"
+    recorded = read_arrays(file, ("quadruples",))["quadruples"] if file.is_file() else np.zeros((0, 4), dtype=int)
+    columns = []
+    for name, four in zip(representation.block_names, representation.quadruples, strict=True):
+        same = (recorded == four).all(axis=1) | (recorded == four[::-1]).all(axis=1)
+        if not same.any():
+            raise UserError(
+                f"The samples of {folder.path} do not hold the torsion {name!r}: recorded were torsions of four "
+                "heavy atoms along bonds, and the collective variables."
+            )
+        columns.append(int(same.argmax()))
+    return columns
 
 
 def _watched(context: Context) -> Watched:

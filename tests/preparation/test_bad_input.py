@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,20 @@ from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.init import Wishes, prepare
 from tests.conftest import refusal
 from tests.oracles import is_one_sentence
-from tests.preparation.files import C5, C7AX, ENDS, PROLINE, TETRA, at, each_atom, mirrored, moved, place_of, renamed
+from tests.preparation.files import (
+    C5,
+    C7AX,
+    ENDS,
+    PROLINE,
+    TETRA,
+    at,
+    each_atom,
+    mirrored,
+    moved,
+    place_of,
+    renamed,
+    two_chains,
+)
 
 NAN = each_atom(C5, lambda k, line: line[:30] + "     nan" + line[38:] if k == 3 else line)
 STARS = each_atom(C5, lambda k, line: line[:30] + "********" + line[38:] if k == 3 else line)
@@ -21,6 +35,8 @@ PILED = each_atom(C5, lambda _, line: at(line, 0.0, 0.0, 0.0))
 NEUTRAL_C = "ATOM     23  P    DA A   4       0.000   5.000   5.000  1.00  0.00           P  \n"
 LIGAND = "HETATM   23  C1  LIG A   9      20.000  20.000  20.000  1.00  0.00           C  \n"
 GAP = each_atom(TETRA, lambda _, line: None if line[22:26].strip() == "3" else line)
+NOWHERE = each_atom(C5, lambda _, line: line[:16] + "A" + line[17:54] + "   inf" + line[60:])
+TWICE = two_chains(C5, PROLINE).replace(" B ", " A ")
 CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "an empty file": ("", C7AX, "is empty"),
     "no atoms": ("REMARK nothing\nEND\n", C7AX, "holds no atoms"),
@@ -44,6 +60,9 @@ CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "water alone": (renamed(renamed(renamed(C5, "ALA", "HOH"), "ACE", "HOH"), "NME", "HOH"), C7AX, "nothing but water"),
     "a misnamed hydrogen": (C5, C7AX.replace(" HA  ALA", " HX  ALA"), "misnamed or too many"),
     "a PDB that is JSON": ('{"a": 1}', C7AX, "holds no atoms"),
+    "compressed": (gzip.compress(C5.encode()), C7AX, "compressed"),
+    "an occupancy that is none": (NOWHERE, C5, "in one state"),
+    "two chains of one name": (TWICE, TWICE, "atoms are called A/1:CH3"),
     "swapped residues": (C5, renamed(renamed(renamed(C7AX, "ACE", "TMP"), "NME", "ACE"), "TMP", "NME"), ""),
 }  # fmt: skip
 
@@ -94,5 +113,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert (tmp_path / "note.txt").read_text() == "mine"
     assert "is not there" in refusal("init", tmp_path / "none.pdb", second, "-o", tmp_path / "new")
     assert "--temperature" in refusal("init", first, second, "-o", tmp_path / "new", "--temperature", "300")
+    assert "--minutes" in refusal("init", first, second, "-o", tmp_path / "new", "--minutes", "inf")
+    assert "--ph" in refusal("init", first, second, "-o", tmp_path / "new", "--ph", "nan")
     assert "is a file" in refusal("init", first, second, "-o", tmp_path / "note.txt")
     assert not (tmp_path / "new").exists()

@@ -60,14 +60,14 @@ def test_amber_files_become_a_system_with_their_energy(tmp_path: Path) -> None:
     with WorkerPool(1) as pool:
         prepare(*INPCRD, tmp_path / "mine", Wishes(prmtop=PRMTOP, minutes=0.2), False, pool)
     system = loaded(tmp_path / "mine")
-    assert "prmtop: alanine_dipeptide.prmtop" in (tmp_path / "mine/system.yaml").read_text()
+    assert "prmtop: molecule.prmtop" in (tmp_path / "mine/system.yaml").read_text()
     assert energy(system, system.structures[0]) == pytest.approx(forcefield_energy(system.structures[0]), abs=1e-3)
     assert np.rad2deg(system.variables(system.structures))[1, 0] == pytest.approx(61, abs=3)
     out = tmp_path / "run"
     tiny = settings(TINY_ALANINE)
     done = run_cli("run", tmp_path / "mine", "-o", out, "--stop-after", "sample", *tiny)
     assert done.returncode == 0, done.stderr
-    assert (out / "inputs/alanine_dipeptide.prmtop").read_bytes() == PRMTOP.read_bytes()
+    assert (out / "inputs/molecule.prmtop").read_bytes() == PRMTOP.read_bytes()
 
 
 def test_an_openmm_system_becomes_one(xml: Path, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_repartitioned_masses_do_not_shoot(xml: Path, tmp_path: Path) -> None:
     system = loaded(tmp_path / "mine")
     assert system.molecule is not None
     EngineRecipe.of(system, system.molecule.dynamics, 5)
-    file = tmp_path / "mine/described.xml"
+    file = tmp_path / "mine/molecule.xml"
     heavy = openmm.XmlSerializer.deserialize(file.read_text())
     for atom in system.molecule.topology.atoms():
         if atom.element is app.element.hydrogen:

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 import pytest
-from openmm import app
+import yaml
+from openmm import app, unit
 
+from spacetime_tps.errors import UserError
 from spacetime_tps.molecules import load_forcefield
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.decisions import decide
-from spacetime_tps.preparation.init import Wishes, prepare
+from spacetime_tps.preparation.init import Wishes, _pdb_text, prepare
 from spacetime_tps.preparation.matching import matched
 from spacetime_tps.preparation.reading import Structure, read_structure_file
 from spacetime_tps.preparation.repair import repaired
+from spacetime_tps.preparation.system_file import _quoted
 from spacetime_tps.preparation.torsions import candidates, quadruples_of
 from spacetime_tps.systems import find_system_file, load_config, load_system, systems_folder
 from tests.conftest import run_cli
-from tests.preparation.files import ATOM, C5, C7AX, PROLINE, TETRA, each_atom, exchanged, two_chains, without_hydrogens
+from tests.preparation.files import (
+    ATOM,
+    C5,
+    C7AX,
+    ENDS,
+    PROLINE,
+    TETRA,
+    each_atom,
+    exchanged,
+    two_chains,
+    without_hydrogens,
+)
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+import build_peptide
 
 FORCEFIELD = load_forcefield(["amber14/protein.ff14SB.xml"])
 
@@ -158,6 +176,73 @@ def test_a_methyl_group_is_never_mirrored(tmp_path: Path) -> None:
     assert found.positions == pytest.approx(first.positions)
 
 
+def peptide(tmp_path: Path, sequence: str, name: str) -> Structure:
+    """A capped peptide of two residues with everything PDBFixer adds."""
+    build_peptide.build(sequence, [(-75.0, 60.0)] * 2, None, tmp_path / name)
+    return read_structure_file(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("residue", "groups"),
+    [
+        ("VAL", [("CG1", "CG2"), *((f"HG1{k}", f"HG2{k}") for k in (1, 2, 3))]),
+        ("LEU", [("CD1", "CD2"), *((f"HD1{k}", f"HD2{k}") for k in (1, 2, 3))]),
+        ("PHE", [("CD1", "CD2"), ("CE1", "CE2"), ("HD1", "HD2"), ("HE1", "HE2")]),
+        ("ASP", [("OD1", "OD2")]),
+    ],
+)
+def test_equivalent_sides_do_not_trade_places(residue: str, groups: list[tuple[str, str]], tmp_path: Path) -> None:
+    first = peptide(tmp_path, f"ACE-{residue}-GLY-NME", "a.pdb")
+    index = {atom.name: atom.index for atom in first.topology.atoms() if atom.residue.name == residue}
+    other = first.positions.copy()
+    for a, b in groups:
+        other[[index[a], index[b]]] = other[[index[b], index[a]]]
+    found = matched(first, Structure("b.pdb", first.topology, other))
+    assert found.positions == pytest.approx(first.positions)
+
+
+def test_any_inverted_centre_is_refused(tmp_path: Path) -> None:
+    """CB of isoleucine: its hydrogen reflected in the plane of its three carbons."""
+    first = peptide(tmp_path, "ACE-ILE-GLY-NME", "a.pdb")
+    index = {atom.name: atom.index for atom in first.topology.atoms() if atom.residue.name == "ILE"}
+    other, (a, b, c) = first.positions.copy(), (first.positions[index[n]] for n in ("CA", "CG1", "CG2"))
+    normal = np.cross(b - a, c - a)
+    normal /= np.linalg.norm(normal)
+    for name in ("CB", "HB"):
+        other[index[name]] -= 2 * np.dot(other[index[name]] - a, normal) * normal
+    with pytest.raises(UserError, match="mirror images at CB of ILE 2"):
+        matched(first, Structure("b.pdb", first.topology, other))
+
+
+def test_a_forgotten_proton_is_added_and_told(tmp_path: Path) -> None:
+    whole = peptide(tmp_path, "ACE-CYS-GLY-NME", "whole.pdb")
+    cut = each_atom((tmp_path / "whole.pdb").read_text(), lambda _, line: None if line[12:16].strip() == "HG" else line)
+    found = repaired(structure(tmp_path, cut), FORCEFIELD, 7.0)
+    assert found.topology.getNumAtoms() == whole.topology.getNumAtoms()
+    assert "1 hydrogens are added" in found.notes[-1]
+
+
+@pytest.mark.parametrize(("proton", "variant"), [("HD1", "HID"), ("HE2", "HIE")])
+def test_the_protons_of_a_histidine_stay_what_they_are(proton: str, variant: str, tmp_path: Path) -> None:
+    """With one proton on its ring and another hydrogen missing, no second proton is added."""
+    peptide(tmp_path, "ACE-HIS-GLY-NME", "whole.pdb")
+    text = (tmp_path / "whole.pdb").read_text()
+    has = "HD1" if " HD1 " in text else "HE2"
+    drop = {"HB2", "HD1", "HE2"}
+    bare = each_atom(text, lambda _, line: None if line[12:16].strip() in drop else line)
+    modeller = app.Modeller(structure(tmp_path, bare).topology, structure(tmp_path, bare).positions * unit.nanometer)
+    modeller.addHydrogens(FORCEFIELD, variants=[None, variant, None, None])
+    positions = np.array(modeller.positions.value_in_unit(unit.nanometer))
+    chosen = Structure("his.pdb", modeller.topology, positions)
+    text = _pdb_text(chosen.topology, chosen.positions)
+    cut = each_atom(text, lambda _, line: None if line[12:16].strip() == "HB2" else line)
+    found = repaired(structure(tmp_path, cut), FORCEFIELD, 7.0)
+    names = {atom.name for atom in found.topology.atoms() if atom.residue.name == "HIS"}
+    assert names & {"HD1", "HE2"} == {proton}
+    assert "HB2" in names
+    assert has in {"HD1", "HE2"}
+
+
 # --- torsions and decisions -------------------------------------------------------------------------
 
 
@@ -203,6 +288,46 @@ def test_two_files_without_hydrogens_become_a_system(tmp_path: Path) -> None:
     values = dict(zip(system.variables.names, np.rad2deg(system.variables(system.structures)).T, strict=True))
     assert values["phi_2"][1] == pytest.approx(61, abs=3)
     assert system.config.paths.count == 16
+
+
+HARD_NAMES = ["a: b", "#x", "null", "1e3", "- x", "{a}", "yes", 'say "hi"', "tab\tname", "größe"]
+
+
+@pytest.mark.parametrize("name", HARD_NAMES)
+def test_any_folder_name_is_read_back(name: str) -> None:
+    assert yaml.safe_load(f"name: {_quoted(name)}") == {"name": name}
+
+
+def test_what_is_in_the_way_is_kept(tmp_path: Path) -> None:
+    """Inputs in the folder, files of the user's own, and an earlier system when the new one is refused."""
+    pool, mine = WorkerPool(1), tmp_path / "mine"
+    mine.mkdir()
+    for name, text in (("a.pdb", C5), ("b.pdb", C7AX)):
+        (mine / name).write_text(text)
+    with pytest.raises(UserError, match="lies in"):
+        prepare(mine / "a.pdb", mine / "b.pdb", mine, Wishes(), True, pool)
+    with pytest.raises(UserError, match="did not write"):
+        prepare(*ENDS, mine, Wishes(), True, pool)
+    assert (mine / "a.pdb").read_text() == C5
+    made = tmp_path / "made"
+    prepare(*ENDS, made, Wishes(minutes=0.2), False, pool)
+    before = {file.name: file.read_bytes() for file in made.iterdir()}
+    with pytest.raises(UserError, match="--overwrite"):
+        prepare(*ENDS, made, Wishes(), False, pool)
+    with pytest.raises(UserError):
+        prepare(ENDS[0], ENDS[0], made, Wishes(), True, pool)
+    assert {file.name: file.read_bytes() for file in made.iterdir()} == before
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
+def test_an_interrupted_init_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spacetime_tps.preparation.init.load_system", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(*ENDS, tmp_path / "made", Wishes(minutes=0.2), False, WorkerPool(1))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_says_what_it_decided_and_what_comes_next(tmp_path: Path) -> None:

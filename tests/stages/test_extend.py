@@ -62,4 +62,7 @@ def test_what_cannot_be_added_is_told(run: Path) -> None:
     assert "four different atoms" in refusal(*command, "--resume", "--add-torsion", "omega")
     assert "'9:X'" in refusal(*command, "--resume", "--add-torsion", "1:C-2:N-2:CA-9:X")
     assert "give one of them" in refusal(*command, "--resume", "--add-torsion", THETA, "--set", "paths.count=4")
+    hydrogen = "1:H1-1:CH3-1:C-2:N"
+    assert "do not hold the torsion" in refusal(*command, "--resume", "--add-torsion", hydrogen)
     assert (run / "summary.json").read_bytes() == before
+    assert "H1" not in (run / "config.yaml").read_text()
