@@ -19,7 +19,7 @@ from tests.oracles import circle, four_atoms
 TORSION = Torsions(["theta"], [(0, 1, 2, 3)])
 CENTERS = np.linspace(-np.pi / 2, np.pi / 2, 19)
 NATURAL = 20.0 * np.stack([np.cos(CENTERS), np.sin(CENTERS)], axis=-1)
-CONFIG = WindowsConfig(equilibration_steps=500, steps=20_000, sample_every=20)
+CONFIG = WindowsConfig(equilibration_steps=500, steps=10_000, sample_every=20)
 THETA = circle(4000)
 
 
@@ -37,7 +37,7 @@ def exact() -> tuple[Posterior, np.ndarray]:
 def angles() -> np.ndarray:
     starts = np.array([[four_atoms(center), four_atoms(center + 0.1)] for center in CENTERS])
     found, cost = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1))
-    assert cost == 19 * 2 * 20_500
+    assert cost == 19 * 2 * 10_500
     return found
 
 
