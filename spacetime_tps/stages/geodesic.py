@@ -58,6 +58,8 @@ _MODEL_SUBDIVISIONS = 2
 """Of a chord, where each reading of F is a pass through the network."""
 _TIE_KT = 0.5
 """Barriers on the run's own surface that differ by less are equal within its noise."""
+_FILLED_KT = 3.0
+"""So far below the least climb no model's barrier may lie: more than smoothing in many dimensions does."""
 
 
 def geodesic(context: Context) -> StageResult:
@@ -96,6 +98,7 @@ def geodesic(context: Context) -> StageResult:
         f"least_climb_{system.suffix}": {label: height * system.kt for label, height in ground.promise.items()},
     }
     _warn(kept[0], config)
+    _warn_of_filled_ridge(kept[0].channel.label, own, ground, system)
     context.make_room()
     if ground.surface is not None:
         ground.surface.save(context.folder / "surface.npz")
@@ -180,6 +183,20 @@ def _warn(chosen: Geodesic, config: GeodesicConfig) -> None:
     elif not chosen.converged:
         logger.warning(
             "the geodesic %s has not converged; raise geodesic.polish_rounds or geodesic.starts", chosen.channel.label
+        )
+
+
+def _warn_of_filled_ridge(label: str, own: dict[str, float], ground: Ground, system: System) -> None:
+    """A barrier by the model far below what a single torsion of the samples has to climb is none."""
+    least = system.kt * ground.promise.get(label, 0.0)
+    if ground.surface is None and own[label] < least - _FILLED_KT * system.kt:
+        logger.warning(
+            "the model's barrier of %s is %.1f %s, but one torsion alone climbs %.1f in the samples: the model fills "
+            "the ridge, where samples are few; sample longer or at a higher temperature",
+            label,
+            own[label],
+            system.energy_unit,
+            least,
         )
 
 

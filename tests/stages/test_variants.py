@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import torch
 
 from spacetime_tps.files import read_json
 from spacetime_tps.settings import read_yaml
-from spacetime_tps.systems import find_system_file
+from spacetime_tps.stages.geodesic import Ground, _warn_of_filled_ridge
+from spacetime_tps.systems import System, find_system_file
 from tests.conftest import TINY_ALANINE, TINY_TOY, refusal, run_cli, settings
 
 SYSTEMS = find_system_file("alanine_dipeptide").parent.parent
@@ -261,3 +263,13 @@ def test_distance_says_what_it_lacks(tiny_alanine_run: Path, tiny_toy_run: Path,
     other = tmp_path / "other.pdb"
     other.write_text("".join(line for line in c5.read_text().splitlines(True) if " CB " not in line))
     assert "21 atoms" in refusal("distance", c5, other, *run)
+
+
+def test_a_model_that_fills_the_ridge_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """24.5 kJ/mol by the model where one torsion alone climbs 41.4; 38 is let pass, and so is a grid's barrier."""
+    system = cast(System, SimpleNamespace(kt=2.494, energy_unit="kJ/mol"))
+    for surface, own, said in ((None, 24.5, True), (None, 38.0, False), (object(), 24.5, False)):
+        caplog.clear()
+        ground = cast(Ground, SimpleNamespace(surface=surface, promise={"phi+": 41.4 / 2.494}))
+        _warn_of_filled_ridge("phi+", {"phi+": own}, ground, system)
+        assert ("fills the ridge" in caplog.text) == said
