@@ -21,17 +21,22 @@ from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.representations import dihedral_angles
 from spacetime_tps.units import GAS_CONSTANT
-from tests.boltzmann.dihedral import STRUCTURES, dihedral, histogram_sigmas
+from tests.boltzmann import dihedral as four_atom_molecule
+from tests.boltzmann.dihedral import STRUCTURES, histogram_sigmas
 
 TEMPERATURE = 300.0
 KT = GAS_CONSTANT * TEMPERATURE
 BARRIER_KT = 5.0
 QUADRUPLES = np.array([[0, 1, 2, 3]])
-ENERGY = f"{BARRIER_KT / 2 * KT}*(1+cos(2*theta))"
 
 
 def energy_kt(theta: np.ndarray) -> np.ndarray:
     return BARRIER_KT / 2 * (1 + np.cos(2 * theta))
+
+
+def dihedral() -> MolecularDynamics:
+    """Barriers of BARRIER_KT at 0 and 180 degrees."""
+    return four_atom_molecule.dihedral(f"{BARRIER_KT / 2 * KT}*(1+cos(2*theta))")
 
 
 def config(**changes: Any) -> MetadynamicsConfig:
@@ -48,13 +53,13 @@ TINY = {"build_time": "4 ps", "exchange_interval": "2 ps", "frozen_time": "4 ps"
 
 def tiny(workers: int, seed: int = 11) -> tuple[np.ndarray, ...]:
     with WorkerPool(workers) as pool:
-        found = sample_metadynamics(dihedral(ENERGY), QUADRUPLES, STRUCTURES, config(**TINY), seed, pool)
+        found = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, config(**TINY), seed, pool)
     return tuple(value for value in vars(found).values() if not isinstance(value, Transitions))
 
 
 @pytest.fixture(scope="module")
 def sampled() -> Metadynamics:
-    return sample_metadynamics(dihedral(ENERGY), QUADRUPLES, STRUCTURES, config(), 1, WorkerPool(1))
+    return sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, config(), 1, WorkerPool(1))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +125,7 @@ def test_walkers_are_dealt_the_structures_in_turn_and_differ() -> None:
     """Hardly biased and for 1 ps, they stay in the wells where they start."""
     short = config(**TINY | {"build_time": "0.4 ps", "exchange_interval": "0.4 ps", "frozen_time": "1 ps"})
     short = short.model_copy(update={"hill_height_kt": 1e-6})
-    angles = sample_metadynamics(dihedral(ENERGY), QUADRUPLES, STRUCTURES, short, 1, WorkerPool(1)).angles
+    angles = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, short, 1, WorkerPool(1)).angles
     walkers = angles.reshape(4, -1)
     assert np.median(walkers, axis=1) == pytest.approx(np.pi / 2 * np.array([1, -1, 1, -1]), abs=0.6)
     assert len({tuple(walker) for walker in walkers}) == 4
@@ -142,7 +147,7 @@ def test_all_walkers_share_the_hills_and_no_two_tasks_a_seed() -> None:
     """Without tempering the bias holds every walker's hills in full: its mean is their number times their area."""
     pool = RecordingPool()
     untempered = config(**TINY | {"bias_factor": 1e12})
-    table = sample_metadynamics(dihedral(ENERGY), QUADRUPLES, STRUCTURES, untempered, 3, pool).table
+    table = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, untempered, 3, pool).table
     hills = 4 * 10  # four walkers, two rounds of five intervals
     area = 0.5 * KT * math.radians(20) * math.sqrt(2 * math.pi)
     assert table.mean() * 2 * math.pi == pytest.approx(hills * area, rel=1e-6)
@@ -167,7 +172,7 @@ def test_a_walker_goes_on_with_its_velocities() -> None:
 
 
 def test_walkers_start_warm() -> None:
-    speeds = np.array([start_walker(dihedral(ENERGY), STRUCTURES[0], seed).velocities for seed in range(1, 301)])
+    speeds = np.array([start_walker(dihedral(), STRUCTURES[0], seed).velocities for seed in range(1, 301)])
     kinetic = 0.5 * 12.0 * np.square(speeds).sum(axis=(1, 2))
     expected, error = 6 * KT, math.sqrt(6) * KT / math.sqrt(300)  # twelve degrees of freedom
     assert abs(kinetic.mean() - expected) < 4 * error
