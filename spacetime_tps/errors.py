@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -20,3 +23,24 @@ def reason_of(error: Exception) -> str:
     """The first sentence of a library's message, to stand inside one of ours."""
     text = " ".join(str(error).split())
     return re.split(r"[.!?](?:\s|$)", text)[0] if text else type(error).__name__
+
+
+@contextmanager
+def explained(what: str, advice: str = "") -> Iterator[None]:
+    """Quietly call a library whose parsers raise whatever a malformed input provokes; tell it in one sentence.
+
+    Args:
+        what: that went wrong; the library's reason follows in brackets.
+        advice: what to do about it.
+
+    Raises:
+        UserError: the library raised anything.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what} ({reason_of(error)}){'; ' if advice else ''}{advice}.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import openmm
 from openmm import app
 
 from spacetime_tps.config import MoleculeConfig
-from spacetime_tps.errors import UserError, reason_of
+from spacetime_tps.errors import UserError, explained
 
 _FARTHEST_NM = 900.0
 """A PDB file has no room for more."""
@@ -27,13 +26,9 @@ def read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
     """
     if not path.is_file():
         raise UserError(f"The PDB file {shown} is {'no file' if path.exists() else 'not there'}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pdb = app.PDBFile(str(path))
+    with explained(f"{path} is not a complete PDB file"):
+        pdb = app.PDBFile(str(path))
         positions = np.array(pdb.getPositions(asNumpy=True)._value, dtype=float)
-    except Exception as error:  # OpenMM's parser raises whatever the malformed line provokes
-        raise UserError(f"{path} is not a complete PDB file ({reason_of(error)}).") from error
     if len(positions) == 0:
         raise UserError(f"{path} holds no atoms.")
     if not np.isfinite(positions).all():
@@ -99,26 +94,20 @@ def load_forcefield(files: list[str]) -> app.ForceField:
     Raises:
         UserError: a file is missing or malformed.
     """
-    try:
+    with explained(f"The force field {', '.join(files)} cannot be loaded"):
         return app.ForceField(*files)
-    except Exception as error:  # a missing file and malformed XML raise different things
-        raise UserError(f"The force field {', '.join(files)} cannot be loaded ({reason_of(error)}).") from error
 
 
 def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, source: str) -> openmm.System:
     assert molecule.forcefield is not None
     forcefield = load_forcefield(molecule.forcefield)
-    try:
+    with explained(f"The force field has no parameters for {source}", "check for missing or misnamed atoms"):
         return forcefield.createSystem(
             topology,
             nonbondedMethod=app.NoCutoff,
             constraints=_CONSTRAINTS[molecule.constraints],
             removeCMMotion=False,
         )
-    except Exception as error:  # template mismatches are plain ValueErrors, other failures are not
-        raise UserError(
-            f"The force field has no parameters for {source} ({reason_of(error)}); check for missing or misnamed atoms."
-        ) from error
 
 
 def read_amber_topology(file: Path) -> app.AmberPrmtopFile:
@@ -129,12 +118,8 @@ def read_amber_topology(file: Path) -> app.AmberPrmtopFile:
     """
     if not file.is_file():
         raise UserError(f"The Amber topology {file} is not there.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return app.AmberPrmtopFile(str(file))
-    except Exception as error:  # its parser raises whatever the malformed section provokes
-        raise UserError(f"{file} cannot be read as an Amber topology ({reason_of(error)}).") from error
+    with explained(f"{file} cannot be read as an Amber topology"):
+        return app.AmberPrmtopFile(str(file))
 
 
 def _from_amber(molecule: MoleculeConfig, topology: app.Topology, file: Path, source: str) -> openmm.System:
@@ -142,15 +127,13 @@ def _from_amber(molecule: MoleculeConfig, topology: app.Topology, file: Path, so
     names = [[atom.name for atom in each.atoms()] for each in (topology, amber.topology)]
     if names[0] != names[1]:
         raise UserError(f"{source} and {file} do not hold the same atoms in the same order; make one from the other.")
-    try:
+    with explained(f"No OpenMM System can be made of {file}"):
         return amber.createSystem(
             nonbondedMethod=app.NoCutoff,
             constraints=_CONSTRAINTS[molecule.constraints],
             implicitSolvent=None if molecule.implicit_solvent is None else _IMPLICIT[molecule.implicit_solvent],
             removeCMMotion=False,
         )
-    except Exception as error:  # a box without a cut-off, radii that are missing, and more
-        raise UserError(f"No OpenMM System can be made of {file} ({reason_of(error)}).") from error
 
 
 def read_openmm_system(file: Path) -> openmm.System:
@@ -161,10 +144,8 @@ def read_openmm_system(file: Path) -> openmm.System:
     """
     if not file.is_file():
         raise UserError(f"The OpenMM System {file} is not there.")
-    try:
+    with explained(f"{file} cannot be read as an OpenMM System"):
         system = openmm.XmlSerializer.deserialize(file.read_text(encoding="utf-8"))
-    except Exception as error:  # XML errors and unknown classes come as different exceptions
-        raise UserError(f"{file} cannot be read as an OpenMM System ({reason_of(error)}).") from error
     if not isinstance(system, openmm.System):
         raise UserError(f"{file} holds an OpenMM {type(system).__name__}, not a System.")
     for k in reversed(range(system.getNumForces())):

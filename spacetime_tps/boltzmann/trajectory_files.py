@@ -12,7 +12,7 @@ from openmm import app
 
 from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
 from spacetime_tps.config import TrajectoriesConfig
-from spacetime_tps.errors import UserError, reason_of
+from spacetime_tps.errors import UserError, explained
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import dihedral_angles
 from spacetime_tps.trajectories import read_frames
@@ -105,15 +105,8 @@ def _expanded(names: list[str], folder: Path) -> list[Path]:
 
 
 def _frames(file: Path, topology: mdtraj.Topology) -> np.ndarray:
-    try:
+    with explained(f"{file} cannot be read as a trajectory of the {topology.n_atoms} atoms in the states' PDB files"):
         return read_frames(file, topology)
-    except ImportError as error:
-        raise UserError(f"{file} needs a library that is not installed ({reason_of(error)}).") from error
-    except Exception as error:  # every format has a reader of its own, and each its own errors
-        raise UserError(
-            f"{file} cannot be read as a trajectory of the {topology.n_atoms} atoms in the states' PDB files "
-            f"({reason_of(error)})."
-        ) from error
 
 
 def _log_weights(file: Path, config: TrajectoriesConfig, kt: float, count: int) -> np.ndarray:

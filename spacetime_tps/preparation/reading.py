@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import io
 import math
-import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from openmm import app, unit
 
-from spacetime_tps.errors import UserError, reason_of
+from spacetime_tps.errors import UserError, explained
 
 WATERS = {"HOH", "WAT", "TIP", "TIP3", "TIP4", "H2O", "SOL"}
 IONS = {"NA", "CL", "K", "LI", "MG", "CA", "ZN", "NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "BR", "CS", "RB", "F"}
@@ -69,13 +68,9 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
     else:
         text = _cleaned(file, _decoded(file, content, "ascii"), notes)
         parse = app.PDBFile
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            parsed = parse(io.StringIO(text))
+    with explained(f"{file} cannot be read as a structure"):
+        parsed = parse(io.StringIO(text))
         positions = np.array(parsed.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)
-    except Exception as error:  # OpenMM's parsers raise whatever the malformed line provokes
-        raise UserError(f"{file} cannot be read as a structure ({reason_of(error)}).") from error
     if not len(positions):
         raise UserError(f"{file} holds no atoms.")
     if not np.isfinite(positions).all() or np.abs(positions).max() > _FARTHEST_NM:
@@ -95,13 +90,9 @@ def read_amber_coordinates(file: Path) -> np.ndarray:
     """
     if not file.is_file():
         raise UserError(f"{file} is {'no file' if file.exists() else 'not there'}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            read = app.AmberInpcrdFile(str(file)).getPositions(asNumpy=True)
+    with explained(f"{file} cannot be read as Amber coordinates"):
+        read = app.AmberInpcrdFile(str(file)).getPositions(asNumpy=True)
         positions = np.array(read.value_in_unit(unit.nanometer), dtype=float)
-    except Exception as error:  # its parser raises whatever the malformed line provokes
-        raise UserError(f"{file} cannot be read as Amber coordinates ({reason_of(error)}).") from error
     if not np.isfinite(positions).all() or np.abs(positions).max(initial=0.0) > _FARTHEST_NM:
         raise UserError(f"{file} holds coordinates that are no positions of atoms; check them.")
     return positions

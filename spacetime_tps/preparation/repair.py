@@ -14,7 +14,7 @@ from pdbfixer import PDBFixer
 from pdbfixer.pdbfixer import dnaResidues, proteinResidues, rnaResidues
 from scipy.spatial import cKDTree
 
-from spacetime_tps.errors import UserError, reason_of
+from spacetime_tps.errors import UserError, explained
 from spacetime_tps.preparation.reading import Structure
 from spacetime_tps.seeds import openmm_seed
 
@@ -44,7 +44,7 @@ def repaired(structure: Structure, forcefield: app.ForceField, ph: float) -> Str
         structure = _with_hydrogens(structure, forcefield, ph)
     unmatched = forcefield.getUnmatchedResidues(structure.topology)
     if unmatched:
-        raise UserError(_unknown(structure, unmatched[0]))
+        raise UserError(_unknown(structure, unmatched))
     return structure
 
 
@@ -98,12 +98,8 @@ def _with_heavy_atoms(structure: Structure) -> Structure:
     if not missing and not ends:
         return structure.with_notes(*notes)
     notes += [f"{', '.join(names)} of {shown(residue)} were missing and are added" for residue, names in missing + ends]
-    try:
+    with explained(f"{structure.source}: missing atoms cannot be added", "repair it with another tool"):
         fixer.addMissingAtoms(seed=openmm_seed(0, "repair"))
-    except Exception as error:  # PDBFixer minimises, and whatever goes wrong comes through
-        raise UserError(
-            f"{structure.source}: missing atoms cannot be added ({reason_of(error)}); repair it with another tool."
-        ) from error
     positions = np.array(fixer.positions.value_in_unit(unit.nanometer), dtype=float)
     return Structure(structure.source, fixer.topology, positions, (*structure.notes, *notes))
 
@@ -139,12 +135,12 @@ def _variants(topology: app.Topology) -> list[str | None]:
 def _with_hydrogens(structure: Structure, forcefield: app.ForceField, ph: float) -> Structure:
     modeller = app.Modeller(structure.topology, structure.positions * unit.nanometer)
     before = Counter(atom.element.symbol for atom in structure.topology.atoms() if atom.element is not None)["H"]
+    unmatched = forcefield.getUnmatchedResidues(structure.topology)
+    foreign = [residue for residue in unmatched if residue.name not in _STANDARD]
     try:
         modeller.addHydrogens(forcefield, pH=ph, variants=_variants(structure.topology), platform=_platform())
-    except Exception as error:  # it wants templates for everything, and says so in many ways
-        unmatched = forcefield.getUnmatchedResidues(structure.topology)
-        foreign = [residue for residue in unmatched if residue.name not in _STANDARD]
-        raise UserError(_unknown(structure, (foreign or unmatched)[0], reason_of(error))) from error
+    except Exception as error:  # its reason names the first residue that it met, which need not be the odd one
+        raise UserError(_unknown(structure, [*foreign, *unmatched])) from error
     added = modeller.topology.getNumAtoms() - structure.topology.getNumAtoms()
     positions = np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=float)
     had = f" (it had {before})" if before else ""
@@ -152,15 +148,18 @@ def _with_hydrogens(structure: Structure, forcefield: app.ForceField, ph: float)
     return Structure(structure.source, modeller.topology, positions, (*structure.notes, *notes))
 
 
-def _unknown(structure: Structure, residue: app.topology.Residue, reason: str = "") -> str:
+def _unknown(structure: Structure, residues: list[app.topology.Residue]) -> str:
+    """What to say of residues that the force field does not match, the first of them named."""
+    if not residues:
+        return f"{structure.source}: hydrogens cannot be added."
+    residue = residues[0]
     if residue.name in _STANDARD:
         advice = "some of its atoms are missing, misnamed or too many"
     elif residue.name in _STANDARD_FORMS:
         advice = f"replace it by {_STANDARD_FORMS[residue.name]}"
     else:
         advice = "remove it, or name a --forcefield that knows it"
-    because = f" ({reason})" if residue.name in reason else ""
-    return f"{structure.source}: the force field has no parameters for {shown(residue)}{because}; {advice}."
+    return f"{structure.source}: the force field has no parameters for {shown(residue)}; {advice}."
 
 
 def _platform() -> openmm.Platform:
