@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spacetime_tps.boltzmann.replica_exchange import EnergyCurve, pilot_energies, temperature_ladder
+from spacetime_tps.boltzmann.ladder import EnergyCurve, pilot_energies, temperature_ladder
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.parallel import WorkerPool
 

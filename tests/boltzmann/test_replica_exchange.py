@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spacetime_tps.boltzmann.ladder import EnergyCurve, temperature_ladder
 from spacetime_tps.boltzmann.replica_exchange import (
-    EnergyCurve,
     ReplicaExchange,
     lowest_rung_log_weights,
     round_trips,
     sample_replica_exchange,
-    temperature_ladder,
 )
 from spacetime_tps.boltzmann.transitions import Watched
 from spacetime_tps.config import ReplicaExchangeConfig
