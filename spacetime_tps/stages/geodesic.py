@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from spacetime_tps.analysis.minimax import MinimaxPath, closed_to, minimax_between, minimax_of_channel
-from spacetime_tps.config import GeodesicConfig, ToyConfig
+from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.diffusion.exact import SampleDenoiser
-from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import require_finite, write_arrays
 from spacetime_tps.geometry.channels import (
     lifted_ends,
     merge_channels,
-    order_by_promise,
-    rank_channels,
-    smoothed_barrier,
     surface_barrier,
 )
-from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, LowVariance, Objective, TrainedRange, Waypoint
+from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, Objective
 from spacetime_tps.geometry.curve import evaluate
 from spacetime_tps.geometry.free_energy import (
-    MAX_GRID_DIMENSION,
     LowBarrier,
-    ModelFreeEnergy,
     SmoothSurface,
-    smoothed_surface,
 )
 from spacetime_tps.geometry.geodesic import Geodesic, optimise_geodesics, polish_geodesics
 from spacetime_tps.geometry.other_metrics import (
@@ -44,20 +36,17 @@ from spacetime_tps.geometry.other_metrics import (
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Channel, Representation, Torsions
+from spacetime_tps.representations import Channel, Representation
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
-from spacetime_tps.stages.sample import load_samples
+from spacetime_tps.stages.ground import Ground, ground_of, ranked
 from spacetime_tps.stages.train import load_denoiser
-from spacetime_tps.states import Ball
 from spacetime_tps.systems import System
 
 logger = logging.getLogger(__name__)
 
 _MODEL_SUBDIVISIONS = 2
 """Of a chord, where each reading of F is a pass through the network."""
-_TIE_KT = 0.5
-"""Barriers on the run's own surface that differ by less are equal within its noise."""
 _FILLED_KT = 3.0
 """So far below the least climb no model's barrier may lie: more than smoothing in many dimensions does."""
 
@@ -105,69 +94,6 @@ def geodesic(context: Context) -> StageResult:
     _save(context, kept)
     barrier = f"barrier {own[kept[0].channel.label]:.1f} {system.energy_unit} on the run's own samples"
     return StageResult(summary, words=f"{kept[0].channel.label} of {len(channels)} channels, {barrier}")
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What the samples of a run say before any curve is drawn.
-
-    Attributes:
-        posterior: of the samples themselves.
-        surface: their free energy, up to two variables.
-        model: the denoiser's own free energy, for any number of them.
-        constraints: that the configuration asks for.
-        channels: that are tried, most promising first.
-        promise: the height [kT] that each possible channel has to climb at least, by label, lowest first.
-    """
-
-    posterior: SampleDenoiser
-    surface: FreeEnergySurface | None
-    model: ModelFreeEnergy
-    constraints: list[Constraint]
-    channels: list[Channel]
-    promise: dict[str, float]
-
-
-def ground_of(context: Context, denoiser: Denoiser, rng: torch.Generator) -> Ground:
-    """Read the samples of a run.
-
-    Raises:
-        UserError: no sample lies in the region to be avoided, or an end structure does, or the channel that the
-            configuration names is none.
-    """
-    system, representation = context.system, context.system.representation
-    samples = load_samples(context)
-    posterior = reference_posterior(representation, samples, context.config.denoiser.reference_samples, rng)
-    model = ModelFreeEnergy(
-        SmoothedDensity(denoiser, representation), system.kt, context.config.geodesic.surface_log_snr
-    )
-    channels, promise = _channels(context, posterior)
-    constraints = _constraints(context, posterior)
-    return Ground(posterior, _own_surface(context, posterior), model, constraints, channels, promise)
-
-
-def _channels(context: Context, posterior: SampleDenoiser) -> tuple[list[Channel], dict[str, float]]:
-    """The one that the configuration names, or the most promising ones; and what all of them promise."""
-    representation, config = context.system.representation, context.config.geodesic
-    start, end = representation.features(context.system.structures)
-    if config.channel is not None:
-        return [representation.named_channel(config.channel, start, end, config.log_snr_end)], {}
-    channels = representation.channels(start, end, config.log_snr_end)
-    if not isinstance(representation, Torsions):
-        return channels, {}
-    ordered = order_by_promise(channels, representation, posterior, config.surface_log_snr)
-    return [channel for channel, _ in ordered[: config.max_channels]], {c.label: height for c, height in ordered}
-
-
-def ranked(found: list[Geodesic], ground: Ground, system: System) -> tuple[list[Geodesic], dict[str, float]]:
-    """Curves by their barrier on the run's own samples, best first, and these barriers by label."""
-    own = {
-        g.channel.label: surface_barrier(g, system.representation, ground.surface)
-        if ground.surface is not None
-        else smoothed_barrier(g, system.representation, ground.model)
-        for g in found
-    }
-    return rank_channels(found, own, _TIE_KT * system.kt), own
 
 
 def _warn(chosen: Geodesic, config: GeodesicConfig) -> None:
@@ -265,56 +191,12 @@ def _one_geodesic(
     return optimise_geodesics(denoiser, representation, [start], config, constraints, objectives, rng)[0]
 
 
-def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint]:
-    """What the configuration asks for, in terms of the run's own samples.
-
-    Raises:
-        UserError: no sample lies in the region to be avoided, or an end structure does.
-    """
-    system, config = context.system, context.config
-    representation = system.representation
-    constraints: list[Constraint] = [TrainedRange(representation, *config.denoiser.log_snr_range)]
-    if config.low_variance is not None:
-        constraints.append(LowVariance(representation.max_block_variance(config.low_variance)))
-    if system.avoided is not None:
-        ends = system.avoided.contains(
-            representation.center(representation.statistics(representation.features(system.structures)))
-        )
-        if ends.any():
-            state = system.states[int(ends.argmax())].name
-            raise UserError(
-                f"geodesic.avoid holds the structure of state {state!r}, where paths have to go; make it smaller."
-            )
-        inside = torch.from_numpy(system.avoided.contains(representation.center(posterior.statistics.numpy())))
-        if not inside.any():
-            raise UserError(
-                "No sample of this run lies in geodesic.avoid, so its probability is unknown; "
-                "sample longer or remove it."
-            )
-        constraints.append(
-            AvoidRegion(posterior.statistics[inside], posterior.log_weights[inside], config.geodesic.avoid_share)
-        )
-    for k, ball in enumerate(system.waypoints):
-        assert isinstance(ball, Ball)
-        constraints.append(Waypoint(ball, representation, name=f"waypoint {k + 1}"))
-    return constraints
-
-
 def _exact(context: Context, posterior: SampleDenoiser) -> tuple[SampleDenoiser, str]:
     """The posterior that the model's claims are checked against, and what it comes from."""
     system = context.system
     if system.reference is None:
         return posterior, "samples"
     return SampleDenoiser.from_surface(system.representation, system.reference), "reference grid"
-
-
-def _own_surface(context: Context, posterior: SampleDenoiser) -> FreeEnergySurface | None:
-    system = context.system
-    names = system.center_names
-    if len(names) > MAX_GRID_DIMENSION:
-        return None
-    box = context.config.system.box if isinstance(context.config.system, ToyConfig) else None
-    return smoothed_surface(posterior, names, box, system.kt, context.config.geodesic.surface_log_snr)
 
 
 def _objectives(context: Context, ground: Ground) -> list[Objective]:

@@ -28,7 +28,7 @@ from spacetime_tps.shooting.first import stretched
 from spacetime_tps.shooting.path import TransitionPath
 from spacetime_tps.stages.context import Context
 from spacetime_tps.stages.first_paths import first_paths
-from spacetime_tps.stages.geodesic import Ground, ground_of, ranked
+from spacetime_tps.stages.ground import Ground, ground_of, ranked
 from spacetime_tps.stages.measure import Raw, noise_seed, recipe_of
 from spacetime_tps.stages.paths import anneal
 from spacetime_tps.stages.shoot import frame_interval

@@ -14,7 +14,8 @@ import torch
 
 from spacetime_tps.files import read_json
 from spacetime_tps.settings import read_yaml
-from spacetime_tps.stages.geodesic import Ground, _warn_of_filled_ridge
+from spacetime_tps.stages.geodesic import _warn_of_filled_ridge
+from spacetime_tps.stages.ground import Ground
 from spacetime_tps.systems import System, find_system_file
 from tests.conftest import TINY_ALANINE, TINY_TOY, refusal, run_cli, settings
 

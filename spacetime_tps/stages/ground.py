@@ -1,0 +1,143 @@
+"""What the samples of a run say before any curve is drawn: channels, constraints, free energies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from spacetime_tps.config import ToyConfig
+from spacetime_tps.diffusion.denoiser import Denoiser
+from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.targets import reference_posterior
+from spacetime_tps.errors import UserError
+from spacetime_tps.geometry.channels import (
+    order_by_promise,
+    rank_channels,
+    smoothed_barrier,
+    surface_barrier,
+)
+from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, LowVariance, TrainedRange, Waypoint
+from spacetime_tps.geometry.free_energy import (
+    MAX_GRID_DIMENSION,
+    ModelFreeEnergy,
+    smoothed_surface,
+)
+from spacetime_tps.geometry.geodesic import Geodesic
+from spacetime_tps.geometry.smoothed import SmoothedDensity
+from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.representations import Channel, Torsions
+from spacetime_tps.stages.context import Context
+from spacetime_tps.stages.sample import load_samples
+from spacetime_tps.states import Ball
+from spacetime_tps.systems import System
+
+_TIE_KT = 0.5
+"""Barriers on the run's own surface that differ by less are equal within its noise."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the samples of a run say before any curve is drawn.
+
+    Attributes:
+        posterior: of the samples themselves.
+        surface: their free energy, up to two variables.
+        model: the denoiser's own free energy, for any number of them.
+        constraints: that the configuration asks for.
+        channels: that are tried, most promising first.
+        promise: the height [kT] that each possible channel has to climb at least, by label, lowest first.
+    """
+
+    posterior: SampleDenoiser
+    surface: FreeEnergySurface | None
+    model: ModelFreeEnergy
+    constraints: list[Constraint]
+    channels: list[Channel]
+    promise: dict[str, float]
+
+
+def ground_of(context: Context, denoiser: Denoiser, rng: torch.Generator) -> Ground:
+    """Read the samples of a run.
+
+    Raises:
+        UserError: no sample lies in the region to be avoided, or an end structure does, or the channel that the
+            configuration names is none.
+    """
+    system, representation = context.system, context.system.representation
+    samples = load_samples(context)
+    posterior = reference_posterior(representation, samples, context.config.denoiser.reference_samples, rng)
+    model = ModelFreeEnergy(
+        SmoothedDensity(denoiser, representation), system.kt, context.config.geodesic.surface_log_snr
+    )
+    channels, promise = _channels(context, posterior)
+    constraints = _constraints(context, posterior)
+    return Ground(posterior, _own_surface(context, posterior), model, constraints, channels, promise)
+
+
+def _channels(context: Context, posterior: SampleDenoiser) -> tuple[list[Channel], dict[str, float]]:
+    """The one that the configuration names, or the most promising ones; and what all of them promise."""
+    representation, config = context.system.representation, context.config.geodesic
+    start, end = representation.features(context.system.structures)
+    if config.channel is not None:
+        return [representation.named_channel(config.channel, start, end, config.log_snr_end)], {}
+    channels = representation.channels(start, end, config.log_snr_end)
+    if not isinstance(representation, Torsions):
+        return channels, {}
+    ordered = order_by_promise(channels, representation, posterior, config.surface_log_snr)
+    return [channel for channel, _ in ordered[: config.max_channels]], {c.label: height for c, height in ordered}
+
+
+def ranked(found: list[Geodesic], ground: Ground, system: System) -> tuple[list[Geodesic], dict[str, float]]:
+    """Curves by their barrier on the run's own samples, best first, and these barriers by label."""
+    own = {
+        g.channel.label: surface_barrier(g, system.representation, ground.surface)
+        if ground.surface is not None
+        else smoothed_barrier(g, system.representation, ground.model)
+        for g in found
+    }
+    return rank_channels(found, own, _TIE_KT * system.kt), own
+
+
+def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint]:
+    """What the configuration asks for, in terms of the run's own samples.
+
+    Raises:
+        UserError: no sample lies in the region to be avoided, or an end structure does.
+    """
+    system, config = context.system, context.config
+    representation = system.representation
+    constraints: list[Constraint] = [TrainedRange(representation, *config.denoiser.log_snr_range)]
+    if config.low_variance is not None:
+        constraints.append(LowVariance(representation.max_block_variance(config.low_variance)))
+    if system.avoided is not None:
+        ends = system.avoided.contains(
+            representation.center(representation.statistics(representation.features(system.structures)))
+        )
+        if ends.any():
+            state = system.states[int(ends.argmax())].name
+            raise UserError(
+                f"geodesic.avoid holds the structure of state {state!r}, where paths have to go; make it smaller."
+            )
+        inside = torch.from_numpy(system.avoided.contains(representation.center(posterior.statistics.numpy())))
+        if not inside.any():
+            raise UserError(
+                "No sample of this run lies in geodesic.avoid, so its probability is unknown; "
+                "sample longer or remove it."
+            )
+        constraints.append(
+            AvoidRegion(posterior.statistics[inside], posterior.log_weights[inside], config.geodesic.avoid_share)
+        )
+    for k, ball in enumerate(system.waypoints):
+        assert isinstance(ball, Ball)
+        constraints.append(Waypoint(ball, representation, name=f"waypoint {k + 1}"))
+    return constraints
+
+
+def _own_surface(context: Context, posterior: SampleDenoiser) -> FreeEnergySurface | None:
+    system = context.system
+    names = system.center_names
+    if len(names) > MAX_GRID_DIMENSION:
+        return None
+    box = context.config.system.box if isinstance(context.config.system, ToyConfig) else None
+    return smoothed_surface(posterior, names, box, system.kt, context.config.geodesic.surface_log_snr)
