@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import openmm
-from openmm import app
+from openmm import app, unit
 
 from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError, explained
@@ -38,6 +39,13 @@ def read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
     if np.abs(positions).max() > _FARTHEST_NM:
         raise UserError(f"{path} holds coordinates beyond {_FARTHEST_NM:.0f} nm; check its columns.")
     return pdb.topology, positions
+
+
+def pdb_text(topology: app.Topology, positions: np.ndarray) -> str:
+    """A structure [nm], shape (n_atoms, 3), as the text of a PDB file that keeps residue numbers and chains."""
+    text = io.StringIO()
+    app.PDBFile.writeFile(topology, positions * unit.nanometer, text, keepIds=True)
+    return text.getvalue()
 
 
 def _cut_lines(path: Path) -> list[int]:

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import openmm
-from openmm import app, unit
+from openmm import app
 
 from spacetime_tps.config import MolecularDynamicsConfig, MoleculeConfig
 from spacetime_tps.dynamics import MolecularDynamics, choose_platform
 from spacetime_tps.errors import UserError, reason_of
 from spacetime_tps.files import write_text
-from spacetime_tps.molecules import load_forcefield, openmm_system, read_amber_topology
+from spacetime_tps.molecules import load_forcefield, openmm_system, pdb_text, read_amber_topology
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.decisions import Decision, decide
 from spacetime_tps.preparation.matching import matched, turned_peptide_bonds
@@ -292,18 +292,12 @@ def _check_labels(structure: Structure) -> None:
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        written = app.PDBFile(io.StringIO(_pdb_text(structure.topology, structure.positions))).topology
+        written = app.PDBFile(io.StringIO(pdb_text(structure.topology, structure.positions))).topology
     if atom_labels(written) != labels:
         raise UserError(
             f"{structure.source}: its residue numbers or chains do not fit a PDB file; number residues from 1 to 9999 "
             "and name chains by single letters."
         )
-
-
-def _pdb_text(topology: app.Topology, positions: np.ndarray) -> str:
-    pdb = io.StringIO()
-    app.PDBFile.writeFile(topology, positions * unit.nanometer, pdb, keepIds=True)
-    return pdb.getvalue()
 
 
 def _write(output: Path, topology: app.Topology, structures: np.ndarray, text: str, source: _Source) -> None:
@@ -313,7 +307,7 @@ def _write(output: Path, topology: app.Topology, structures: np.ndarray, text: s
         made = Path(temporary) / "made"
         made.mkdir()
         for name, positions in zip(("a.pdb", "b.pdb"), structures, strict=True):
-            write_text(made / name, _pdb_text(topology, positions))
+            write_text(made / name, pdb_text(topology, positions))
         for name, file in source.files.items():
             shutil.copyfile(file, made / name)
         write_text(made / "system.yaml", text)

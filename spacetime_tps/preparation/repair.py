@@ -15,6 +15,7 @@ from pdbfixer.pdbfixer import dnaResidues, proteinResidues, rnaResidues
 from scipy.spatial import cKDTree
 
 from spacetime_tps.errors import UserError, explained
+from spacetime_tps.molecules import pdb_text
 from spacetime_tps.preparation.reading import Structure
 from spacetime_tps.seeds import openmm_seed
 
@@ -85,7 +86,7 @@ def _check_clashes(structure: Structure) -> None:
 def _with_heavy_atoms(structure: Structure) -> Structure:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fixer = PDBFixer(pdbfile=io.StringIO(_pdb_text(structure)), platform=_platform())
+        fixer = PDBFixer(pdbfile=io.StringIO(pdb_text(structure.topology, structure.positions)), platform=_platform())
     fixer.missingResidues = {}
     fixer.findNonstandardResidues()
     notes = [
@@ -102,12 +103,6 @@ def _with_heavy_atoms(structure: Structure) -> Structure:
         fixer.addMissingAtoms(seed=openmm_seed(0, "repair"))
     positions = np.array(fixer.positions.value_in_unit(unit.nanometer), dtype=float)
     return Structure(structure.source, fixer.topology, positions, (*structure.notes, *notes))
-
-
-def _pdb_text(structure: Structure) -> str:
-    text = io.StringIO()
-    app.PDBFile.writeFile(structure.topology, structure.positions * unit.nanometer, text, keepIds=True)
-    return text.getvalue()
 
 
 def _lacking_a_proton(topology: app.Topology) -> list[app.topology.Residue]:

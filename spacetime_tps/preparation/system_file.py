@@ -44,7 +44,7 @@ def system_yaml(
     return "\n".join(
         [
             HEADER,
-            f"name: {_quoted(name)}",
+            f"name: {quoted(name)}",
             "",
             "system:",
             "  kind: molecule",
@@ -69,7 +69,7 @@ def system_yaml(
             "",
             "representation:",
             "  kind: torsions",
-            f"  torsions: [{', '.join(_quoted(candidate.name) for candidate in decision.torsions)}]",
+            f"  torsions: [{', '.join(quoted(candidate.name) for candidate in decision.torsions)}]",
             "",
             f"# {plan.why}",
             "sampling:",
@@ -91,21 +91,21 @@ def system_yaml(
 
 def _description(molecule: MoleculeConfig) -> list[str]:
     if molecule.forcefield is not None:
-        return [f"  forcefield: [{', '.join(map(_quoted, molecule.forcefield))}]"]
+        return [f"  forcefield: [{', '.join(map(quoted, molecule.forcefield))}]"]
     if molecule.openmm_system is not None:
-        return [f"  openmm_system: {_quoted(molecule.openmm_system)}"]
+        return [f"  openmm_system: {quoted(molecule.openmm_system)}"]
     implicit = [] if molecule.implicit_solvent is None else [f"  implicit_solvent: {molecule.implicit_solvent}"]
-    return [f"  prmtop: {_quoted(str(molecule.prmtop))}", *implicit]
+    return [f"  prmtop: {quoted(str(molecule.prmtop))}", *implicit]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """As YAML reads it back whatever is in it; what is plain stays plain."""
     return text if re.fullmatch(r"[A-Za-z][\w./-]*", text) and text.lower() not in _WORDS else json.dumps(text)
 
 
 def _variable(candidate: Candidate, labels: list[str]) -> str:
     atoms = ", ".join(json.dumps(labels[k]) for k in candidate.atoms)
-    return f"  {_quoted(candidate.name)}: [{atoms}]"
+    return f"  {quoted(candidate.name)}: [{atoms}]"
 
 
 def _state(key: str, name: str, file: str, decision: Decision, which: int) -> list[str]:
@@ -113,6 +113,6 @@ def _state(key: str, name: str, file: str, decision: Decision, which: int) -> li
     mark = "      - "
     for variable, (low, width) in decision.bounds[which].items():
         start = round(float(np.rad2deg((low + np.pi) % (2 * np.pi) - np.pi)))
-        lines.append(f"{mark}{_quoted(variable)}: [{start} deg, {start + round(float(np.rad2deg(width)))} deg]")
+        lines.append(f"{mark}{quoted(variable)}: [{start} deg, {start + round(float(np.rad2deg(width)))} deg]")
         mark = "        "
     return lines

@@ -37,10 +37,10 @@ def windows(context: Context) -> StageResult:
         context.make_room()
         write_arrays(context.folder / "windows.npz", curve_parameter=np.zeros(0))
         return StageResult()
-    curve = chosen_curve(context)
+    curve, denoiser = chosen_curve(context), load_denoiser(context)
     share = np.linspace(0.0, 1.0, _count(curve, config))
     natural = representation.natural(torch.from_numpy(curve.at_constant_speed(len(share))))
-    model = evaluate(load_denoiser(context), natural)
+    model = evaluate(denoiser, natural)
     starts = _starts(PathEnsemble.load(context.folder / "paths.npz"), representation, model.mean.numpy())
     angles, cost = sample_windows(
         context.dynamics(), representation, natural.numpy(), starts, config, context.config.seed, context.pool
@@ -48,7 +48,7 @@ def windows(context: Context) -> StageResult:
     require_finite("The windows are", "lower the time step or geodesic.log_snr_end", angles)
     compared = compare_windows(representation, model, angles)
     dense = representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
-    centers = representation.center(evaluate(load_denoiser(context), dense).mean).numpy()
+    centers = representation.center(evaluate(denoiser, dense).mean).numpy()
     level = context.config.geodesic.surface_log_snr
     profile = profile_of_windows(representation, natural.numpy(), angles, centers, level)
     assert model.log_partition is not None

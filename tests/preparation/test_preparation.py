@@ -13,14 +13,14 @@ import yaml
 from openmm import app, unit
 
 from spacetime_tps.errors import UserError
-from spacetime_tps.molecules import load_forcefield
+from spacetime_tps.molecules import load_forcefield, pdb_text
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.decisions import decide
-from spacetime_tps.preparation.init import Wishes, _pdb_text, prepare
+from spacetime_tps.preparation.init import Wishes, prepare
 from spacetime_tps.preparation.matching import matched
 from spacetime_tps.preparation.reading import Structure, read_structure_file
 from spacetime_tps.preparation.repair import repaired
-from spacetime_tps.preparation.system_file import _quoted
+from spacetime_tps.preparation.system_file import quoted
 from spacetime_tps.preparation.torsions import candidates, quadruples_of
 from spacetime_tps.systems import find_system_file, load_config, load_system, systems_folder
 from tests.conftest import run_cli
@@ -234,7 +234,7 @@ def test_the_protons_of_a_histidine_stay_what_they_are(proton: str, variant: str
     modeller.addHydrogens(FORCEFIELD, variants=[None, variant, None, None])
     positions = np.array(modeller.positions.value_in_unit(unit.nanometer))
     chosen = Structure("his.pdb", modeller.topology, positions)
-    text = _pdb_text(chosen.topology, chosen.positions)
+    text = pdb_text(chosen.topology, chosen.positions)
     cut = each_atom(text, lambda _, line: None if line[12:16].strip() == "HB2" else line)
     found = repaired(structure(tmp_path, cut), FORCEFIELD, 7.0)
     names = {atom.name for atom in found.topology.atoms() if atom.residue.name == "HIS"}
@@ -295,7 +295,7 @@ HARD_NAMES = ["a: b", "#x", "null", "1e3", "- x", "{a}", "yes", 'say "hi"', "tab
 
 @pytest.mark.parametrize("name", HARD_NAMES)
 def test_any_folder_name_is_read_back(name: str) -> None:
-    assert yaml.safe_load(f"name: {_quoted(name)}") == {"name": name}
+    assert yaml.safe_load(f"name: {quoted(name)}") == {"name": name}
 
 
 def test_what_is_in_the_way_is_kept(tmp_path: Path) -> None:
