@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
@@ -165,14 +165,23 @@ RepresentationConfig = Annotated[TorsionsConfig | IdentityConfig, Field(discrimi
 # --- stages -------------------------------------------------------------------------------------
 
 
-class MetadynamicsConfig(Model):
-    """Well-tempered metadynamics with several walkers, then sampling under the frozen bias."""
+_M = TypeVar("_M", bound=Model)
 
-    kind: Literal["metadynamics"]
+
+def _in_order(model: _M, *durations: str) -> _M:
+    """The model, whose named durations have to grow."""
+    for short, long in itertools.pairwise(durations):
+        if getattr(model, short) > getattr(model, long):
+            raise ValueError(f"{short} should not be longer than {long}")
+    return model
+
+
+class HillsConfig(Model):
+    """A bias of well-tempered metadynamics with several walkers."""
+
     walkers: int = Field(4, ge=1)
-    temperature: Temperature | None = None
     bias: list[str] | None = Field(None, min_length=1)
-    """Torsions that are biased, at most three; by default those of the representation."""
+    """Torsions that are biased, at most three."""
     bias_factor: float = Field(15.0, gt=1)
     hill_height_kt: float = Field(0.5, gt=0)
     hill_width: Angle = Field(parse_quantity("20 deg", "angle"), gt=0)
@@ -182,6 +191,20 @@ class MetadynamicsConfig(Model):
     """Simulated time of each walker while the bias grows."""
     exchange_interval: Time = Field(gt=0)
     """Walkers pool their hills after this much simulated time."""
+
+    @model_validator(mode="after")
+    def _hills_fit(self) -> HillsConfig:
+        return _in_order(self, "hill_interval", "exchange_interval", "build_time")
+
+
+class MetadynamicsConfig(HillsConfig):
+    """Well-tempered metadynamics, then sampling under the frozen bias.
+
+    Without ``bias`` the torsions of the representation are biased.
+    """
+
+    kind: Literal["metadynamics"]
+    temperature: Temperature | None = None
     frozen_time: Time = Field(gt=0)
     """Simulated time of each walker under the frozen bias."""
     discard_time: Time = Field(50.0, ge=0)
@@ -191,12 +214,19 @@ class MetadynamicsConfig(Model):
 
     @model_validator(mode="after")
     def _intervals_fit(self) -> MetadynamicsConfig:
-        chains = (("hill_interval", "exchange_interval", "build_time"), ("sample_interval", "frozen_time"))
-        for chain in chains:
-            for short, long in itertools.pairwise(chain):
-                if getattr(self, short) > getattr(self, long):
-                    raise ValueError(f"{short} should not be longer than {long}")
-        return self
+        return _in_order(self, "sample_interval", "frozen_time")
+
+
+class FlattenConfig(HillsConfig):
+    """A bias that is grown before replica exchange and acts on all of its replicas.
+
+    Without ``bias`` those of the states' torsions are biased that differ most between the end structures, at most two.
+    """
+
+    grid_points: int = Field(36, ge=12)
+    hill_interval: Time = Field(1.0, gt=0)
+    build_time: Time = Field(500.0, gt=0)
+    exchange_interval: Time = Field(25.0, gt=0)
 
 
 class ReplicaExchangeConfig(Model):
@@ -210,6 +240,8 @@ class ReplicaExchangeConfig(Model):
     """Of each ladder, at temperatures in geometric progression; ``auto``: as many as ``acceptance`` asks for."""
     acceptance: float = Field(0.3, gt=0, lt=1)
     """Least acceptance of exchanges between neighbours that ``auto`` aims at, predicted from short runs."""
+    flatten: FlattenConfig | None = FlattenConfig()
+    """Temperature alone leaves the ridge between the states nearly empty; null: no bias."""
     exchange_interval: Time = Field(0.2, gt=0)
     time: Time = Field(gt=0)
     """Simulated time of each replica."""
@@ -220,10 +252,7 @@ class ReplicaExchangeConfig(Model):
 
     @model_validator(mode="after")
     def _intervals_fit(self) -> ReplicaExchangeConfig:
-        for short, long in itertools.pairwise(("exchange_interval", "sample_interval", "time")):
-            if getattr(self, short) > getattr(self, long):
-                raise ValueError(f"{short} should not be longer than {long}")
-        return self
+        return _in_order(self, "exchange_interval", "sample_interval", "time")
 
 
 class TrajectoriesConfig(Model):
@@ -564,17 +593,25 @@ class RunConfig(Model):
                 raise ValueError(f"representation.torsions names {unknown[0]!r}, which is no collective variable")
             if len(set(self.representation.torsions)) < len(self.representation.torsions):
                 raise ValueError("representation.torsions names a torsion twice")
-            if isinstance(self.sampling, MetadynamicsConfig):
-                biased = self.sampling.bias or self.representation.torsions
-                if len(biased) > 3:
-                    raise ValueError("metadynamics takes at most three torsions; name them in sampling.bias")
-                if unknown := [name for name in biased if name not in self.collective_variables]:
-                    raise ValueError(f"sampling.bias names {unknown[0]!r}, which is no collective variable")
-                if len(set(biased)) < len(biased):
-                    raise ValueError("sampling.bias names a torsion twice")
+            self._check_bias(self.representation)
         self._check_spread(molecule)
         self._check_levels()
         return self
+
+    def _check_bias(self, representation: TorsionsConfig) -> None:
+        sampling = self.sampling
+        if isinstance(sampling, MetadynamicsConfig):
+            biased, where = sampling.bias or representation.torsions, "sampling.bias"
+        elif isinstance(sampling, ReplicaExchangeConfig) and sampling.flatten is not None:
+            biased, where = sampling.flatten.bias or [], "sampling.flatten.bias"
+        else:
+            return
+        if len(biased) > 3:
+            raise ValueError(f"metadynamics takes at most three torsions; name them in {where}")
+        if unknown := [name for name in biased if name not in self.collective_variables]:
+            raise ValueError(f"{where} names {unknown[0]!r}, which is no collective variable")
+        if len(set(biased)) < len(biased):
+            raise ValueError(f"{where} names a torsion twice")
 
     def _check_spread(self, molecule: bool) -> None:
         try:

@@ -3,6 +3,9 @@
 Every replica is simulated at one rung of a ladder of temperatures; now and then two of them exchange their rungs. All
 rungs together become samples at the lowest temperature with the weights of Shirts and Chodera, J. Chem. Phys. 129,
 124105 (2008). Several ladders know nothing of each other. The exchange itself is OpenMM's.
+
+A bias V of a few torsions may act on all rungs alike: temperature takes the molecule over a ridge now and then, but
+leaves hardly a sample on it. All energies are then those of U + V, and a sample's log-weight gains V/kT.
 """
 
 from __future__ import annotations
@@ -17,11 +20,19 @@ import numpy as np
 import openmm
 from openmm import app
 
+from spacetime_tps.boltzmann.bias import Filled, TabulatedBias, fill
 from spacetime_tps.boltzmann.ladder import SETTLING_STEPS, EnergyCurve, pilot_energies, temperature_ladder
 from spacetime_tps.boltzmann.reweighting import mixture
 from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
 from spacetime_tps.config import ReplicaExchangeConfig
-from spacetime_tps.dynamics import MolecularDynamics, advance, look_lengths, positions_of, thermalise
+from spacetime_tps.dynamics import (
+    MolecularDynamics,
+    advance,
+    look_lengths,
+    positions_of,
+    restraint_energy_of,
+    thermalise,
+)
 from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.progress import progress_bar
@@ -43,6 +54,7 @@ class Plan:
 
     Attributes:
         dynamics: of the molecule.
+        bias: that acts on all rungs; None: none does.
         temperatures: of the rungs [K], lowest first, shape (n_rungs,).
         quadruples: atoms of the torsions that are recorded, shape (n_torsions, 4).
         isomers: what a frame may be.
@@ -53,6 +65,7 @@ class Plan:
     """
 
     dynamics: MolecularDynamics
+    bias: Filled | None
     temperatures: np.ndarray
     quadruples: np.ndarray
     isomers: Isomers
@@ -60,6 +73,13 @@ class Plan:
     steps: int
     sample_every: int
     frame_every: int
+
+    def context(self, seed: int, temperature_k: float | None = None) -> openmm.Context:
+        """The molecule under the bias, at the lowest temperature unless another is given."""
+        dynamics = self.dynamics if temperature_k is None else self.dynamics.at(temperature_k)
+        if self.bias is None:
+            return dynamics.context(seed)
+        return dynamics.context(seed, [TabulatedBias(self.bias.quadruples, self.bias.table).force])
 
 
 @dataclass(frozen=True)
@@ -87,7 +107,8 @@ class Round:
         rungs: rung of every replica at every exchange, shape (n_exchanges, n_rungs).
         acceptance: expected acceptance between neighbours by the energies, averaged, shape (n_rungs - 1,).
         angles: of the recorded torsions [rad], shape (n, n_rungs, n_torsions); row k belongs to rung k.
-        energies: potential [kJ/mol], shape (n, n_rungs).
+        energies: potential with the bias [kJ/mol], shape (n, n_rungs).
+        biases: of them the bias [kJ/mol], shape (n, n_rungs).
         broken: which isomers are unlike both ends, shape (n, n_rungs, n_checks).
         frames: some positions [nm], shape (m, n_atoms, 3), unbroken.
     """
@@ -96,6 +117,7 @@ class Round:
     acceptance: np.ndarray
     angles: np.ndarray
     energies: np.ndarray
+    biases: np.ndarray
     broken: np.ndarray
     frames: np.ndarray
 
@@ -122,6 +144,7 @@ class _Sampler(app.ReplicaExchangeSampler):
         simulation = SimpleNamespace(context=context, integrator=looking)
         super().__init__([{"temperature": float(t)} for t in plan.temperatures], simulation, plan.steps)
         self._recorders, self._variables = [ladder.recorders[r] for r in ladder.replica], plan.watched.variables
+        self.biases = np.zeros(len(ladder.replica))
         for k, (positions, velocities) in enumerate(zip(ladder.positions, ladder.velocities, strict=True)):
             context.setPositions(positions)
             context.setVelocities(velocities)
@@ -129,6 +152,7 @@ class _Sampler(app.ReplicaExchangeSampler):
 
     def simulateReplica(self, index: int, steps: int | None = None) -> None:
         super().simulateReplica(index, steps)
+        self.biases[index] = restraint_energy_of(self.simulation.context)
         seen = np.array(self.simulation.integrator.seen)
         self._recorders[index].look(self._variables(seen), seen)
 
@@ -152,7 +176,7 @@ def start_ladder(plan: Plan, structures: np.ndarray, first: int, seed: int) -> L
     """Replicas that start from the structures in turn, beginning with ``first``, settled at their temperatures."""
     positions, velocities = [], []
     for k, temperature in enumerate(plan.temperatures):
-        context = plan.dynamics.at(float(temperature)).context(openmm_seed(seed, k))
+        context = plan.context(openmm_seed(seed, k), float(temperature))
         context.setPositions(structures[(first + k) % len(structures)])
         thermalise(context, float(temperature), openmm_seed(seed, k))
         advance(context, SETTLING_STEPS)
@@ -166,10 +190,10 @@ def start_ladder(plan: Plan, structures: np.ndarray, first: int, seed: int) -> L
 def exchange_round(plan: Plan, ladder: Ladder, exchanges: int, seed: int) -> tuple[Ladder, Round]:
     """Simulate every replica and let them exchange, ``exchanges`` times."""
     betas = 1.0 / (GAS_CONSTANT * plan.temperatures)
-    sampler = _Sampler(plan, ladder, plan.dynamics.context(seed))
-    rungs, acceptance, positions, energies = [], [], [], []
+    sampler = _Sampler(plan, ladder, plan.context(seed))
+    rungs, acceptance, positions, energies, biases = [], [], [], [], []
 
-    def report(sampler: app.ReplicaExchangeSampler) -> None:
+    def report(sampler: _Sampler) -> None:
         standing = np.array(sampler.replicaStateIndex)
         by_rung = np.argsort(standing)
         energy = np.array([sampler.replicaStateEnergy[i][0]._value for i in by_rung])
@@ -179,6 +203,7 @@ def exchange_round(plan: Plan, ladder: Ladder, exchanges: int, seed: int) -> tup
             frames = [sampler.replicaConformation[i].getPositions(asNumpy=True)._value for i in by_rung]
             positions.append(np.array(frames))
             energies.append(energy)
+            biases.append(sampler.biases[by_rung])
 
     sampler.reporters.append(report)
     with _seeded_random(seed):
@@ -193,6 +218,7 @@ def exchange_round(plan: Plan, ladder: Ladder, exchanges: int, seed: int) -> tup
         acceptance=np.mean(acceptance, axis=0),
         angles=dihedral_angles(seen, plan.quadruples),
         energies=np.array(energies).reshape(len(seen), -1),
+        biases=np.array(biases).reshape(len(seen), -1),
         broken=broken,
         frames=seen[:: plan.frame_every][whole].astype(np.float32),
     )
@@ -231,6 +257,7 @@ class ReplicaExchange:
         log_weights: at the lowest temperature, shape (n,).
         walker: the ladder that each sample comes from, shape (n,).
         frames: some positions [nm], shape (m, n_atoms, 3).
+        bias: that acted on all rungs, if any.
         temperatures: of the rungs [K].
         acceptance: of exchanges between neighbours, shape (n_rungs - 1,).
         round_trips: of all replicas from the lowest rung to the highest and back.
@@ -243,6 +270,7 @@ class ReplicaExchange:
     log_weights: np.ndarray
     walker: np.ndarray
     frames: np.ndarray
+    bias: Filled | None
     temperatures: np.ndarray
     acceptance: np.ndarray
     round_trips: int
@@ -260,8 +288,9 @@ def sample_replica_exchange(
     watched: Watched,
     seed: int,
     pool: WorkerPool,
+    biased: np.ndarray | None = None,
 ) -> ReplicaExchange:
-    """Choose the ladder, run ``config.walkers`` of them, and weight what all rungs saw.
+    """Grow the bias, choose the ladder, run ``config.walkers`` of them, and weight what all rungs saw.
 
     Args:
         dynamics: of the molecule, at the lowest temperature.
@@ -272,15 +301,20 @@ def sample_replica_exchange(
         watched: the states, and how often a transition between them is looked for.
         seed: of the run.
         pool: where the ladders run.
+        biased: atoms of the torsions that ``config.flatten`` is for, shape (n, 4); None: no bias.
 
     Raises:
         UserError: the ladder would need too many replicas, or every sample had flipped.
     """
+    bias = None
+    if biased is not None and config.flatten is not None:
+        bias = fill(dynamics, biased, structures, config.flatten, seed, pool)
     temperatures, cost = _ladder(dynamics, structures, config, seed, pool)
+    cost += 0 if bias is None else bias.force_evaluations
     steps = dynamics.steps(config.exchange_interval)
     sample_every = max(1, round(dynamics.steps(config.sample_interval) / steps))
     frame_every = max(1, round(config.frame_interval / config.sample_interval))
-    plan = Plan(dynamics, temperatures, quadruples, isomers, watched, steps, sample_every, frame_every)
+    plan = Plan(dynamics, bias, temperatures, quadruples, isomers, watched, steps, sample_every, frame_every)
     per_round = max(1, round(config.time / config.sample_interval / _ROUNDS)) * sample_every
     discarded_rounds = int(np.ceil(dynamics.steps(config.discard_time) / (per_round * steps)))
     rounds = discarded_rounds + max(1, round(dynamics.steps(config.time) / (per_round * steps)))
@@ -315,9 +349,9 @@ def _ladder(
 
 
 def _gathered(plan: Plan, history: Sequence[Sequence[Round]], ladders: Sequence[Ladder], cost: int) -> ReplicaExchange:
-    angles, energies, broken = (
+    angles, energies, biases, broken = (
         np.stack([np.concatenate([getattr(seen, name) for seen in rounds]) for rounds in history])
-        for name in ("angles", "energies", "broken")
+        for name in ("angles", "energies", "biases", "broken")
     )
     whole = ~broken.any(axis=-1)
     if not whole.any():
@@ -330,9 +364,11 @@ def _gathered(plan: Plan, history: Sequence[Sequence[Round]], ladders: Sequence[
     counts = broken.sum(axis=(0, 1, 2))
     return ReplicaExchange(
         angles=angles[whole],
-        log_weights=lowest_rung_log_weights(energies[whole], rung, plan.temperatures),
+        log_weights=lowest_rung_log_weights(energies[whole], rung, plan.temperatures)
+        + biases[whole] / plan.dynamics.kt,
         walker=walker,
         frames=np.concatenate([seen.frames for rounds in history for seen in rounds]),
+        bias=plan.bias,
         temperatures=plan.temperatures,
         acceptance=np.mean([seen.acceptance for rounds in history for seen in rounds], axis=0),
         round_trips=sum(round_trips(np.concatenate([seen.rungs for seen in rounds])) for rounds in history),

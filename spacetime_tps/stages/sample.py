@@ -18,13 +18,19 @@ from spacetime_tps.boltzmann.transitions import Transitions, Watched
 from spacetime_tps.config import LangevinConfig, MetadynamicsConfig, ReplicaExchangeConfig, TrajectoriesConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays, require_finite, write_arrays
-from spacetime_tps.representations import Torsions
+from spacetime_tps.representations import Torsions, wrap
 from spacetime_tps.seeds import generator, torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.systems import System
 from spacetime_tps.topology import Isomers, free_torsions
 
 logger = logging.getLogger(__name__)
+
+_TURNS = np.deg2rad(60.0)
+"""A torsion that differs by more between the end structures may have a barrier to turn over."""
+_MOST_FLATTENED = 2
+"""Torsions that a bias is grown for unasked: a third takes ten times as long to fill."""
 
 
 def sample(context: Context) -> StageResult:
@@ -78,6 +84,8 @@ def _molecule(
     else:
         sampled = _replica_exchange(context, config, recorded)
         summary = {
+            "biased": [system.variables.names[k] for k in _turning(system, config)],
+            "max_bias_kj_mol": None if sampled.bias is None else float(sampled.bias.table.max()),
             "temperatures_k": sampled.temperatures,
             "acceptance": sampled.acceptance,
             "round_trips": sampled.round_trips,
@@ -178,6 +186,8 @@ def _replica_exchange(context: Context, config: ReplicaExchangeConfig, recorded:
     system = context.system
     assert system.molecule is not None
     assert isinstance(system.representation, Torsions)
+    assert system.variables.quadruples is not None
+    biased = _turning(system, config)
     return sample_replica_exchange(
         context.dynamics(),
         recorded,
@@ -187,7 +197,21 @@ def _replica_exchange(context: Context, config: ReplicaExchangeConfig, recorded:
         _watched(context),
         context.config.seed,
         context.pool,
+        system.variables.quadruples[biased] if biased else None,
     )
+
+
+def _turning(system: System, config: ReplicaExchangeConfig) -> list[int]:
+    """Columns of the variables that are biased: those that are named, or that take the molecule from A to B."""
+    if config.flatten is None:
+        return []
+    if config.flatten.bias is not None:
+        return [system.variables.names.index(name) for name in config.flatten.bias]
+    start, end = system.variables(system.structures)
+    turn = np.abs(wrap(end - start))
+    bounding = {column for state in system.states for column in state.columns}
+    candidates = sorted((k for k in bounding if turn[k] > _TURNS), key=lambda k: -turn[k])
+    return sorted(candidates[:_MOST_FLATTENED])
 
 
 def _warn(covered: Coverage) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import openmm
 import pytest
 
-from spacetime_tps.boltzmann.metadynamics import TabulatedBias, hill
+from spacetime_tps.boltzmann.bias import TabulatedBias, hill
 from spacetime_tps.dynamics import RESTRAINT_GROUP, MolecularDynamics, restraint_energy_of
 from tests.oracles import four_atoms
 

@@ -46,11 +46,11 @@ def config(**changes: Any) -> ReplicaExchangeConfig:
     return ReplicaExchangeConfig(kind="replica_exchange", **(given | changes))
 
 
-def sample(workers: int = 1, seed: int = 1, **changes: Any) -> ReplicaExchange:
+def sample(workers: int = 1, seed: int = 1, biased: np.ndarray | None = None, **changes: Any) -> ReplicaExchange:
     isomers = Isomers(NONE, NONE, np.zeros((2, 0)), np.zeros((2, 0), dtype=bool))
     with WorkerPool(workers) as pool:
         return sample_replica_exchange(
-            dihedral(), QUADRUPLES, STRUCTURES, config(**changes), isomers, WATCHED, seed, pool
+            dihedral(), QUADRUPLES, STRUCTURES, config(**changes), isomers, WATCHED, seed, pool, biased
         )
 
 
@@ -78,6 +78,31 @@ def test_the_ladder_has_the_acceptance_that_it_was_chosen_for(sampled: ReplicaEx
     assert sampled.discarded == {}
 
 
+FLATTEN = {
+    "walkers": 2,
+    "bias_factor": 15,
+    "build_time": "80 ps",
+    "exchange_interval": "4 ps",
+    "hill_interval": "0.4 ps",
+}
+
+
+def test_a_bias_fills_the_ridges_and_is_weighed_out_again() -> None:
+    """Without it a sample in two hundred lies in the bins of the ridges, where F is 7 kT; with it one in twenty."""
+    flat = sample(workers=2, biased=QUADRUPLES, flatten=FLATTEN)
+    parts = [part for w in range(4) for part in np.array_split(np.flatnonzero(flat.walker == w), 5)]
+    sigmas, off, inside = histogram_sigmas(flat.angles[:, 0], flat.log_weights, parts, energy_kt)
+    assert np.abs(sigmas).max() < 4.5
+    assert np.mean(sigmas**2) < 2.5
+    assert np.abs(off).max() < 0.3
+    plain = sample(workers=2)
+    _, _, before = histogram_sigmas(plain.angles[:, 0], plain.log_weights, parts, energy_kt)
+    ridges = [0, 5, 6, 11]
+    assert inside.mean(axis=0)[ridges].min() > 4 * before.mean(axis=0)[ridges].min()
+    assert inside.mean(axis=0)[ridges].min() > 0.03
+    assert flat.force_evaluations == plain.force_evaluations + 2 * 80 / 0.004
+
+
 def test_workers_and_the_global_generator_do_not_matter() -> None:
     import random
 
@@ -92,6 +117,7 @@ def test_workers_and_the_global_generator_do_not_matter() -> None:
     random.seed(1)
     assert after == random.random()
     assert not np.array_equal(first.angles, sample(seed=2, **short).angles)
+    assert first.bias is None
     assert first.force_evaluations == 2 * 3 * (2000 + 21 * 2 * (50 + 1))
 
 
