@@ -34,7 +34,7 @@ import numpy as np
 from spacetime_tps.analysis.path_metrics import channel_labels
 from spacetime_tps.analysis.shooting import Chains
 from spacetime_tps.config import BallConfig, ShootingConfig
-from spacetime_tps.export.trajectory import write_topology
+from spacetime_tps.export.trajectory import MoleculeWriter
 from spacetime_tps.files import write_json
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.seeds import generator, openmm_seed
@@ -267,7 +267,7 @@ def main() -> None:
         assert system.variables.quadruples is not None
         dynamics = context.dynamics()
         (work / "system.xml").write_text(dynamics.system_xml)
-        write_topology(work / "topology.pdb", system.molecule.topology, system.structures[0])
+        MoleculeWriter(system.molecule.topology, system.structures[0]).structure(work / "topology.pdb")
         request = {
             "system_xml": str(work / "system.xml"),
             "topology_pdb": str(work / "topology.pdb"),

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from spacetime_tps.errors import UserError
-from spacetime_tps.units import Angle, Rate, Temperature, Time, parse_quantity
+from spacetime_tps.units import Angle, Length, Rate, Temperature, Time, parse_quantity
 
 Preset = Literal["quick", "standard"]
 LogSNR = Annotated[float, Field(ge=-30, le=30)]
@@ -62,7 +62,10 @@ class MoleculeConfig(Model):
     """A serialised OpenMM System; its own constraints hold."""
     implicit_solvent: Literal["hct", "obc1", "obc2", "gbn", "gbn2"] | None = None
     """With an Amber topology; a force field has files such as implicit/gbn2.xml."""
-    nonbonded: Literal["no_cutoff"] = "no_cutoff"
+    nonbonded: Literal["no_cutoff", "pme"] = "no_cutoff"
+    """``pme``: periodic, in the box of the states' PDB files, at constant volume; water and ions lie in these files."""
+    cutoff: Length = Field(0.9, gt=0)
+    """Of PME in real space."""
     constraints: Literal["none", "hbonds"] = "hbonds"
     dynamics: MolecularDynamicsConfig
 
@@ -73,6 +76,8 @@ class MoleculeConfig(Model):
             raise ValueError("give one of forcefield, prmtop and openmm_system")
         if self.implicit_solvent is not None and self.prmtop is None:
             raise ValueError("implicit_solvent goes with prmtop; a forcefield has files such as implicit/gbn2.xml")
+        if self.nonbonded == "pme" and self.implicit_solvent is not None:
+            raise ValueError("implicit_solvent is no solvent for a periodic box; leave out one of them")
         return self
 
 

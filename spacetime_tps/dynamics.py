@@ -57,6 +57,12 @@ class MolecularDynamics:
         """The same dynamics at another temperature [K]."""
         return replace(self, temperature_k=temperature_k)
 
+    def in_box(self, box: np.ndarray) -> MolecularDynamics:
+        """The same dynamics in another periodic box [nm], shape (3, 3)."""
+        system = openmm.XmlSerializer.deserialize(self.system_xml)
+        system.setDefaultPeriodicBoxVectors(*box)
+        return replace(self, system_xml=openmm.XmlSerializer.serialize(system))
+
     def steps(self, duration_ps: float) -> int:
         """Integration steps in ``duration_ps``, at least one unless it is zero."""
         return max(1, round(duration_ps / self.time_step_ps)) if duration_ps else 0

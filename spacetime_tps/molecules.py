@@ -11,10 +11,12 @@ from openmm import app, unit
 
 from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError, explained
+from spacetime_tps.topology import is_solvent
 
 _FARTHEST_NM = 900.0
 """A PDB file has no room for more."""
 _CONSTRAINTS = {"none": None, "hbonds": app.HBonds}
+_NONBONDED = {"no_cutoff": app.NoCutoff, "pme": app.PME}
 _IMPLICIT = {"hct": app.HCT, "obc1": app.OBC1, "obc2": app.OBC2, "gbn": app.GBn, "gbn2": app.GBn2}
 _FOREIGN = ("Barostat", "Thermostat")
 
@@ -84,6 +86,8 @@ def openmm_system(molecule: MoleculeConfig, topology: app.Topology, folder: Path
     Raises:
         UserError: a file is missing or damaged, or does not fit the structures.
     """
+    if molecule.nonbonded == "pme":
+        _check_box(topology, molecule.cutoff, source)
     if molecule.prmtop is not None:
         system = _from_amber(molecule, topology, folder / molecule.prmtop, source)
     elif molecule.openmm_system is not None:
@@ -94,6 +98,48 @@ def openmm_system(molecule: MoleculeConfig, topology: app.Topology, folder: Path
     if any(not system.isVirtualSite(k) for k in frozen):
         raise UserError(f"{source}: {len(frozen)} of its atoms have no mass and would never move; give them masses.")
     return system
+
+
+def box_of(topology: app.Topology) -> np.ndarray | None:
+    """Periodic box vectors [nm], shape (3, 3); None without a box."""
+    vectors = topology.getPeriodicBoxVectors()
+    return None if vectors is None else np.array(vectors.value_in_unit(unit.nanometer))
+
+
+def _check_box(topology: app.Topology, cutoff: float, source: str) -> None:
+    box = box_of(topology)
+    if box is None:
+        raise UserError(f"{source} has no periodic box (CRYST1 record), which system.nonbonded pme asks for; give one.")
+    if (least := float(np.diag(box).min())) <= 2 * cutoff:
+        raise UserError(
+            f"The periodic box of {source} is {least:.2f} nm wide, which has to be more than twice system.cutoff, "
+            f"{cutoff:g} nm; give a larger box or a shorter cutoff."
+        )
+
+
+def check_whole(topology: app.Topology, positions: np.ndarray, source: str) -> None:
+    """Refuse molecules that a box has cut: torsions are those of atoms as they stand in the file.
+
+    Args:
+        topology: with its box.
+        positions: shape (n_atoms, 3) [nm].
+        source: file, for messages.
+
+    Raises:
+        UserError: two bonded atoms lie at opposite sides of the box.
+    """
+    box = box_of(topology)
+    bonds = [(a, b) for a, b in topology.bonds() if not is_solvent(a.residue)]
+    if box is None or not bonds:
+        return
+    first, second = (np.array([atoms[k].index for atoms in bonds]) for k in (0, 1))
+    length = np.linalg.norm(positions[first] - positions[second], axis=1)
+    if length.max() > np.diag(box).min() / 2:
+        a, b = bonds[int(length.argmax())]
+        raise UserError(
+            f"{source}: {a.name} and {b.name} of {a.residue.name} {a.residue.id} are bonded and lie {length.max():.1f} "
+            "nm apart, at two sides of the periodic box; write the molecule whole."
+        )
 
 
 def load_forcefield(files: list[str]) -> app.ForceField:
@@ -112,7 +158,8 @@ def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, source: s
     with explained(f"The force field has no parameters for {source}", "check for missing or misnamed atoms"):
         return forcefield.createSystem(
             topology,
-            nonbondedMethod=app.NoCutoff,
+            nonbondedMethod=_NONBONDED[molecule.nonbonded],
+            nonbondedCutoff=molecule.cutoff,
             constraints=_CONSTRAINTS[molecule.constraints],
             removeCMMotion=False,
         )
@@ -136,12 +183,14 @@ def _from_amber(molecule: MoleculeConfig, topology: app.Topology, file: Path, so
     if names[0] != names[1]:
         raise UserError(f"{source} and {file} do not hold the same atoms in the same order; make one from the other.")
     with explained(f"No OpenMM System can be made of {file}"):
-        return amber.createSystem(
-            nonbondedMethod=app.NoCutoff,
+        system = amber.createSystem(
+            nonbondedMethod=_NONBONDED[molecule.nonbonded],
+            nonbondedCutoff=molecule.cutoff,
             constraints=_CONSTRAINTS[molecule.constraints],
             implicitSolvent=None if molecule.implicit_solvent is None else _IMPLICIT[molecule.implicit_solvent],
             removeCMMotion=False,
         )
+    return _in_box_of(system, topology)
 
 
 def read_openmm_system(file: Path) -> openmm.System:
@@ -162,8 +211,6 @@ def read_openmm_system(file: Path) -> openmm.System:
             raise UserError(f"{file} holds a {kind}; temperature and volume are ours to hold: write it without.")
         if kind == "CMMotionRemover":
             system.removeForce(k)
-    if system.usesPeriodicBoundaryConditions():
-        raise UserError(f"{file} is periodic; periodic systems are not offered yet.")
     return system
 
 
@@ -172,6 +219,14 @@ def _from_xml(file: Path, topology: app.Topology, source: str) -> openmm.System:
     if system.getNumParticles() != topology.getNumAtoms():
         counts = f"{system.getNumParticles()} particles and {topology.getNumAtoms()} atoms"
         raise UserError(f"{file} and {source} do not fit: they have {counts}.")
+    return _in_box_of(system, topology)
+
+
+def _in_box_of(system: openmm.System, topology: app.Topology) -> openmm.System:
+    """A periodic System takes the box of the structures; one that is not periodic has none."""
+    box = box_of(topology)
+    if box is not None and system.usesPeriodicBoundaryConditions():
+        system.setDefaultPeriodicBoxVectors(*box)
     return system
 
 
@@ -183,7 +238,7 @@ def torsion_atoms(topology: app.Topology, name: str, atoms: list[str]) -> list[i
     """
     index: dict[str, int] = {}
     doubled = set()
-    for atom in topology.atoms():
+    for atom in (atom for residue in topology.residues() if not is_solvent(residue) for atom in residue.atoms()):
         label = f"{atom.residue.id}{atom.residue.insertionCode.strip()}:{atom.name}"
         doubled |= {label} & set(index)
         index[label] = index[f"{atom.residue.chain.id}/{label}"] = atom.index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,22 @@ from spacetime_tps.config import (
 )
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import UserError
-from spacetime_tps.molecules import check_same_molecule, openmm_system, read_pdb_file, torsion_atoms
+from spacetime_tps.molecules import (
+    box_of,
+    check_same_molecule,
+    check_whole,
+    openmm_system,
+    read_pdb_file,
+    torsion_atoms,
+)
 from spacetime_tps.potentials import POTENTIALS, FreeEnergySurface, Potential
 from spacetime_tps.representations import Identity, Torsions, dihedral_angles
 from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.states import Region, State, build_regions, build_state
+from spacetime_tps.topology import solute_atoms
 
 _OVERLAP_PROBES = 100_000
+_SAME_BOX_NM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,16 @@ class Molecule:
 
     topology: app.Topology
     dynamics: MolecularDynamics
+
+    @cached_property
+    def solute(self) -> np.ndarray:
+        """Indices of the atoms that are neither water nor ions, shape (n,)."""
+        return solute_atoms(self.topology)
+
+    @property
+    def solvated(self) -> bool:
+        """Whether there are others."""
+        return len(self.solute) < self.topology.getNumAtoms()
 
 
 @dataclass(frozen=True)
@@ -216,8 +236,11 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
     variables = CollectiveVariables(names, quadruples.reshape(-1, 4))
     assert isinstance(config.representation, TorsionsConfig)
     chosen = config.representation.torsions
+    described = openmm_system(molecule, topology, folder, str(config.states.a.pdb))
+    if described.usesPeriodicBoundaryConditions():
+        _check_boxes(config, topology, other, structures)
     dynamics = MolecularDynamics(
-        system_xml=openmm.XmlSerializer.serialize(openmm_system(molecule, topology, folder, str(config.states.a.pdb))),
+        system_xml=openmm.XmlSerializer.serialize(described),
         temperature_k=molecule.temperature,
         time_step_ps=molecule.dynamics.time_step,
         friction_per_ps=molecule.dynamics.friction,
@@ -234,6 +257,20 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
         reference=_reference(config, folder, chosen, dynamics.kt),
         **_guides(config, chosen, angular=True),
     )
+
+
+def _check_boxes(config: RunConfig, first: app.Topology, second: app.Topology, structures: np.ndarray) -> None:
+    """Periodic end structures have to share their box and hold whole molecules."""
+    files = [str(state.pdb) for state in (config.states.a, config.states.b)]
+    boxes = [box_of(topology) for topology in (first, second)]
+    if (boxes[0] is None) != (boxes[1] is None) or (
+        boxes[0] is not None and boxes[1] is not None and np.abs(boxes[0] - boxes[1]).max() > _SAME_BOX_NM
+    ):
+        raise UserError(
+            f"{files[0]} and {files[1]} have different periodic boxes; volume is constant: give both one box."
+        )
+    for file, positions in zip(files, structures, strict=True):
+        check_whole(first, positions, file)
 
 
 def _states(config: RunConfig, variables: CollectiveVariables, structures: np.ndarray) -> tuple[State, State]:

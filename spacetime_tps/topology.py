@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from openmm import app
+from openmm import app, unit
 
 from spacetime_tps.representations import dihedral_angles
 
+WATERS = {"HOH", "WAT", "TIP", "TIP3", "TIP4", "H2O", "SOL"}
+IONS = {"NA", "CL", "K", "LI", "MG", "CA", "ZN", "NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "BR", "CS", "RB", "F"}
 _CHIRAL_CENTERS = {"CA": None, "CB": {"THR", "ILE"}}
 
 
@@ -32,9 +34,34 @@ class NamedTorsions:
         return NamedTorsions([str(name) for name in np.array(self.names)[chosen]], self.quadruples[chosen])
 
 
+def is_solvent(residue: app.topology.Residue) -> bool:
+    """Whether a residue is water or a single ion."""
+    name = residue.name.upper()
+    return name in WATERS or (name in IONS and len(list(residue.atoms())) == 1)
+
+
+def solute_atoms(topology: app.Topology) -> np.ndarray:
+    """Indices of the atoms that are neither water nor single ions, shape (n,)."""
+    return np.array([a.index for r in topology.residues() if not is_solvent(r) for a in r.atoms()], dtype=int)
+
+
+def without_solvent(topology: app.Topology, positions: np.ndarray) -> tuple[app.Topology, np.ndarray]:
+    """Topology and positions [nm], shape (n, 3), of all but water and ions; the box goes with them."""
+    solvent = [residue for residue in topology.residues() if is_solvent(residue)]
+    if not solvent:
+        return topology, positions
+    modeller = app.Modeller(topology, positions * unit.nanometer)
+    modeller.delete(solvent)
+    modeller.topology.setPeriodicBoxVectors(None)
+    return modeller.topology, positions[solute_atoms(topology)]
+
+
 def atom_labels(topology: app.Topology) -> list[str]:
-    """How a system file names each atom: ``RESIDUE:ATOM``, with ``CHAIN/`` before it where there are several chains."""
-    several = len(list(topology.chains())) > 1
+    """How a system file names each atom: ``RESIDUE:ATOM``.
+
+    ``CHAIN/`` stands before it where there are several chains of other things than water and ions.
+    """
+    several = len({r.chain.index for r in topology.residues() if not is_solvent(r)}) > 1
 
     def residue_label(residue: app.topology.Residue) -> str:
         chain = f"{residue.chain.id}/" if several else ""

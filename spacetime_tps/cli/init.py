@@ -12,6 +12,8 @@ from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.preparation.init import SOLVENTS, Wishes, prepare
 from spacetime_tps.units import parse_quantity
 
+_SHORTEST_NM, _LONGEST_NM = 0.3, 10.0
+
 
 @click.command("init")
 @click.argument("a", type=click.Path(path_type=Path))
@@ -20,7 +22,17 @@ from spacetime_tps.units import parse_quantity
 @click.option("--forcefield", multiple=True, help="OpenMM force field file (repeatable); default: amber14.")
 @click.option("--prmtop", type=click.Path(path_type=Path), help="Amber topology; A and B may be inpcrd or rst7 files.")
 @click.option("--system", "openmm_system", type=click.Path(path_type=Path), help="Serialised OpenMM System (XML).")
-@click.option("--solvent", type=click.Choice(list(SOLVENTS)), help="Default: vacuum without charged groups, else gbn2.")
+@click.option(
+    "--solvent",
+    type=click.Choice(list(SOLVENTS)),
+    help="water: a periodic box of it; kept: the box, water and ions of the files. Default: vacuum without charged "
+    "groups, else gbn2.",
+)
+@click.option("--padding", default="1 nm", show_default=True, help="Of a box of water: least distance to an image.")
+@click.option(
+    "--ionic-strength", type=click.FloatRange(0, 5), default=0.0, show_default=True, help="Of its salt [mol/l]."
+)
+@click.option("--cutoff", default="0.9 nm", show_default=True, help="Of PME, in a periodic box.")
 @click.option("--temperature", default="300 K", show_default=True, help="With its unit.")
 @click.option("--ph", type=click.FloatRange(0, 14), default=7.0, show_default=True, help="For missing hydrogens.")
 @click.option("--torsion", multiple=True, metavar="NAME", help="Take this torsion in any case, such as chi1_3.")
@@ -43,6 +55,9 @@ def command(
     prmtop: Path | None,
     openmm_system: Path | None,
     solvent: str | None,
+    padding: str,
+    ionic_strength: float,
+    cutoff: str,
     temperature: str,
     ph: float,
     torsion: tuple[str, ...],
@@ -53,17 +68,39 @@ def command(
     overwrite: bool,
 ) -> None:
     """Prepare a system from structures A and B of its states (PDB, mmCIF; with --prmtop Amber coordinates, too)."""
-    try:
-        kelvin = parse_quantity(temperature, "temperature")
-    except ValueError as error:
-        raise UserError(f"--temperature: {error}.") from error
+    kelvin = _quantity("--temperature", temperature, "temperature")
+    lengths = [_quantity(name, text, "length") for name, text in (("--padding", padding), ("--cutoff", cutoff))]
     if not 0 < kelvin < 1e4:
         raise UserError(f"--temperature is {temperature}, expected more than 0 and less than 10000 K.")
-    for name, value, most in (("--minutes", minutes, 1e5), ("--ph", ph, 14.0)):
+    for name, length in zip(("--padding", "--cutoff"), lengths, strict=True):
+        if not _SHORTEST_NM <= length <= _LONGEST_NM:
+            raise UserError(f"{name} is {length:g} nm, expected {_SHORTEST_NM:g} to {_LONGEST_NM:g} nm.")
+    for name, value, most in (("--minutes", minutes, 1e5), ("--ph", ph, 14.0), ("--ionic-strength", ionic_strength, 5)):
         if not math.isfinite(value) or value > most:
             raise UserError(f"{name} is {value}, expected a number up to {most:g}.")
-    wishes = Wishes(forcefield or None, prmtop, openmm_system, solvent, kelvin, ph, torsion, chi, minutes, seed)
+    wishes = Wishes(
+        forcefield=forcefield or None,
+        prmtop=prmtop,
+        openmm_system=openmm_system,
+        solvent=solvent,
+        padding=lengths[0],
+        ionic_strength=ionic_strength,
+        cutoff=lengths[1],
+        temperature_k=kelvin,
+        ph=ph,
+        torsions=torsion,
+        with_chi=chi,
+        minutes=minutes,
+        seed=seed,
+    )
     with WorkerPool(workers or available_cores()) as pool:
         words = prepare(a, b, output, wishes, overwrite, pool)
     click.echo("\n".join(f"- {sentence}" for sentence in words))
     click.echo(f"system  {output / 'system.yaml'}\nnext    spacetime-tps run {output} -o runs/{output.resolve().name}")
+
+
+def _quantity(option: str, text: str, dimension: str) -> float:
+    try:
+        return parse_quantity(text, dimension)
+    except ValueError as error:
+        raise UserError(f"{option}: {error}.") from error

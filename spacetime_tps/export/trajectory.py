@@ -11,27 +11,43 @@ import numpy as np
 from openmm import app, unit
 
 from spacetime_tps.files import replacing, write_text
+from spacetime_tps.topology import solute_atoms, without_solvent
 
 AKMA_TIME_PS = 0.04888821
 """CHARMM's unit of time, in which a DCD header states its interval [ps]."""
 _NSAVC_OFFSET, _DELTA_OFFSET = 16, 44
 
 
-def write_topology(path: Path, topology: app.Topology, positions_nm: np.ndarray, remark: str | None = None) -> None:
-    """Write a PDB file that keeps the chain and residue numbers of the input."""
-    text = io.StringIO()
-    if remark:
-        text.write(f"REMARK   1 {remark}\n")
-    app.PDBFile.writeModel(topology, positions_nm * unit.nanometer, text, keepIds=True)
-    app.PDBFile.writeFooter(topology, text)
-    write_text(path, text.getvalue())
+class MoleculeWriter:
+    """Writes a molecule's structure and trajectories, without water and ions.
+
+    Trajectories are superposed onto the structure: molecules diffuse and tumble, and nobody wants to watch that.
+    """
+
+    def __init__(self, topology: app.Topology, structure_nm: np.ndarray):
+        """``structure_nm``: one frame [nm], shape (n_atoms, 3)."""
+        self._atoms = solute_atoms(topology)
+        self._topology, self._structure = without_solvent(topology, structure_nm)
+        self._converted = mdtraj.Topology.from_openmm(self._topology)
+
+    def structure(self, path: Path, remark: str | None = None) -> None:
+        """Write a PDB file that keeps the chain and residue numbers of the input."""
+        text = io.StringIO()
+        if remark:
+            text.write(f"REMARK   1 {remark}\n")
+        app.PDBFile.writeModel(self._topology, self._structure * unit.nanometer, text, keepIds=True)
+        app.PDBFile.writeFooter(self._topology, text)
+        write_text(path, text.getvalue())
+
+    def trajectory(self, path: Path, frames_nm: np.ndarray, interval_ps: float) -> None:
+        """Write frames of all atoms, shape (T, n_atoms, 3) [nm], as a DCD file."""
+        write_dcd(path, superposed(self._converted, frames_nm[:, self._atoms], self._structure), interval_ps)
 
 
 def superposed(topology: mdtraj.Topology, frames_nm: np.ndarray, onto_nm: np.ndarray) -> mdtraj.Trajectory:
     """Frames, shape (T, n_atoms, 3) [nm], rotated and shifted onto the heavy atoms of ``onto_nm`` (Kabsch 1976).
 
-    Paths diffuse and tumble freely in the simulation; nobody wants to watch that. In float64, because MDTraj's own
-    superposition does not always converge in its float32.
+    In float64, because MDTraj's own superposition does not always converge in its float32.
     """
     heavy = topology.select("element != H")
     frames, target = frames_nm.astype(float), onto_nm.astype(float)

@@ -38,6 +38,13 @@ class Decision:
     inside: tuple[float, float]
     notes: tuple[str, ...]
 
+    @property
+    def farthest(self) -> list[str]:
+        """Torsions that tell the states apart, those whose intervals lie farthest from each other first."""
+        middles = [{name: low + width / 2 for name, (low, width) in bounds.items()} for bounds in self.bounds]
+        off = {name: abs(float(wrap(np.array(middles[1][name] - middles[0][name])))) for name in middles[0]}
+        return sorted(off, key=lambda name: -off[name])
+
 
 def decide(candidates: Sequence[Candidate], angles: np.ndarray, with_chi: bool, wanted: Sequence[str]) -> Decision:
     """Choose torsions and states.

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,38 @@ from spacetime_tps.config import MolecularDynamicsConfig, MoleculeConfig
 from spacetime_tps.dynamics import MolecularDynamics, choose_platform
 from spacetime_tps.errors import UserError, reason_of
 from spacetime_tps.files import write_text
-from spacetime_tps.molecules import load_forcefield, openmm_system, pdb_text, read_amber_topology
+from spacetime_tps.molecules import (
+    box_of,
+    load_forcefield,
+    openmm_system,
+    pdb_text,
+    read_amber_topology,
+    read_openmm_system,
+)
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.decisions import Decision, decide
 from spacetime_tps.preparation.matching import matched, turned_peptide_bonds
 from spacetime_tps.preparation.plan import plan_sampling
 from spacetime_tps.preparation.reading import Structure, read_amber_coordinates, read_structure_file
 from spacetime_tps.preparation.repair import repaired
+from spacetime_tps.preparation.solvation import PRESSURE_BAR, WaterBox, at_pressure, in_box, scaled, solvated
 from spacetime_tps.preparation.survey import relaxed, survey
 from spacetime_tps.preparation.system_file import HEADER, system_yaml
 from spacetime_tps.preparation.torsions import candidates, quadruples_of
 from spacetime_tps.systems import load_config, load_system
-from spacetime_tps.topology import Isomers, atom_labels
+from spacetime_tps.topology import Isomers, atom_labels, is_solvent, solute_atoms
 
 PROTEIN, NUCLEIC = "amber14/protein.ff14SB.xml", "amber14-all.xml"
-SOLVENTS = {"vacuum": [], "gbn2": ["implicit/gbn2.xml"], "obc2": ["implicit/obc2.xml"]}
+SOLVENTS = {
+    "vacuum": [],
+    "gbn2": ["implicit/gbn2.xml"],
+    "obc2": ["implicit/obc2.xml"],
+    "water": ["amber14/tip3p.xml"],
+    "kept": ["amber14/tip3p.xml"],
+}
+"""Force field files of each; ``kept`` is the water that the files hold, in their box."""
+_PERIODIC = {"water", "kept"}
+_BOXES_DIFFER, _SAME_BOX_NM = 0.05, 1e-3
 _NUCLEOTIDES = {"A", "C", "G", "U", "I", "DA", "DC", "DG", "DT", "DI"}
 _CHARGED = 0.5
 _PRMTOP, _SYSTEM = "molecule.prmtop", "molecule.xml"
@@ -49,7 +66,10 @@ class Wishes:
         forcefield: OpenMM force field files; None: amber14 for what the molecule is.
         prmtop: an Amber topology instead.
         openmm_system: a serialised OpenMM System instead.
-        solvent: ``vacuum``, ``gbn2``, ``obc2``; None: vacuum for a molecule without charged groups, else gbn2.
+        solvent: of SOLVENTS; None: vacuum for a molecule without charged groups, else gbn2.
+        padding: of a box of water: least distance of a structure from its image [nm].
+        ionic_strength: of its salt [mol/l].
+        cutoff: of PME [nm].
         temperature_k: of the system.
         ph: by which missing hydrogens are added.
         torsions: names of torsions to take in any case.
@@ -62,6 +82,9 @@ class Wishes:
     prmtop: Path | None = None
     openmm_system: Path | None = None
     solvent: str | None = None
+    padding: float = 1.0
+    ionic_strength: float = 0.0
+    cutoff: float = 0.9
     temperature_k: float = 300.0
     ph: float = 7.0
     torsions: tuple[str, ...] = ()
@@ -92,12 +115,15 @@ def prepare(a: Path, b: Path, output: Path, wishes: Wishes, overwrite: bool, poo
     dynamics = dynamics.on(platform)
     structures = np.stack([relaxed(dynamics, s.positions, s.source) for s in (first, second)])
     _check_still_itself(first, second, structures)
+    if wishes.solvent == "water":
+        structures, box = at_pressure(dynamics, structures, first.topology, wishes.seed)
+        dynamics = dynamics.in_box(box)
+        in_box(first.topology, box)
+        words.append(_on_water(first.topology, box))
     torsions = candidates(first.topology)
     angles = survey(dynamics, structures, quadruples_of(torsions), wishes.seed, pool)
     decision = decide(torsions, angles, wishes.with_chi, wishes.torsions)
-    plan = plan_sampling(
-        dynamics, structures[0], len(decision.torsions), speeds[platform], wishes.minutes, pool.workers, pool
-    )
+    plan = plan_sampling(dynamics, structures[0], decision, speeds[platform], wishes.minutes, pool.workers, pool)
     name = output.resolve().name
     text = system_yaml(name, first.topology, decision, plan, molecule, ("a.pdb", "b.pdb"))
     _write(output, first.topology, structures, text, source)
@@ -162,16 +188,55 @@ def _source(a: Path, b: Path, wishes: Wishes) -> _Source:
         return _amber_source(a, b, wishes.prmtop, wishes)
     if wishes.openmm_system is not None:
         return _xml_source(a, b, wishes.openmm_system, wishes)
-    raw = [read_structure_file(file) for file in (a, b)]
+    raw = [read_structure_file(file, keep_solvent=wishes.solvent == "kept") for file in (a, b)]
     nucleic = any(residue.name in _NUCLEOTIDES for structure in raw for residue in structure.topology.residues())
     # A file of the user's own is written with its whole path: the system folder lies elsewhere.
     named = [str(Path(name).resolve()) if Path(name).is_file() else name for name in wishes.forcefield or ()]
     files = named or [NUCLEIC if nucleic else PROTEIN]
+    if wishes.solvent in _PERIODIC:
+        files = files + SOLVENTS[wishes.solvent]
+        first, second, words = _periodic(raw, load_forcefield(files), wishes)
+        return _Source(first, second, _molecule(wishes, forcefield=files), words, {})
     forcefield = load_forcefield(files)
     first, second = (repaired(structure, forcefield, wishes.ph) for structure in raw)
     second = matched(first, second)
     solvent, words = _solvent(first, _molecule(wishes, forcefield=files), {}, wishes)
     return _Source(first, second, _molecule(wishes, forcefield=files + SOLVENTS[solvent]), words, {})
+
+
+def _periodic(
+    raw: list[Structure], forcefield: app.ForceField, wishes: Wishes
+) -> tuple[Structure, Structure, list[str]]:
+    """Both structures in one box, with the water that they have or that they get."""
+    first, second = (repaired(structure, forcefield, wishes.ph) for structure in raw)
+    second = matched(first, second)
+    if wishes.solvent == "water":
+        box = WaterBox(wishes.padding, wishes.ionic_strength, wishes.cutoff)
+        return *solvated(first, second, forcefield, box, wishes.seed), []
+    return first, *_in_one_box(first, second, box_of(raw[1].topology))
+
+
+def _in_one_box(first: Structure, second: Structure, own: np.ndarray | None) -> tuple[Structure, list[str]]:
+    """The second structure in the box of the first; ``own`` is the box that its file has [nm].
+
+    Raises:
+        UserError: a file has no box, or they differ too much.
+    """
+    box = box_of(first.topology)
+    for file, vectors in ((first.source, box), (second.source, own)):
+        if vectors is None:
+            raise UserError(f"{file} has no periodic box (CRYST1 record), so its water cannot be kept; give one.")
+    assert box is not None
+    assert own is not None
+    if (off := float(np.abs(own - box).max() / np.diag(box).min())) > _BOXES_DIFFER:
+        raise UserError(
+            f"The periodic boxes of {first.source} and {second.source} differ by {off:.0%}; volume is constant, so "
+            "bring both to one box."
+        )
+    if np.abs(own - box).max() <= _SAME_BOX_NM:
+        return second, []
+    words = [f"{second.source} is scaled into the box of {first.source}."]
+    return replace(second, positions=scaled(second.positions, own, box, second.topology)), words
 
 
 def _system(molecule: MoleculeConfig, structure: Structure, files: dict[str, Path]) -> openmm.System:
@@ -185,6 +250,8 @@ def _molecule(wishes: Wishes, **description: Any) -> MoleculeConfig:
     dynamics = MolecularDynamicsConfig.model_validate({"time_step": "2 fs", "friction": "1 /ps"})
     temperature = f"{wishes.temperature_k:.12g} K"
     given = {"kind": "molecule", "temperature": temperature, "dynamics": dynamics, **description}
+    if wishes.solvent in _PERIODIC:
+        given |= {"nonbonded": "pme", "cutoff": f"{wishes.cutoff:.12g} nm"}
     return MoleculeConfig.model_validate(given)
 
 
@@ -209,34 +276,45 @@ def _solvent(
 def _amber_source(a: Path, b: Path, prmtop: Path, wishes: Wishes) -> _Source:
     if wishes.forcefield:
         raise UserError("--forcefield and --prmtop both describe the molecule; give one of them.")
+    if wishes.solvent == "water":
+        raise UserError("The Amber topology holds its water or none; leave out --solvent, or use --solvent kept.")
     topology = read_amber_topology(prmtop).topology
     topology.setPeriodicBoxVectors(None)
-    first, second = (_with_topology(file, topology) for file in (a, b))
+    (first, box), (second, own) = (_with_topology(file, topology) for file in (a, b))
     second, files = matched(first, second), {_PRMTOP: prmtop}
+    if wishes.solvent == "kept":
+        if box is not None:
+            in_box(first.topology, box)
+        second, words = _in_one_box(first, second, own)
+        return _Source(first, second, _molecule(wishes, prmtop=_PRMTOP), words, files)
     solvent, words = _solvent(first, _molecule(wishes, prmtop=_PRMTOP), files, wishes)
     implicit = None if solvent == "vacuum" else solvent
     return _Source(first, second, _molecule(wishes, prmtop=_PRMTOP, implicit_solvent=implicit), words, files)
 
 
-def _with_topology(file: Path, topology: app.Topology) -> Structure:
-    """Coordinates of an Amber file, or of a structure file with the same atoms, in an Amber topology."""
+def _with_topology(file: Path, topology: app.Topology) -> tuple[Structure, np.ndarray | None]:
+    """Coordinates and box of an Amber file, or of a structure file with the same atoms, in an Amber topology."""
     if file.suffix.lower() in _AMBER_COORDINATES:
-        positions = read_amber_coordinates(file)
+        positions, box = read_amber_coordinates(file)
         if len(positions) != topology.getNumAtoms():
             raise UserError(f"{file} holds {len(positions)} atoms, the Amber topology {topology.getNumAtoms()}.")
-        return Structure(str(file), topology, positions)
-    read = read_structure_file(file)
+        return Structure(str(file), topology, positions), box
+    read = read_structure_file(file, keep_solvent=True)
     if [x.name for x in read.topology.atoms()] != [x.name for x in topology.atoms()]:
         raise UserError(f"{file} does not hold the atoms of the Amber topology in their order; make it from that.")
-    return Structure(read.source, topology, read.positions, read.notes)
+    return Structure(read.source, topology, read.positions, read.notes), box_of(read.topology)
 
 
 def _xml_source(a: Path, b: Path, file: Path, wishes: Wishes) -> _Source:
     if wishes.forcefield or wishes.solvent:
         raise UserError("--system describes the molecule whole; leave out --forcefield and --solvent.")
-    first = read_structure_file(a)
-    second = matched(first, read_structure_file(b))
-    return _Source(first, second, _molecule(wishes, openmm_system=_SYSTEM), [], {_SYSTEM: file})
+    periodic = read_openmm_system(file).usesPeriodicBoundaryConditions()
+    first, other = (read_structure_file(each, keep_solvent=periodic) for each in (a, b))
+    second = matched(first, other)
+    words: list[str] = []
+    if periodic:
+        second, words = _in_one_box(first, second, box_of(other.topology))
+    return _Source(first, second, _molecule(wishes, openmm_system=_SYSTEM), words, {_SYSTEM: file})
 
 
 def _turned(first: Structure, second: Structure, wishes: Wishes) -> list[str]:
@@ -281,9 +359,18 @@ def _on_states(decision: Decision) -> list[str]:
     return [*words, f"Free runs of 20 ps stayed in state A and in state B {shares} of the time."]
 
 
+def _on_water(topology: app.Topology, box: np.ndarray) -> str:
+    counts = Counter(residue.name for residue in topology.residues() if is_solvent(residue))
+    what = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return (
+        f"Periodic box of {np.linalg.det(box):.1f} nm^3 with {what}, at the mean volume that both structures take at "
+        f"{PRESSURE_BAR:g} bar; everything after is at constant volume."
+    )
+
+
 def _check_labels(structure: Structure) -> None:
-    """Atoms must have names of their own that a PDB file keeps."""
-    labels = atom_labels(structure.topology)
+    """Atoms of the solute must have names of their own that a PDB file keeps."""
+    labels = _solute_labels(structure.topology)
     doubled = [label for label, count in Counter(labels).items() if count > 1]
     if doubled:
         raise UserError(
@@ -293,11 +380,16 @@ def _check_labels(structure: Structure) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         written = app.PDBFile(io.StringIO(pdb_text(structure.topology, structure.positions))).topology
-    if atom_labels(written) != labels:
+    if _solute_labels(written) != labels:
         raise UserError(
             f"{structure.source}: its residue numbers or chains do not fit a PDB file; number residues from 1 to 9999 "
             "and name chains by single letters."
         )
+
+
+def _solute_labels(topology: app.Topology) -> list[str]:
+    labels = atom_labels(topology)
+    return [labels[k] for k in solute_atoms(topology)]
 
 
 def _write(output: Path, topology: app.Topology, structures: np.ndarray, text: str, source: _Source) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 
 from spacetime_tps.boltzmann.ladder import EnergyCurve, pilot_energies, temperature_ladder
 from spacetime_tps.dynamics import MolecularDynamics
+from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool
+from spacetime_tps.preparation.decisions import Decision
 
 _BIASED_AT_MOST = 2
 """Torsions that metadynamics fills; more are left to replica exchange."""
@@ -34,7 +37,7 @@ class SamplingPlan:
 def plan_sampling(
     dynamics: MolecularDynamics,
     positions: np.ndarray,
-    torsions: int,
+    decision: Decision,
     steps_per_second: float,
     minutes: float,
     cores: int,
@@ -42,43 +45,42 @@ def plan_sampling(
 ) -> SamplingPlan:
     """Metadynamics for one or two torsions, replica exchange for more, as long as ``minutes`` last.
 
+    Where replica exchange would take too many replicas, as in explicit water, metadynamics of the torsions that tell
+    the states apart is left.
+
     Args:
         dynamics: of the molecule.
         positions: where short runs that measure the ladder start [nm].
-        torsions: of the representation.
+        decision: torsions and states.
         steps_per_second: of one core.
         minutes: that sampling may take here.
         cores: that it has.
         pool: where these runs go.
-
-    Raises:
-        UserError: replica exchange would take too many replicas.
     """
+    torsions = len(decision.torsions)
     picoseconds = 60 * minutes * steps_per_second * cores * dynamics.time_step_ps
     if torsions <= _BIASED_AT_MOST:
-        each = picoseconds / _WALKERS
-        lines = [
-            "kind: metadynamics",
-            f"walkers: {_WALKERS}",
-            "bias_factor: 15",
-            "hill_interval: 1 ps",
-            f"build_time: {_ps(max(50, 0.35 * each), 50)} ps",
-            "exchange_interval: 50 ps",
-            f"frozen_time: {_ps(max(100, 0.65 * each), 50)} ps",
-            f"discard_time: {_ps(min(50, 0.05 * each), 1)} ps",
-            "sample_interval: 0.4 ps",
-            "frame_interval: 20 ps",
-        ]
-        return SamplingPlan(lines, f"Metadynamics of {torsions} torsions: {minutes:g} minutes on {cores} cores here.")
+        why = f"Metadynamics of {torsions} torsions: {minutes:g} minutes on {cores} cores here."
+        return SamplingPlan(_metadynamics(picoseconds / _WALKERS, None), why)
     highest = _HOTTEST * dynamics.temperature_k
     at, energies, _ = pilot_energies(dynamics, positions, highest, 0, pool)
-    ladder = temperature_ladder(dynamics.temperature_k, highest, EnergyCurve.fitted(at, energies), _ACCEPTANCE)
-    each = picoseconds / (_LADDERS * len(ladder))
+    try:
+        ladder = temperature_ladder(dynamics.temperature_k, highest, EnergyCurve.fitted(at, energies), _ACCEPTANCE)
+    except UserError:
+        biased = decision.farthest[:_BIASED_AT_MOST]
+        why = (
+            f"{torsions} torsions are too many to bias, and so many atoms take too many temperatures for replica "
+            f"exchange: metadynamics of {' and '.join(biased)}, the other torsions as they come; {minutes:g} minutes "
+            f"on {cores} cores here."
+        )
+        return SamplingPlan(_metadynamics(picoseconds / _WALKERS, biased), why)
+    each = 0.9 * picoseconds / (_LADDERS * len(ladder))
     lines = [
         "kind: replica_exchange",
         f"walkers: {_LADDERS}",
         f"highest_temperature: {highest:.0f} K",
         f"replicas: {len(ladder)}",
+        f"flatten: {{build_time: {_ps(min(500, max(50, 0.1 * picoseconds / _WALKERS)), 50)} ps}}",
         f"time: {_ps(max(100, each), 50)} ps",
         f"discard_time: {_ps(min(100, 0.1 * each), 1)} ps",
         f"sample_interval: {'1 ps' if each >= 2000 else '0.4 ps'}",
@@ -88,6 +90,23 @@ def plan_sampling(
         f"are accepted {_ACCEPTANCE:.0%} of the time; {minutes:g} minutes on {cores} cores here."
     )
     return SamplingPlan(lines, why)
+
+
+def _metadynamics(each: float, biased: list[str] | None) -> list[str]:
+    """Settings for walkers of ``each`` picoseconds."""
+    return [
+        "kind: metadynamics",
+        f"walkers: {_WALKERS}",
+        *([] if biased is None else [f"bias: {json.dumps(biased)}"]),
+        "bias_factor: 15",
+        "hill_interval: 1 ps",
+        f"build_time: {_ps(max(50, 0.35 * each), 50)} ps",
+        "exchange_interval: 50 ps",
+        f"frozen_time: {_ps(max(100, 0.65 * each), 50)} ps",
+        f"discard_time: {_ps(min(50, 0.05 * each), 1)} ps",
+        "sample_interval: 0.4 ps",
+        "frame_interval: 20 ps",
+    ]
 
 
 def _ps(value: float, multiple: int) -> int:

@@ -13,9 +13,8 @@ import numpy as np
 from openmm import app, unit
 
 from spacetime_tps.errors import UserError, explained
+from spacetime_tps.topology import is_solvent, without_solvent
 
-WATERS = {"HOH", "WAT", "TIP", "TIP3", "TIP4", "H2O", "SOL"}
-IONS = {"NA", "CL", "K", "LI", "MG", "CA", "ZN", "NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "BR", "CS", "RB", "F"}
 _GZIP = b"\x1f\x8b"
 _OTHER_NAMES = {"HSE": "HIS", "HSP": "HIS"}
 """That CHARMM gives to histidines; their protons tell which is meant."""
@@ -82,8 +81,8 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
     return structure if keep_solvent else _dry(structure)
 
 
-def read_amber_coordinates(file: Path) -> np.ndarray:
-    """Positions [nm], shape (n_atoms, 3), of an Amber coordinate file.
+def read_amber_coordinates(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Positions [nm], shape (n_atoms, 3), of an Amber coordinate file, and its box [nm], shape (3, 3), if any.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -91,11 +90,13 @@ def read_amber_coordinates(file: Path) -> np.ndarray:
     if not file.is_file():
         raise UserError(f"{file} is {'no file' if file.exists() else 'not there'}.")
     with explained(f"{file} cannot be read as Amber coordinates"):
-        read = app.AmberInpcrdFile(str(file)).getPositions(asNumpy=True)
-        positions = np.array(read.value_in_unit(unit.nanometer), dtype=float)
+        read = app.AmberInpcrdFile(str(file))
+        positions = np.array(read.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)
+        vectors = read.boxVectors
+        box = None if vectors is None else np.array(vectors.value_in_unit(unit.nanometer), dtype=float)
     if not np.isfinite(positions).all() or np.abs(positions).max(initial=0.0) > _FARTHEST_NM:
         raise UserError(f"{file} holds coordinates that are no positions of atoms; check them.")
-    return positions
+    return positions, box
 
 
 def _decoded(file: Path, content: bytes, encoding: str) -> str:
@@ -166,17 +167,11 @@ def _plain(line: str) -> str:
 
 def _dry(structure: Structure) -> Structure:
     """Without water and ions."""
-    removed = [
-        residue
-        for residue in structure.topology.residues()
-        if residue.name.upper() in WATERS or (residue.name.upper() in IONS and len(list(residue.atoms())) == 1)
-    ]
+    removed = sum(map(is_solvent, structure.topology.residues()))
     if not removed:
         return structure
-    modeller = app.Modeller(structure.topology, structure.positions * unit.nanometer)
-    modeller.delete(removed)
-    positions = np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=float).reshape(-1, 3)
+    topology, positions = without_solvent(structure.topology, structure.positions)
     if not len(positions):
         raise UserError(f"{structure.source} holds nothing but water and ions.")
-    note = f"{len(removed)} waters and ions are left out"
-    return Structure(structure.source, modeller.topology, positions, (*structure.notes, note))
+    note = f"{removed} waters and ions are left out"
+    return Structure(structure.source, topology, positions, (*structure.notes, note))

@@ -16,6 +16,8 @@ from spacetime_tps.seeds import openmm_seed
 
 RUNS, RUN_PS, LOOK_PS = 8, 20.0, 0.1
 _EQUILIBRATION_PS = 2.0
+_TOLERANCE, _CROWD_TOLERANCE, _CROWD = 1.0, 10.0, 500
+"""Of a minimisation [kJ/mol/nm]; of one with more atoms than that, most of them water."""
 _STRAINED_KJ_MOL = 1e3
 """Of energy for each atom after minimisation: nothing stable."""
 
@@ -28,7 +30,7 @@ def relaxed(dynamics: MolecularDynamics, positions: np.ndarray, source: str) -> 
     """
     context = dynamics.context(seed=1)
     context.setPositions(positions)
-    openmm.LocalEnergyMinimizer.minimize(context, tolerance=1.0)
+    openmm.LocalEnergyMinimizer.minimize(context, _CROWD_TOLERANCE if len(positions) > _CROWD else _TOLERANCE)
     energy = context.getState(energy=True).getPotentialEnergy()._value
     if not np.isfinite(energy) or energy > _STRAINED_KJ_MOL * len(positions):
         raise UserError(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mdtraj
 import numpy as np
 import torch
 
@@ -18,7 +17,7 @@ from spacetime_tps.analysis.committor import Committor, committor, committor_spr
 from spacetime_tps.config import RunConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.export import figures
-from spacetime_tps.export.trajectory import superposed, write_dcd, write_topology
+from spacetime_tps.export.trajectory import MoleculeWriter
 from spacetime_tps.files import read_arrays, write_csv, write_json
 from spacetime_tps.geometry.curve import FineCurve
 from spacetime_tps.geometry.smoothed import SmoothedDensity
@@ -225,11 +224,9 @@ def _write(
     write_csv(target / "committor.csv", ["frame", *names, "p_b", "error", "decided", "undecided"], rows, note)
     counts, edges = np.histogram(found.p_b[found.decided > 0], bins=10, range=(0.0, 1.0))
     if system.molecule is not None:
-        topology = system.molecule.topology
-        write_topology(target / "topology.pdb", topology, system.structures[0], note)
-        write_dcd(
-            target / "frames.dcd", superposed(mdtraj.Topology.from_openmm(topology), frames, system.structures[0]), 1.0
-        )
+        writer = MoleculeWriter(system.molecule.topology, system.structures[0])
+        writer.structure(target / "topology.pdb", note)
+        writer.trajectory(target / "frames.dcd", frames, 1.0)
     if (found.decided > 0).any():
         figures.save(figures.committor_figure(found.p_b[found.decided > 0]), target / "committor.png", note)
     summary = {

@@ -8,7 +8,6 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import mdtraj
 import numpy as np
 import torch
 
@@ -17,7 +16,7 @@ from spacetime_tps.analysis.minimax import MinimaxPath, closed_to
 from spacetime_tps.analysis.structure import hysteresis, integrity_problems
 from spacetime_tps.analysis.work import WorkSummary
 from spacetime_tps.export import figures
-from spacetime_tps.export.trajectory import superposed, write_dcd, write_topology
+from spacetime_tps.export.trajectory import MoleculeWriter
 from spacetime_tps.files import read_arrays, read_json, write_csv, write_json
 from spacetime_tps.geometry.curve import FineCurve
 from spacetime_tps.paths.ensemble import PathEnsemble
@@ -35,6 +34,10 @@ NOT_FOR_SCIENCE = "preset quick: not for science"
 NATURE_OF_PATHS = (
     "Annealed paths are guided, non-equilibrium trajectories: their frames are neither Boltzmann nor "
     "transition-path-ensemble samples and carry no rates."
+)
+SOLVENT_LAGS = (
+    "Water and ions are simulated but not in the posterior: the geodesic knows their mean effect only, and what they "
+    "lag behind the restraint is part of dissipated_work_kt. Trajectories are written without them."
 )
 _PACKAGES = ("spacetime-tps", "torch", "openmm", "mdtraj", "MDAnalysis", "numpy", "scipy", "pymbar", "pydantic")
 
@@ -133,6 +136,8 @@ def _paths_summary(
         },
         "nature": NATURE_OF_PATHS,
     }
+    if system.molecule is not None and system.molecule.solvated:
+        summary["solvent"] = SOLVENT_LAGS
     if system.avoided is not None:
         limit = context.config.geodesic.avoid_share
         shares = {"mean": float(paths.avoided_share.mean()), "max": float(paths.avoided_share.max()), "limit": limit}
@@ -153,13 +158,11 @@ def _paths_summary(
 def _write_trajectories(context: Context, paths: PathEnsemble, note: str | None) -> None:
     system, folder = context.system, context.folder
     assert system.molecule is not None
-    topology = system.molecule.topology
-    write_topology(folder / "topology.pdb", topology, system.structures[0], note)
+    writer = MoleculeWriter(system.molecule.topology, system.structures[0])
+    writer.structure(folder / "topology.pdb", note)
     shutil.rmtree(folder / "paths", ignore_errors=True)
-    converted = mdtraj.Topology.from_openmm(topology)
     for k, frames in enumerate(paths.frames):
-        trajectory = superposed(converted, frames, system.structures[0])
-        write_dcd(folder / f"paths/path_{k:04d}.dcd", trajectory, paths.interval)
+        writer.trajectory(folder / f"paths/path_{k:04d}.dcd", frames, paths.interval)
 
 
 def _write_tables(

@@ -22,6 +22,7 @@ from spacetime_tps.shooting.engine import NOWHERE
 from spacetime_tps.shooting.first import first_path, still, with_velocities
 from spacetime_tps.shooting.path import TransitionPath
 from spacetime_tps.stages.context import Context
+from spacetime_tps.topology import heavy_atoms
 
 _QUENCHED_FRAMES = 40
 
@@ -132,7 +133,8 @@ def _examined(name: str, context: Context, raw: Raw, arrived: np.ndarray) -> dic
     assert system.variables.quadruples is not None
     dynamics = context.dynamics()
     energies = _max_energies(dynamics, [raw.frames[k] for k in chosen])
-    heavy = np.array([a.element is not None and a.element.symbol != "H" for a in system.molecule.topology.atoms()])
+    heavy = heavy_atoms(system.molecule.topology)
+    heavy &= np.isin(np.arange(len(heavy)), system.molecule.solute)
     ends = [(raw.frames[k][-1], 1) if raw.forward[k] else (raw.frames[k][0], 0) for k in chosen]
     rmsd = [target_rmsd(frame[None], system.structures[side], heavy)[0] for frame, side in ends]
     found |= {"max_energy": float(np.mean(energies)), "max_energy_std": float(np.std(energies))}

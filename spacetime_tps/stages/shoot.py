@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mdtraj
 import numpy as np
 import torch
 import yaml
@@ -22,7 +21,7 @@ from spacetime_tps.analysis.shooting import Chains, gelman_rubin, mean_with_erro
 from spacetime_tps.config import MoleculeConfig, OverdampedConfig, RunConfig, ShootingConfig
 from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.export import figures
-from spacetime_tps.export.trajectory import superposed, write_dcd, write_topology
+from spacetime_tps.export.trajectory import MoleculeWriter
 from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_json, write_text
 from spacetime_tps.settings import read_yaml
 from spacetime_tps.shooting.chains import build_move, run_chains
@@ -187,12 +186,10 @@ def _check(folder: Path, wanted: dict[str, Any], resume: bool, overwrite: bool) 
 def _write_trajectories(context: Context, paths: list[TransitionPath], interval: float, note: str | None) -> None:
     system, folder = context.system, context.folder / FOLDER
     assert system.molecule is not None
-    topology = system.molecule.topology
-    write_topology(folder / "topology.pdb", topology, system.structures[0], note)
-    converted = mdtraj.Topology.from_openmm(topology)
+    writer = MoleculeWriter(system.molecule.topology, system.structures[0])
+    writer.structure(folder / "topology.pdb", note)
     for k, path in enumerate(paths):
-        trajectory = superposed(converted, path.positions, system.structures[0])
-        write_dcd(folder / f"path_{k:04d}.dcd", trajectory, interval)
+        writer.trajectory(folder / f"path_{k:04d}.dcd", path.positions, interval)
 
 
 def _write_trials(context: Context, chains: Chains, note: str | None) -> None:

@@ -14,7 +14,8 @@ import openmm
 import pytest
 from scipy.interpolate import CubicSpline
 
-from spacetime_tps.boltzmann.metadynamics import Metadynamics, frozen_round, sample_metadynamics, start_walker
+from spacetime_tps.boltzmann.bias import start_walker
+from spacetime_tps.boltzmann.metadynamics import Metadynamics, frozen_round, sample_metadynamics
 from spacetime_tps.boltzmann.transitions import Transitions
 from spacetime_tps.config import MetadynamicsConfig
 from spacetime_tps.dynamics import MolecularDynamics

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from openmm import app
 
-from spacetime_tps.export.trajectory import superposed, write_dcd, write_topology
+from spacetime_tps.export.trajectory import MoleculeWriter, superposed, write_dcd
 from spacetime_tps.systems import systems_folder
 
 
@@ -21,7 +21,7 @@ def test_mdtraj_and_mdanalysis_read_the_same(tmp_path: Path) -> None:
     frames = start + np.random.default_rng(0).normal(0, 0.02, (7, *start.shape)) + np.array([3.0, -2.0, 1.0])
     topology = mdtraj.Topology.from_openmm(pdb.topology)
     trajectory = superposed(topology, frames, start)
-    write_topology(tmp_path / "topology.pdb", pdb.topology, start)
+    MoleculeWriter(pdb.topology, start).structure(tmp_path / "topology.pdb")
     write_dcd(tmp_path / "path.dcd", trajectory, interval_ps=0.25)
     first = mdtraj.load(str(tmp_path / "path.dcd"), top=str(tmp_path / "topology.pdb"))
     second = MDAnalysis.Universe(str(tmp_path / "topology.pdb"), str(tmp_path / "path.dcd"))

@@ -1,0 +1,88 @@
+"""The whole chain in a periodic box of water: its results mean nothing, its files do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mdtraj
+import openmm
+import pytest
+import yaml
+from openmm import app
+
+from spacetime_tps.config import MoleculeConfig
+from spacetime_tps.dynamics import MolecularDynamics
+from spacetime_tps.files import read_arrays
+from spacetime_tps.molecules import openmm_system, pdb_text
+from spacetime_tps.preparation.init import SOLVENTS
+from spacetime_tps.preparation.matching import matched
+from spacetime_tps.preparation.reading import read_structure_file
+from spacetime_tps.preparation.solvation import WaterBox, solvated
+from spacetime_tps.preparation.survey import relaxed
+from spacetime_tps.systems import systems_folder
+from tests.conftest import TINY_ALANINE, refusal, run_cli, settings
+from tests.preparation.files import ENDS
+
+TINY = (
+    *(setting for setting in TINY_ALANINE if not setting.startswith("hardware")),
+    "sampling.walkers=2", "sampling.build_time=1 ps", "sampling.exchange_interval=1 ps",
+    "sampling.hill_interval=0.1 ps", "sampling.frozen_time=2 ps", "sampling.sample_interval=0.04 ps",
+    "sampling.frame_interval=0.4 ps", "paths.count=2", "paths.equilibration_steps=300", "paths.release_steps=50",
+    "windows.spacing=6", "windows.sample_every=10", "windows.equilibration_steps=50", "windows.steps=100",
+    "hardware.platform=CPU", "system.dynamics.friction=10 /ps",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Alanine dipeptide in water."""
+    folder = tmp_path_factory.mktemp("water")
+    files = ["amber14/protein.ff14SB.xml", *SOLVENTS["water"]]
+    first, second = (read_structure_file(file) for file in ENDS)
+    both = solvated(first, matched(first, second), app.ForceField(*files), WaterBox(0.6, 0.0, 0.8), seed=0)
+    description = MoleculeConfig.model_validate(
+        {"kind": "molecule", "temperature": "300 K", "forcefield": files, "nonbonded": "pme", "cutoff": "0.8 nm"}
+        | {"dynamics": {"time_step": "2 fs", "friction": "1 /ps"}}
+    )
+    described = openmm_system(description, both[0].topology, folder, "a.pdb")
+    dynamics = MolecularDynamics(openmm.XmlSerializer.serialize(described), 300.0, 0.002, 1.0, "CPU")
+    for name, structure in zip(("a.pdb", "b.pdb"), both, strict=True):
+        (folder / name).write_text(pdb_text(structure.topology, relaxed(dynamics, structure.positions, name)))
+    text = yaml.safe_load((systems_folder() / "alanine_dipeptide/system.yaml").read_text())
+    text["system"] |= {"forcefield": files, "nonbonded": "pme", "cutoff": "0.8 nm"}
+    text["states"]["a"]["pdb"], text["states"]["b"]["pdb"] = "a.pdb", "b.pdb"
+    del text["reference"]
+    (folder / "system.yaml").write_text(yaml.safe_dump(text))
+    return folder
+
+
+def test_a_run_in_water_writes_the_molecule_and_says_what_lags(system: Path, tmp_path: Path) -> None:
+    done = run_cli("run", system, "-o", tmp_path / "run", *settings(TINY))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert "not in the posterior" in summary["paths"]["solvent"]
+    assert summary["definition"]["nonbonded"] == "pme"
+    assert summary["definition"]["cutoff"] == "0.8 nm"
+    trajectory = mdtraj.load(str(tmp_path / "run/paths/path_0000.dcd"), top=str(tmp_path / "run/topology.pdb"))
+    assert trajectory.n_atoms == 22
+    frames = read_arrays(tmp_path / "run/paths.npz", ("frames",))["frames"]
+    assert frames.shape[2] > 600  # shooting goes on from whole frames
+    phi = mdtraj.compute_phi(trajectory)[1][:, 0]
+    whole = app.PDBFile(str(system / "a.pdb"))
+    by_water = mdtraj.Trajectory(frames[0], mdtraj.Topology.from_openmm(whole.topology))
+    assert phi == pytest.approx(mdtraj.compute_phi(by_water)[1][:, 0], abs=1e-4)
+    # rigid waters and the molecule; both ends start cold
+    assert summary["paths"]["kinetic_temperature_k"]["mean"] == pytest.approx(300, abs=40)
+
+
+def test_end_structures_in_different_boxes_are_refused(system: Path, tmp_path: Path) -> None:
+    for file in system.iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    lines = (tmp_path / "b.pdb").read_text().splitlines()
+    k = next(k for k, line in enumerate(lines) if line.startswith("CRYST1"))
+    lines[k] = lines[k].replace(lines[k][6:15], f"{float(lines[k][6:15]) + 1:9.3f}", 1)
+    (tmp_path / "b.pdb").write_text("\n".join(lines) + "\n")
+    assert "different periodic boxes" in refusal("run", tmp_path, "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
