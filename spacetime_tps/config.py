@@ -55,7 +55,7 @@ class MoleculeConfig(Model):
     kind: Literal["molecule"]
     temperature: Temperature = Field(gt=0)
     forcefield: Annotated[list[str], Field(min_length=1)] | None = None
-    """OpenMM force field files."""
+    """OpenMM force field files: its own by their names, others relative to the system file."""
     prmtop: str | None = None
     """An Amber parameter-topology file."""
     openmm_system: str | None = None

@@ -19,8 +19,14 @@ class DamagedFileError(UserError):
     """A file of our own is missing or cannot be what was written: nothing should go on without it."""
 
 
+_SAYS_NOTHING = (IndexError, KeyError, AttributeError, TypeError, StopIteration)
+"""What a parser raises that met the end of a file, or something else than it took for granted."""
+
+
 def reason_of(error: Exception) -> str:
     """The first sentence of a library's message, to stand inside one of ours."""
+    if isinstance(error, _SAYS_NOTHING):
+        return "it is incomplete or malformed"
     text = " ".join(str(error).split())
     return re.split(r"[.!?](?:\s|$)", text)[0] if text else type(error).__name__
 

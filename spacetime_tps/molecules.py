@@ -93,7 +93,7 @@ def openmm_system(molecule: MoleculeConfig, topology: app.Topology, folder: Path
     elif molecule.openmm_system is not None:
         system = _from_xml(folder / molecule.openmm_system, topology, source)
     else:
-        system = _from_forcefield(molecule, topology, source)
+        system = _from_forcefield(molecule, topology, folder, source)
     frozen = [k for k in range(system.getNumParticles()) if system.getParticleMass(k)._value == 0]
     if any(not system.isVirtualSite(k) for k in frozen):
         raise UserError(f"{source}: {len(frozen)} of its atoms have no mass and would never move; give them masses.")
@@ -152,9 +152,11 @@ def load_forcefield(files: list[str]) -> app.ForceField:
         return app.ForceField(*files)
 
 
-def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, source: str) -> openmm.System:
+def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, folder: Path, source: str) -> openmm.System:
     assert molecule.forcefield is not None
-    forcefield = load_forcefield(molecule.forcefield)
+    own = [folder / name for name in molecule.forcefield]
+    names = zip(own, molecule.forcefield, strict=True)
+    forcefield = load_forcefield([str(file) if file.is_file() else name for file, name in names])
     with explained(f"The force field has no parameters for {source}", "check for missing or misnamed atoms"):
         return forcefield.createSystem(
             topology,

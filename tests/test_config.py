@@ -15,7 +15,7 @@ from tests.oracles import is_one_sentence
 
 def settings(system: str = "alanine_dipeptide", *overrides: str) -> dict[str, Any]:
     content = read_yaml(find_system_file(system))
-    content.pop("presets")
+    content.pop("presets", None)
     for assignment in overrides:
         apply_override(content, assignment)
     return content
@@ -121,6 +121,35 @@ def test_metadynamics_takes_three_torsions_at_most() -> None:
     validate(content, "my.yaml")
     content["representation"]["torsions"] = list("abcd")
     with pytest.raises(UserError, match="at most three"):
+        validate(content, "my.yaml")
+
+
+def test_a_bias_under_replica_exchange_is_of_collective_variables() -> None:
+    def changed(bias: list[str]) -> dict[str, Any]:
+        content = settings("alanine_tetrapeptide")
+        content["sampling"]["flatten"] = {"bias": bias}
+        return content
+
+    assert validate(changed(["phi_3", "psi_3"]), "my.yaml").sampling.flatten.bias == ["phi_3", "psi_3"]
+    for bias, words in (
+        (["chi"], "'chi'"),
+        (["phi_2"] * 2, "twice"),
+        (["phi_2", "psi_2", "phi_3", "psi_3"], "at most"),
+    ):
+        with pytest.raises(UserError, match=words) as error:
+            validate(changed(bias), "my.yaml")
+        assert "sampling.flatten.bias" in str(error.value)
+    none = settings("alanine_tetrapeptide")
+    none["sampling"]["flatten"] = None
+    assert validate(none, "my.yaml").sampling.flatten is None
+    assert settings("alanine_tetrapeptide")["sampling"].get("flatten") is None
+    assert validate(settings("alanine_tetrapeptide"), "my.yaml").sampling.flatten is not None
+
+
+def test_a_periodic_box_has_no_implicit_solvent() -> None:
+    content = settings()
+    content["system"] |= {"forcefield": None, "prmtop": "m.prmtop", "implicit_solvent": "gbn2", "nonbonded": "pme"}
+    with pytest.raises(UserError, match="no solvent for a periodic box"):
         validate(content, "my.yaml")
 
 

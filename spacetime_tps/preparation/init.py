@@ -54,7 +54,8 @@ _BOXES_DIFFER, _SAME_BOX_NM = 0.05, 1e-3
 _NUCLEOTIDES = {"A", "C", "G", "U", "I", "DA", "DC", "DG", "DT", "DI"}
 _CHARGED = 0.5
 _PRMTOP, _SYSTEM = "molecule.prmtop", "molecule.xml"
-_WRITTEN = {"system.yaml", "a.pdb", "b.pdb", _PRMTOP, _SYSTEM}
+_OWN_FORCEFIELDS = [f"forcefield_{k}.xml" for k in range(1, 10)]
+_WRITTEN = {"system.yaml", "a.pdb", "b.pdb", _PRMTOP, _SYSTEM, *_OWN_FORCEFIELDS}
 _AMBER_COORDINATES = {".inpcrd", ".rst7", ".crd", ".ncrst"}
 
 
@@ -190,18 +191,24 @@ def _source(a: Path, b: Path, wishes: Wishes) -> _Source:
         return _xml_source(a, b, wishes.openmm_system, wishes)
     raw = [read_structure_file(file, keep_solvent=wishes.solvent == "kept") for file in (a, b)]
     nucleic = any(residue.name in _NUCLEOTIDES for structure in raw for residue in structure.topology.residues())
-    # A file of the user's own is written with its whole path: the system folder lies elsewhere.
-    named = [str(Path(name).resolve()) if Path(name).is_file() else name for name in wishes.forcefield or ()]
-    files = named or [NUCLEIC if nucleic else PROTEIN]
+    own = [Path(name) for name in wishes.forcefield or () if Path(name).is_file()]
+    if len(own) > len(_OWN_FORCEFIELDS):
+        raise UserError(f"--forcefield names {len(own)} files; put them into {len(_OWN_FORCEFIELDS)} at most.")
+    copies = dict(zip(_OWN_FORCEFIELDS, own, strict=False))
+    copied = {str(file): name for name, file in copies.items()}
+    files = list(wishes.forcefield or (NUCLEIC if nucleic else PROTEIN,))
     if wishes.solvent in _PERIODIC:
-        files = files + SOLVENTS[wishes.solvent]
-        first, second, words = _periodic(raw, load_forcefield(files), wishes)
-        return _Source(first, second, _molecule(wishes, forcefield=files), words, {})
+        files += SOLVENTS[wishes.solvent]
     forcefield = load_forcefield(files)
+    files = [copied.get(str(Path(name)), name) for name in files]
+    if wishes.solvent in _PERIODIC:
+        first, second, words = _periodic(raw, forcefield, wishes)
+        return _Source(first, second, _molecule(wishes, forcefield=files), words, copies)
     first, second = (repaired(structure, forcefield, wishes.ph) for structure in raw)
     second = matched(first, second)
-    solvent, words = _solvent(first, _molecule(wishes, forcefield=files), {}, wishes)
-    return _Source(first, second, _molecule(wishes, forcefield=files + SOLVENTS[solvent]), words, {})
+    solvent, words = _solvent(first, _molecule(wishes, forcefield=files), copies, wishes)
+    files += SOLVENTS[solvent]
+    return _Source(first, second, _molecule(wishes, forcefield=files), words, copies)
 
 
 def _periodic(
@@ -241,9 +248,13 @@ def _in_one_box(first: Structure, second: Structure, own: np.ndarray | None) -> 
 
 def _system(molecule: MoleculeConfig, structure: Structure, files: dict[str, Path]) -> openmm.System:
     """The System of a description whose files are not in one folder yet."""
-    paths = {"prmtop": files.get(_PRMTOP), "openmm_system": files.get(_SYSTEM)}
-    there = molecule.model_copy(update={key: str(path.resolve()) for key, path in paths.items() if path is not None})
-    return openmm_system(there, structure.topology, Path(), structure.source)
+    there = {name: str(file.resolve()) for name, file in files.items()}
+    described: dict[str, Any] = {
+        key: there[name] for key in ("prmtop", "openmm_system") if (name := getattr(molecule, key)) is not None
+    }
+    if molecule.forcefield is not None:
+        described["forcefield"] = [there.get(name, name) for name in molecule.forcefield]
+    return openmm_system(molecule.model_copy(update=described), structure.topology, Path(), structure.source)
 
 
 def _molecule(wishes: Wishes, **description: Any) -> MoleculeConfig:

@@ -19,6 +19,7 @@ from spacetime_tps.molecules import pdb_text
 from spacetime_tps.preparation.reading import Structure
 from spacetime_tps.seeds import openmm_seed
 
+_CAPS = {"ACE", "NME", "NH2"}
 _CLASH_NM = 0.07
 """Atoms nearer than any bond is long."""
 _PEPTIDE_BOND_NM = 0.2
@@ -56,8 +57,20 @@ def shown(residue: app.topology.Residue) -> str:
 
 
 def _check_chains(structure: Structure) -> None:
-    """Neighbours along a chain have to be bonded."""
+    """Neighbours along a chain have to be bonded, caps belong to one, and heavy hydrogen has no parameters."""
+    for atom in structure.topology.atoms():
+        if atom.element is app.element.deuterium:
+            raise UserError(
+                f"{structure.source}: {atom.name} of {shown(atom.residue)} is deuterium, which force fields do not "
+                "know; make it hydrogen, or leave out all of them."
+            )
     for chain in structure.topology.chains():
+        residues = list(chain.residues())
+        if len(residues) == 1 and residues[0].name in _CAPS:
+            raise UserError(
+                f"{structure.source}: the cap {shown(residues[0])} is a chain of its own, bonded to "
+                "nothing; remove the TER line before it and give it the chain of its neighbour."
+            )
         for first, second in pairwise(chain.residues()):
             ends = [{atom.name: atom.index for atom in residue.atoms()} for residue in (first, second)]
             if "C" not in ends[0] or "N" not in ends[1]:

@@ -114,7 +114,7 @@ class RunFolder:
         stored = _with_inputs(config, source)
         inputs = {
             copy: (source / original).read_bytes()
-            for original, copy in zip(_input_files(config), _input_files(stored), strict=True)
+            for original, copy in zip(_input_files(config, source), _copies(config, source), strict=True)
         }
         if overwrite:
             self._clear(present)
@@ -228,11 +228,17 @@ class RunFolder:
                 path.unlink()
 
 
-def _input_files(config: RunConfig) -> list[str]:
+def _input_files(config: RunConfig, source: Path) -> list[str]:
+    """Files that a run needs, relative to the folder of the system file; those of OpenMM itself lie elsewhere."""
     files = [state.pdb for state in (config.states.a, config.states.b)] + [config.reference]
     if isinstance(config.system, MoleculeConfig):
         files += [config.system.prmtop, config.system.openmm_system]
+        files += [file for file in config.system.forcefield or [] if (source / file).is_file()]
     return [file for file in files if file is not None]
+
+
+def _copies(config: RunConfig, source: Path) -> list[str]:
+    return [f"inputs/{os.path.basename(file)}" for file in _input_files(config, source)]
 
 
 def _with_inputs(config: RunConfig, source: Path) -> RunConfig:
@@ -249,11 +255,14 @@ def _with_inputs(config: RunConfig, source: Path) -> RunConfig:
     reference = f"inputs/{os.path.basename(config.reference)}" if config.reference else None
     changes: dict[str, Any] = {"states": config.states.model_copy(update=states), "reference": reference}
     if isinstance(config.system, MoleculeConfig):
-        described = {
+        described: dict[str, Any] = {
             key: f"inputs/{os.path.basename(file)}"
             for key in ("prmtop", "openmm_system")
             if (file := getattr(config.system, key)) is not None
         }
+        own = dict(zip(_input_files(config, source), _copies(config, source), strict=True))
+        if config.system.forcefield is not None:
+            described["forcefield"] = [own.get(file, file) for file in config.system.forcefield]
         changes["system"] = config.system.model_copy(update=described)
     if isinstance(config.sampling, TrajectoriesConfig):
         files = {

@@ -84,7 +84,7 @@ def _molecule(
     else:
         sampled = _replica_exchange(context, config, recorded)
         summary = {
-            "biased": [system.variables.names[k] for k in _turning(system, config)],
+            "biased": [system.variables.names[k] for k in flattened(system, config)],
             "max_bias_kj_mol": None if sampled.bias is None else float(sampled.bias.table.max()),
             "temperatures_k": sampled.temperatures,
             "acceptance": sampled.acceptance,
@@ -187,7 +187,7 @@ def _replica_exchange(context: Context, config: ReplicaExchangeConfig, recorded:
     assert system.molecule is not None
     assert isinstance(system.representation, Torsions)
     assert system.variables.quadruples is not None
-    biased = _turning(system, config)
+    biased = flattened(system, config)
     return sample_replica_exchange(
         context.dynamics(),
         recorded,
@@ -201,7 +201,7 @@ def _replica_exchange(context: Context, config: ReplicaExchangeConfig, recorded:
     )
 
 
-def _turning(system: System, config: ReplicaExchangeConfig) -> list[int]:
+def flattened(system: System, config: ReplicaExchangeConfig) -> list[int]:
     """Columns of the variables that are biased: those that are named, or that take the molecule from A to B."""
     if config.flatten is None:
         return []

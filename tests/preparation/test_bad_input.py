@@ -37,6 +37,7 @@ LIGAND = "HETATM   23  C1  LIG A   9      20.000  20.000  20.000  1.00  0.00    
 GAP = each_atom(TETRA, lambda _, line: None if line[22:26].strip() == "3" else line)
 NOWHERE = each_atom(C5, lambda _, line: line[:16] + "A" + line[17:54] + "   inf" + line[60:])
 TWICE = two_chains(C5, PROLINE).replace(" B ", " A ")
+DEUTERATED = each_atom(C5, lambda k, line: line[:76] + " D" + line[78:] if k == 0 else line)
 CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "an empty file": ("", C7AX, "is empty"),
     "no atoms": ("REMARK nothing\nEND\n", C7AX, "holds no atoms"),
@@ -63,6 +64,9 @@ CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "compressed": (gzip.compress(C5.encode()), C7AX, "compressed"),
     "an occupancy that is none": (NOWHERE, C5, "in one state"),
     "two chains of one name": (TWICE, TWICE, "atoms are called A/1:CH3"),
+    "deuterium": (DEUTERATED, C7AX, "is deuterium"),
+    "a cap in a chain of its own": (C5.replace("HETATM   17", "TER\nHETATM   17", 1), C7AX, "a chain of its own"),
+    "a CIF that ends early": ("data_x\nloop_\n_atom_site.id\n_atom_site.Cartn_x\n1", C7AX, "incomplete or malformed"),
     "swapped residues": (C5, renamed(renamed(renamed(C7AX, "ACE", "TMP"), "NME", "ACE"), "TMP", "NME"), ""),
 }  # fmt: skip
 
