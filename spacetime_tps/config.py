@@ -191,7 +191,8 @@ class HillsConfig(Model):
     hill_height_kt: float = Field(0.5, gt=0)
     hill_width: Angle = Field(parse_quantity("20 deg", "angle"), gt=0)
     hill_interval: Time = Field(0.5, gt=0)
-    grid_points: int = Field(72, ge=12)
+    grid_points: int = Field(36, ge=12)
+    """Of each torsion; every hill rebuilds the splines of the whole grid."""
     build_time: Time = Field(gt=0)
     """Simulated time of each walker while the bias grows."""
     exchange_interval: Time = Field(gt=0)
@@ -228,7 +229,6 @@ class FlattenConfig(HillsConfig):
     Without ``bias`` those of the states' torsions are biased that differ most between the end structures, at most two.
     """
 
-    grid_points: int = Field(36, ge=12)
     hill_interval: Time = Field(1.0, gt=0)
     build_time: Time = Field(500.0, gt=0)
     exchange_interval: Time = Field(25.0, gt=0)

@@ -110,7 +110,20 @@ def look_lengths(steps: int, every: int) -> list[int]:
 
 def positions_of(context: openmm.Context) -> np.ndarray:
     """Positions [nm], shape (n_atoms, 3), float64."""
-    return context.getState(positions=True).getPositions(asNumpy=True)._value
+    return _vectors(context.getState(positions=True), openmm.State.Positions)
+
+
+def phase_of(context: openmm.Context) -> tuple[np.ndarray, np.ndarray]:
+    """Positions [nm] and velocities [nm/ps], shape (n_atoms, 3), float64."""
+    state = context.getState(positions=True, velocities=True)
+    return _vectors(state, openmm.State.Positions), _vectors(state, openmm.State.Velocities)
+
+
+def _vectors(state: openmm.State, kind: int) -> np.ndarray:
+    """What ``getPositions`` and its like give a unit, which for a small molecule takes as long as integrating it."""
+    values = np.empty((state._getNumParticles(), 3))
+    state._getVectorAsNumpy(kind, values)
+    return values
 
 
 def energies_of(context: openmm.Context) -> tuple[float, float]:

@@ -28,12 +28,14 @@ class TabulatedBias:
 
     def __init__(self, quadruples: np.ndarray, table: np.ndarray):
         self.table = table
-        self._atoms = quadruples.ravel().astype(int).tolist()
-        names = [f"dihedral({','.join(f'p{4 * k + j}' for j in range(1, 5))})" for k in range(len(quadruples))]
-        self.force = openmm.CustomCompoundBondForce(len(self._atoms), f"bias({','.join(names)})")
+        names = [f"theta{k}" for k in range(len(quadruples))]
+        self.force = openmm.CustomCVForce(f"bias({','.join(names)})")
         self.force.setName("MetadynamicsBias")
+        for name, atoms in zip(names, quadruples.astype(int).tolist(), strict=True):
+            torsion = openmm.CustomTorsionForce("theta")
+            torsion.addTorsion(*atoms)
+            self.force.addCollectiveVariable(name, torsion)
         self.force.addTabulatedFunction("bias", self._function(new=True))
-        self.force.addBond(self._atoms, [])
 
     def _function(self, new: bool = False) -> openmm.TabulatedFunction | None:
         closed = np.pad(self.table, [(0, 1)] * self.table.ndim, mode="wrap")

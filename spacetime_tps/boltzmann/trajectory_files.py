@@ -15,6 +15,7 @@ from spacetime_tps.config import TrajectoriesConfig
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import dihedral_angles
+from spacetime_tps.topology import solute_atoms
 from spacetime_tps.trajectories import read_frames
 
 _KEPT_FRAMES = 500
@@ -50,7 +51,7 @@ def read_trajectories(
     Args:
         config: names of the files, relative to ``folder``.
         folder: of the system file.
-        topology: that the trajectories must have.
+        topology: that the trajectories must have; water and ions behind the molecule may be left out.
         watched: collective variables, and the states.
         recorded: atoms of the torsions that are recorded, shape (n_torsions, 4).
         kt: thermal energy [kJ/mol], in which biases count.
@@ -64,11 +65,11 @@ def read_trajectories(
         raise UserError(
             f"sampling.weights names {len(weights)} files for {len(files)} trajectories; give one for each, in order."
         )
-    converted = mdtraj.Topology.from_openmm(topology)
+    accepted = _accepted(topology)
     angles, log_weights, walker, frames, transitions = [], [], [], [], []
     with progress_bar(len(files), "trajectories", "file") as bar:
         for k, file in enumerate(files):
-            positions = _frames(file, converted)
+            positions = _frames(file, accepted)
             logs = np.zeros(len(positions)) if not weights else _log_weights(weights[k], config, kt, len(positions))
             positions, logs = positions[config.skip :: config.every], logs[config.skip :: config.every]
             values = watched.variables(positions.astype(float))
@@ -104,9 +105,23 @@ def _expanded(names: list[str], folder: Path) -> list[Path]:
     return found
 
 
-def _frames(file: Path, topology: mdtraj.Topology) -> np.ndarray:
-    with explained(f"{file} cannot be read as a trajectory of the {topology.n_atoms} atoms in the states' PDB files"):
-        return read_frames(file, topology)
+def _accepted(topology: app.Topology) -> list[mdtraj.Topology]:
+    """The whole, and the molecule alone where that comes first, so that atoms keep their numbers."""
+    whole, solute = mdtraj.Topology.from_openmm(topology), solute_atoms(topology)
+    alone = 0 < len(solute) < whole.n_atoms and (solute == np.arange(len(solute))).all()
+    return [whole, whole.subset(solute)] if alone else [whole]
+
+
+def _frames(file: Path, accepted: list[mdtraj.Topology]) -> np.ndarray:
+    for topology in accepted[1:]:
+        try:
+            return read_frames(file, topology)
+        except Exception:  # the whole is tried next, and what it raises is told
+            continue
+    with explained(
+        f"{file} cannot be read as a trajectory of the {accepted[0].n_atoms} atoms in the states' PDB files"
+    ):
+        return read_frames(file, accepted[0])
 
 
 def _log_weights(file: Path, config: TrajectoriesConfig, kt: float, count: int) -> np.ndarray:

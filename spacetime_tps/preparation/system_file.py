@@ -85,6 +85,7 @@ def system_yaml(
             "",
             "paths:",
             "  count: 16",
+            *(["  frames: 100  # of all atoms, water too"] if molecule.nonbonded == "pme" else []),
             "",
         ]
     )

@@ -35,9 +35,17 @@ def dihedral_angles(positions: np.ndarray, quadruples: np.ndarray) -> np.ndarray
     """
     p = positions[..., quadruples, :]
     b1, b2, b3 = p[..., 1, :] - p[..., 0, :], p[..., 2, :] - p[..., 1, :], p[..., 3, :] - p[..., 2, :]
-    n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
+    n1, n2 = _cross(b1, b2), _cross(b2, b3)
     sine = np.sum(b1 * n2, axis=-1) * np.linalg.norm(b2, axis=-1)
     return np.arctan2(sine, np.sum(n1 * n2, axis=-1))
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``numpy.cross`` of vectors, shape (..., 3), without what that spends on other shapes."""
+    product = np.empty_like(a)
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        product[..., i] = a[..., j] * b[..., k] - a[..., k] * b[..., j]
+    return product
 
 
 def undefined_torsions(positions: np.ndarray, torsions: Torsions) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spacetime_tps.dynamics import MolecularDynamics
+from spacetime_tps.dynamics import MolecularDynamics, phase_of
 from spacetime_tps.shooting.engine import NOWHERE, OneByOne, Phase, Segment, membership
 from spacetime_tps.shooting.path import TransitionPath
 from spacetime_tps.states import State
@@ -110,8 +110,6 @@ class MolecularEngine:
         integrator = self._context.getIntegrator()
         for k in range(frames):
             integrator.step(self._frame_every)
-            state = self._context.getState(positions=True, velocities=True)
-            positions[k] = state.getPositions(asNumpy=True)._value
-            velocities[k] = state.getVelocities(asNumpy=True)._value
+            positions[k], velocities[k] = phase_of(self._context)
         self.force_evaluations += frames * self._frame_every
         return positions, velocities, self._variables(positions)

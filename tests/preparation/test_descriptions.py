@@ -13,10 +13,12 @@ import openmm
 import pytest
 from openmm import app
 
+from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.init import Wishes, prepare
 from spacetime_tps.shooting.chains import EngineRecipe
+from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, refusal, run_cli, settings
 from tests.oracles import is_one_sentence
@@ -76,6 +78,25 @@ def test_an_openmm_system_becomes_one(xml: Path, tmp_path: Path) -> None:
     assert any("described.xml" in sentence for sentence in words)
     system = loaded(tmp_path / "mine")
     assert energy(system, system.structures[1]) == pytest.approx(forcefield_energy(system.structures[1]), abs=1e-3)
+
+
+def test_a_force_field_of_ones_own_goes_with_the_system_and_the_run(tmp_path: Path) -> None:
+    own = tmp_path / "mine, mended.xml"
+    own.write_bytes((Path(app.__file__).parent / "data/amber14/protein.ff14SB.xml").read_bytes())
+    with WorkerPool(1) as pool:
+        prepare(*ENDS, tmp_path / "mine", Wishes(forcefield=(str(own),), minutes=0.2), False, pool)
+    own.unlink()
+    system = loaded(tmp_path / "mine")
+    assert energy(system, system.structures[0]) == pytest.approx(forcefield_energy(system.structures[0]), abs=1e-3)
+    config = load_config(tmp_path / "mine/system.yaml")
+    folder = RunFolder(tmp_path / "run")
+    with folder.locked():
+        stored = folder.begin(config, tmp_path / "mine", resume=False, overwrite=False)
+    assert isinstance(stored.system, MoleculeConfig)
+    assert stored.system.forcefield == ["inputs/forcefield_1.xml"]
+    (tmp_path / "mine").rename(tmp_path / "elsewhere")
+    run = load_system(stored, tmp_path / "run")
+    assert energy(run, run.structures[0]) == pytest.approx(energy(system, run.structures[0]), abs=1e-6)
 
 
 def test_repartitioned_masses_do_not_shoot(xml: Path, tmp_path: Path) -> None:

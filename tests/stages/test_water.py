@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 
 import mdtraj
+import numpy as np
 import openmm
 import pytest
 import yaml
 from openmm import app
 
-from spacetime_tps.config import MoleculeConfig
+from spacetime_tps.boltzmann.trajectory_files import read_trajectories
+from spacetime_tps.boltzmann.transitions import Watched
+from spacetime_tps.config import MoleculeConfig, TrajectoriesConfig
 from spacetime_tps.dynamics import MolecularDynamics
+from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays
 from spacetime_tps.molecules import openmm_system, pdb_text
 from spacetime_tps.preparation.init import SOLVENTS
@@ -20,7 +24,7 @@ from spacetime_tps.preparation.matching import matched
 from spacetime_tps.preparation.reading import read_structure_file
 from spacetime_tps.preparation.solvation import WaterBox, solvated
 from spacetime_tps.preparation.survey import relaxed
-from spacetime_tps.systems import systems_folder
+from spacetime_tps.systems import find_system_file, load_config, load_system, systems_folder
 from tests.conftest import TINY_ALANINE, refusal, run_cli, settings
 from tests.preparation.files import ENDS
 
@@ -74,6 +78,30 @@ def test_a_run_in_water_writes_the_molecule_and_says_what_lags(system: Path, tmp
     assert phi == pytest.approx(mdtraj.compute_phi(by_water)[1][:, 0], abs=1e-4)
     # rigid waters and the molecule; both ends start cold
     assert summary["paths"]["kinetic_temperature_k"]["mean"] == pytest.approx(300, abs=40)
+
+
+def test_trajectories_may_leave_the_water_out(system: Path, tmp_path: Path) -> None:
+    pdb = mdtraj.load(str(system / "a.pdb"))
+    frames = np.repeat(pdb.xyz, 5, axis=0) + np.random.default_rng(0).normal(0, 0.01, (5, pdb.n_atoms, 3))
+    whole = mdtraj.Trajectory(frames, pdb.topology)
+    whole.save_xtc(str(tmp_path / "whole.xtc"))
+    whole.atom_slice(range(22)).save_dcd(str(tmp_path / "alone.dcd"))
+    whole.atom_slice(range(21)).save_dcd(str(tmp_path / "fewer.dcd"))
+    file = find_system_file(str(system))
+    loaded = load_system(load_config(file), system)
+    assert loaded.molecule is not None
+    assert loaded.variables.quadruples is not None
+    watched = Watched(loaded.states, loaded.variables, 1)
+
+    def read(name: str) -> np.ndarray:
+        config = TrajectoriesConfig(kind="trajectories", files=[name])
+        topology, four = loaded.molecule.topology, loaded.variables.quadruples
+        return read_trajectories(config, tmp_path, topology, watched, four, loaded.kt).angles
+
+    assert read("alone.dcd") == pytest.approx(read("whole.xtc"), abs=0.02)  # XTC rounds to 0.001 nm
+    assert read("alone.dcd") == pytest.approx(loaded.variables(frames), abs=1e-3)
+    with pytest.raises(UserError, match=r"fewer\.dcd cannot be read"):
+        read("fewer.dcd")
 
 
 def test_end_structures_in_different_boxes_are_refused(system: Path, tmp_path: Path) -> None:
