@@ -411,7 +411,7 @@ class PathsConfig(Model):
     steps_per_point: int = Field(10, ge=1)
     look_every: int = Field(5, ge=1)
     frames: int = Field(500, ge=2)
-    equilibration_steps: int = Field(50_000, ge=0)
+    equilibration_steps: int = Field(15_000, ge=0)
     release_steps: int = Field(2500, ge=1)
     """Steps without any restraint after which an end must still lie in its state."""
     max_dissipated_work_kt: float = Field(3.0, gt=0)
