@@ -22,6 +22,7 @@ _SHORTEST_NM, _LONGEST_NM = 0.3, 10.0
 @click.option("--forcefield", multiple=True, help="OpenMM force field file (repeatable); default: amber14.")
 @click.option("--prmtop", type=click.Path(path_type=Path), help="Amber topology; A and B may be inpcrd or rst7 files.")
 @click.option("--system", "openmm_system", type=click.Path(path_type=Path), help="Serialised OpenMM System (XML).")
+@click.option("--chain", multiple=True, metavar="ID", help="Take this chain of the files only (repeatable).")
 @click.option(
     "--solvent",
     type=click.Choice(list(SOLVENTS)),
@@ -54,6 +55,7 @@ def command(
     forcefield: tuple[str, ...],
     prmtop: Path | None,
     openmm_system: Path | None,
+    chain: tuple[str, ...],
     solvent: str | None,
     padding: str,
     ionic_strength: float,
@@ -82,6 +84,7 @@ def command(
         forcefield=forcefield or None,
         prmtop=prmtop,
         openmm_system=openmm_system,
+        chains=chain,
         solvent=solvent,
         padding=lengths[0],
         ionic_strength=ionic_strength,

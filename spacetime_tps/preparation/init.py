@@ -31,7 +31,7 @@ from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.decisions import Decision, decide
 from spacetime_tps.preparation.matching import matched, turned_peptide_bonds
 from spacetime_tps.preparation.plan import plan_sampling
-from spacetime_tps.preparation.reading import Structure, read_amber_coordinates, read_structure_file
+from spacetime_tps.preparation.reading import Structure, only_chains, read_amber_coordinates, read_structure_file
 from spacetime_tps.preparation.repair import repaired
 from spacetime_tps.preparation.solvation import PRESSURE_BAR, WaterBox, at_pressure, in_box, scaled, solvated
 from spacetime_tps.preparation.survey import relaxed, survey
@@ -67,6 +67,7 @@ class Wishes:
         forcefield: OpenMM force field files; None: amber14 for what the molecule is.
         prmtop: an Amber topology instead.
         openmm_system: a serialised OpenMM System instead.
+        chains: of the files that are taken; none: all.
         solvent: of SOLVENTS; None: vacuum for a molecule without charged groups, else gbn2.
         padding: of a box of water: least distance of a structure from its image [nm].
         ionic_strength: of its salt [mol/l].
@@ -82,6 +83,7 @@ class Wishes:
     forcefield: tuple[str, ...] | None = None
     prmtop: Path | None = None
     openmm_system: Path | None = None
+    chains: tuple[str, ...] = ()
     solvent: str | None = None
     padding: float = 1.0
     ionic_strength: float = 0.0
@@ -185,11 +187,14 @@ class _Source:
 def _source(a: Path, b: Path, wishes: Wishes) -> _Source:
     if wishes.prmtop is not None and wishes.openmm_system is not None:
         raise UserError("--prmtop and --system both describe the molecule; give one of them.")
+    if wishes.chains and (wishes.prmtop is not None or wishes.openmm_system is not None):
+        raise UserError("--prmtop and --system describe the molecule whole; leave out --chain.")
     if wishes.prmtop is not None:
         return _amber_source(a, b, wishes.prmtop, wishes)
     if wishes.openmm_system is not None:
         return _xml_source(a, b, wishes.openmm_system, wishes)
-    raw = [read_structure_file(file, keep_solvent=wishes.solvent == "kept") for file in (a, b)]
+    kept = wishes.solvent == "kept"
+    raw = [only_chains(read_structure_file(file, keep_solvent=kept), wishes.chains) for file in (a, b)]
     nucleic = any(residue.name in _NUCLEOTIDES for structure in raw for residue in structure.topology.residues())
     own = [Path(name) for name in wishes.forcefield or () if Path(name).is_file()]
     if len(own) > len(_OWN_FORCEFIELDS):

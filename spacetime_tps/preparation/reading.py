@@ -81,6 +81,26 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
     return structure if keep_solvent else _dry(structure)
 
 
+def only_chains(structure: Structure, wanted: tuple[str, ...]) -> Structure:
+    """The named chains of a structure; water and ions stay, whatever their chain.
+
+    Raises:
+        UserError: it has no such chain.
+    """
+    present = list(dict.fromkeys(r.chain.id for r in structure.topology.residues() if not is_solvent(r)))
+    if missing := [name for name in wanted if name not in present]:
+        raise UserError(f"{structure.source} has no chain {missing[0]!r}; it has {', '.join(map(repr, present))}.")
+    left_out = [name for name in present if name not in wanted]
+    if not wanted or not left_out:
+        return structure
+    gone = [r for r in structure.topology.residues() if r.chain.id in left_out and not is_solvent(r)]
+    modeller = app.Modeller(structure.topology, structure.positions * unit.nanometer)
+    modeller.delete(gone)
+    positions = np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=float).reshape(-1, 3)
+    note = f"{'chains' if len(left_out) > 1 else 'chain'} {', '.join(left_out)} left out"
+    return Structure(structure.source, modeller.topology, positions, (*structure.notes, note))
+
+
 def read_amber_coordinates(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Positions [nm], shape (n_atoms, 3), of an Amber coordinate file, and its box [nm], shape (3, 3), if any.
 

@@ -117,8 +117,8 @@ def _warn_of_filled_ridge(label: str, own: dict[str, float], ground: Ground, sys
     least = system.kt * ground.promise.get(label, 0.0)
     if ground.surface is None and own[label] < least - _FILLED_KT * system.kt:
         logger.warning(
-            "the model's barrier of %s is %.1f %s, but one torsion alone climbs %.1f in the samples: the model fills "
-            "the ridge, where samples are few; sample longer or at a higher temperature",
+            "the model's barrier of %s is %.1f %s, but one torsion alone climbs %.1f in the samples: the model may "
+            "fill the ridge, where samples are few; the windows tell, and longer sampling helps",
             label,
             own[label],
             system.energy_unit,

@@ -52,7 +52,7 @@ CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "another molecule": (C5, PROLINE, "not the same molecule"),
     "another length": (C5, TETRA, "not the same molecule"),
     "a mirrored residue": (C5, mirrored(C7AX), "mirror images"),
-    "an atom twice": (C5 + C5.splitlines()[3] + "\n", C7AX, "clash"),
+    "an atom twice": (C5 + C5.splitlines()[3] + "\n", C7AX, "stands in 2 places"),
     "a ligand": (C5.replace("END\n", LIGAND), C7AX, "LIG 9"),
     "a phosphorus alone": (C5.replace("END\n", NEUTRAL_C), C7AX, "DA 4"),
     "an unknown residue": (renamed(C5, "ALA", "XYZ"), C7AX, "XYZ 2"),
@@ -63,7 +63,7 @@ CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "a PDB that is JSON": ('{"a": 1}', C7AX, "holds no atoms"),
     "compressed": (gzip.compress(C5.encode()), C7AX, "compressed"),
     "an occupancy that is none": (NOWHERE, C5, "in one state"),
-    "two chains of one name": (TWICE, TWICE, "atoms are called A/1:CH3"),
+    "two chains of one name": (TWICE, TWICE, "ACE 1 stands in 2 places"),
     "deuterium": (DEUTERATED, C7AX, "is deuterium"),
     "a cap in a chain of its own": (C5.replace("HETATM   17", "TER\nHETATM   17", 1), C7AX, "a chain of its own"),
     "a CIF that ends early": ("data_x\nloop_\n_atom_site.id\n_atom_site.Cartn_x\n1", C7AX, "incomplete or malformed"),
@@ -88,6 +88,7 @@ def test_one_clear_sentence(case: str, tmp_path: Path) -> None:
 
 
 WISHES: dict[str, tuple[Wishes, str]] = {
+    "a chain that is none": (Wishes(chains=("A", "Q")), "has no chain 'Q'; it has 'A'"),
     "a torsion that is none": (Wishes(torsions=("phi_99",)), "no torsion 'phi_99'; it has "),
     "a force field that is none": (Wishes(forcefield=("nothing.xml",)), "nothing.xml cannot be loaded"),
     "a water model for a protein": (Wishes(forcefield=("amber14/tip3p.xml",)), "no parameters for"),

@@ -18,7 +18,7 @@ from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.decisions import decide
 from spacetime_tps.preparation.init import Wishes, prepare
 from spacetime_tps.preparation.matching import matched
-from spacetime_tps.preparation.reading import Structure, read_structure_file
+from spacetime_tps.preparation.reading import Structure, only_chains, read_structure_file
 from spacetime_tps.preparation.repair import repaired
 from spacetime_tps.preparation.system_file import quoted
 from spacetime_tps.preparation.torsions import candidates, quadruples_of
@@ -149,6 +149,16 @@ def test_chains_in_another_order_are_put_in_order(tmp_path: Path) -> None:
     swapped = "\n".join([*lines[cut + 1 : -2], "TER", *lines[:cut], "TER", "END"]) + "\n"
     found = matched(first, structure(tmp_path, swapped, "b.pdb"))
     assert found.positions == pytest.approx(first.positions)
+
+
+def test_a_chain_that_is_asked_for_is_taken_alone(tmp_path: Path) -> None:
+    both, alone = structure(tmp_path, two_chains(C5, PROLINE)), structure(tmp_path, C5, "alone.pdb")
+    first = only_chains(both, ("A",))
+    assert [a.name for a in first.topology.atoms()] == [a.name for a in alone.topology.atoms()]
+    assert first.positions == pytest.approx(alone.positions)
+    assert first.notes[-1] == "chain B left out"
+    assert only_chains(both, ()) is both
+    assert only_chains(both, ("B", "A")) is both
 
 
 def test_equivalent_hydrogens_do_not_trade_places(tmp_path: Path) -> None:

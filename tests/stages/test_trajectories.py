@@ -17,11 +17,12 @@ SAMPLING = (
 )  # fmt: skip
 """Enough to cross the barrier, with a frame for every sample."""
 GEODESIC = (
-    "reference=null", "hardware.platform=Reference", "denoiser.kind=exact", "geodesic.points=40", "geodesic.nodes=12",
-    "geodesic.starts=1", "geodesic.steps=80", "geodesic.polish_rounds=8", "geodesic.polish_steps=20",
-    "geodesic.channel=phi+ psi-",
+    "reference=null", "hardware.platform=Reference", "denoiser.kind=exact", "geodesic.points=60", "geodesic.nodes=8",
+    "geodesic.starts=1", "geodesic.steps=80", "geodesic.polish_rounds=40", "geodesic.polish_steps=20",
+    "geodesic.tolerance=1e-4", "geodesic.log_snr_end=3", "geodesic.channel=phi+ psi-",
+    "geodesic.low_variance=30 deg", "geodesic.low_barrier=null",
 )  # fmt: skip
-"""The posterior of the samples themselves, one channel, to convergence."""
+"""The posterior of the samples themselves, smooth enough for one channel to converge."""
 
 
 def at_equal_steps(folder: Path) -> np.ndarray:
@@ -53,8 +54,9 @@ def test_the_same_samples_give_the_same_geodesic(tmp_path: Path) -> None:
         np.savetxt(mine / f"bias_{k}.txt", samples["log_weights"][chosen], fmt="%.17g")
     done = run_cli("run", mine, "-o", theirs, *upto, *settings(GEODESIC))
     assert done.returncode == 0, done.stderr
-    assert np.abs(at_equal_steps(ours) - at_equal_steps(theirs)).max() < 0.05  # 3 degrees: the bottom is flat
     rows = [
         json.loads((folder / "stages/geodesic.json").read_text())["summary"]["channels"][0] for folder in (ours, theirs)
     ]
-    assert abs(rows[1]["length"] / rows[0]["length"] - 1) < 1e-3
+    assert all(row["converged"] for row in rows)
+    assert np.abs(at_equal_steps(ours) - at_equal_steps(theirs)).max() < 0.05  # 3 degrees: the bottom is flat
+    assert abs(rows[1]["length"] / rows[0]["length"] - 1) < 5e-3

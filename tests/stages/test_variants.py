@@ -273,4 +273,4 @@ def test_a_model_that_fills_the_ridge_is_told(caplog: pytest.LogCaptureFixture) 
         caplog.clear()
         ground = cast(Ground, SimpleNamespace(surface=surface, promise={"phi+": 41.4 / 2.494}))
         _warn_of_filled_ridge("phi+", {"phi+": own}, ground, system)
-        assert ("fills the ridge" in caplog.text) == said
+        assert ("fill the ridge" in caplog.text) == said
