@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 	$(BIN)/spacetime-tps run alanine_dipeptide -o $(RUN) --resume
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

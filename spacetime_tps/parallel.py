@@ -62,6 +62,14 @@ class WorkerPool:
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
         self._executor = None
 
+    def submit(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Begin a task; with one worker it is done when this returns."""
+        if self.workers > 1:
+            return self._started().submit(task, *arguments)
+        future: Future[Result] = Future()
+        future.set_result(task(*arguments))
+        return future
+
     def map(
         self,
         task: Callable[..., Result],

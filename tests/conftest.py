@@ -11,6 +11,12 @@ import torch
 
 torch.set_num_threads(1)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs come first, so that no worker is left alone with a long file at the end."""
+    items.sort(key=lambda item: "stages" not in item.path.parts)
+
+
 TINY_ALANINE = (
     "sampling.build_time=20 ps", "sampling.exchange_interval=10 ps", "sampling.frozen_time=20 ps",
     "sampling.discard_time=0 ps", "sampling.sample_interval=0.1 ps", "sampling.frame_interval=2 ps",

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +41,8 @@ from spacetime_tps.stages.methods import (
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = (
-    ("tps_one_way", "tps_fixed"),
-    ("tps_two_way", "umbrella", "unbiased"),
-    tuple(name for name in METHODS if name not in EXACT),
-)
-"""Methods that one worker runs one after another."""
+_NEED_NO_RUN = (("tps_one_way", "tps_fixed"), ("tps_two_way", "umbrella", "unbiased"))
+"""Methods that do without samples and denoiser, in groups that one worker runs one after another."""
 
 DEFINITIONS = {
     "w1": "Wasserstein-1 distance of the MaxFreeEnergy distribution to that of the true ensemble",
@@ -92,17 +91,19 @@ def compare(
         )
     folders = [RunFolder(output / f"seed_{config.seed + k}") for k in range(seeds)]
     _check(output, folders, resume, overwrite)
-    rows: list[dict[str, MethodPaths]] = []
-    for k, folder in enumerate(folders):
-        with folder.locked():
+    with ExitStack() as locks:
+        configs = []
+        for k, folder in enumerate(folders):
+            locks.enter_context(folder.locked())
             wanted = config.model_copy(update={"seed": config.seed + k})
-            stored = folder.begin(wanted, source, resume or (folder.path.is_dir() and not overwrite), overwrite)
-            if overwrite:
-                for name in ("compare.json", "compare.csv", "compare.md"):
-                    (output / name).unlink(missing_ok=True)
-            tell = _beginning_with(folder.path.name, say)
-            run_stages(folder, stored, stages, finish_summary, tell)
-            rows.append(_all_methods(folder, stored, tell))
+            again = resume or (folder.path.is_dir() and not overwrite)
+            configs.append(folder.begin(wanted, source, again, overwrite))
+        if overwrite:
+            for name in ("compare.json", "compare.csv", "compare.md"):
+                (output / name).unlink(missing_ok=True)
+        run_seeds = _potential_seeds if isinstance(config.system, ToyConfig) else _molecule_seeds
+        run_seeds(folders, configs, stages, say)
+    rows = [_left_in(folder) for folder in folders]
     with opened(folders[0], folders[0].config()) as context:
         return _tables(output, context, rows)
 
@@ -128,20 +129,46 @@ def _check(output: Path, folders: list[RunFolder], resume: bool, overwrite: bool
         raise UserError(f"{output} holds {more[0]}, which is not among the seeds asked for; choose another with -o.")
 
 
-def _all_methods(folder: RunFolder, config: RunConfig, say: Callable[[str], None]) -> dict[str, MethodPaths]:
-    """What every method made of one seed.
+def _molecule_seeds(
+    folders: list[RunFolder], configs: list[RunConfig], stages: dict[str, Stage], say: Callable[[str], None]
+) -> None:
+    """One seed after another: every stage and method spreads its paths over the workers."""
+    for folder, config in zip(folders, configs, strict=True):
+        tell = _beginning_with(folder.path.name, say)
+        run_stages(folder, config, stages, finish_summary, tell)
+        _some_methods(folder.path, config, METHODS, tell)
 
-    Methods of a molecule spread their paths over the workers; those of an analytic potential are batches on one core,
-    so that several methods run at once.
-    """
-    if isinstance(config.system, ToyConfig):
-        workers = config.hardware.workers
-        with WorkerPool(available_cores() if workers == "auto" else workers) as pool:
-            said = pool.map(_some_methods, [(folder.path, config, names) for names in _AT_ONCE])
-        for text in (text for texts in said for text in texts):
+
+def _potential_seeds(
+    folders: list[RunFolder], configs: list[RunConfig], stages: dict[str, Stage], say: Callable[[str], None]
+) -> None:
+    """All seeds at once: on an analytic potential a method is a batch on one core."""
+    generators = tuple(name for name in METHODS if name not in EXACT)
+    workers = configs[0].hardware.workers
+    with WorkerPool(available_cores() if workers == "auto" else workers) as pool:
+
+        def begin(folder: RunFolder, config: RunConfig, names: Sequence[str]) -> Future[list[str]]:
+            future = pool.submit(_some_methods, folder.path, config, names)
+            future.add_done_callback(partial(_tell, _beginning_with(folder.path.name, say)))
+            return future
+
+        seeds = list(zip(folders, configs, strict=True))
+        begun = [begin(*seed, names) for seed in seeds for names in _NEED_NO_RUN]
+        for folder, config in seeds:
+            run_stages(folder, config, stages, finish_summary, _beginning_with(folder.path.name, say))
+            begun.append(begin(folder, config, generators))
+        for future in begun:
+            future.result()
+
+
+def _tell(say: Callable[[str], None], future: Future[list[str]]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        for text in future.result():
             say(text)
-    else:
-        _some_methods(folder.path, config, METHODS, say)
+
+
+def _left_in(folder: RunFolder) -> dict[str, MethodPaths]:
+    """What every method made of one seed."""
     files = {name: folder / f"compare/{name}.npz" for name in METHODS}
     return {name: _read(file) for name, file in files.items() if file.is_file()}
 

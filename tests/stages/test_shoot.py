@@ -21,7 +21,7 @@ from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, settings
 
 TINY = (
-    "shooting.chains=2", "shooting.steps=90", "shooting.burn_in=15", "shooting.keep_every=5", "shooting.block_steps=30",
+    "shooting.chains=2", "shooting.steps=60", "shooting.burn_in=10", "shooting.keep_every=5", "shooting.block_steps=20",
     "shooting.trajectories=2",
 )  # fmt: skip
 TINY_TOY_SHOOTING = (
@@ -56,11 +56,11 @@ def test_what_shoot_writes(shot: Path) -> None:
     assert summary["time"] == "physical time [ps]"
     assert summary["chains"] == 2
     rows = list(csv.DictReader((folder / "trials.csv").open()))
-    assert len(rows) == 2 * 90
-    used = [row for row in rows if int(row["step"]) > 15]
+    assert len(rows) == 2 * 60
+    used = [row for row in rows if int(row["step"]) > 10]
     accepted = sum(int(row["accepted"]) for row in used)
     assert summary["acceptance"]["all"] == {
-        "trials": 150, "accepted": accepted, "share": accepted / 150, "error": pytest.approx(0.04, abs=0.03),
+        "trials": 100, "accepted": accepted, "share": accepted / 100, "error": pytest.approx(0.05, abs=0.03),
     }  # fmt: skip
     assert summary["rejections"] == {
         reason: sum(row["reason"] == reason for row in used)
@@ -86,8 +86,8 @@ def test_sampled_trajectories_have_physical_time(shot: Path) -> None:
 
 def test_shoot_is_refused_twice_and_resumes_the_same(shot: Path, tmp_path: Path) -> None:
     assert "--resume" in refusal("shoot", shot, *settings(TINY))
-    assert "steps is 90 there and 95 here" in refusal(
-        "shoot", shot, "--resume", *settings((*TINY, "shooting.steps=95"))
+    assert "steps is 60 there and 65 here" in refusal(
+        "shoot", shot, "--resume", *settings((*TINY, "shooting.steps=65"))
     )
     copy = tmp_path / "copy"
     shutil.copytree(shot, copy)
@@ -104,7 +104,7 @@ def test_blocks_need_not_keep_a_path(shot: Path, tmp_path: Path) -> None:
     shutil.copytree(shot, copy)
     done = run_cli("shoot", copy, "--overwrite", *settings((*TINY, "shooting.block_steps=3")))
     assert done.returncode == 0, done.stderr
-    assert len(list((copy / "shooting/blocks").iterdir())) == 30
+    assert len(list((copy / "shooting/blocks").iterdir())) == 20
     assert len(list((copy / "shooting").glob("path_*.dcd"))) >= 1
 
 
