@@ -195,6 +195,8 @@ def _source(a: Path, b: Path, wishes: Wishes) -> _Source:
         return _xml_source(a, b, wishes.openmm_system, wishes)
     kept = wishes.solvent == "kept"
     raw = [only_chains(read_structure_file(file, keep_solvent=kept), wishes.chains) for file in (a, b)]
+    for structure in raw:
+        _check_for_twins(structure)
     nucleic = any(residue.name in _NUCLEOTIDES for structure in raw for residue in structure.topology.residues())
     own = [Path(name) for name in wishes.forcefield or () if Path(name).is_file()]
     if len(own) > len(_OWN_FORCEFIELDS):
@@ -384,15 +386,21 @@ def _on_water(topology: app.Topology, box: np.ndarray) -> str:
     )
 
 
-def _check_labels(structure: Structure) -> None:
-    """Atoms of the solute must have names of their own that a PDB file keeps."""
-    labels = _solute_labels(structure.topology)
-    doubled = [label for label, count in Counter(labels).items() if count > 1]
+def _check_for_twins(structure: Structure) -> None:
+    """Atoms of the solute must have names of their own."""
+    counts = Counter(_solute_labels(structure.topology))
+    doubled = [label for label, count in counts.items() if count > 1]
     if doubled:
         raise UserError(
-            f"{structure.source}: {Counter(labels)[doubled[0]]} atoms are called {doubled[0]}; give every chain a "
-            "letter and every residue of a chain a number of its own."
+            f"{structure.source}: {counts[doubled[0]]} atoms are called {doubled[0]}; keep one of them, or give every "
+            "chain a letter and every residue of a chain a number of its own."
         )
+
+
+def _check_labels(structure: Structure) -> None:
+    """Names of the solute's atoms must be their own, and such as a PDB file keeps."""
+    _check_for_twins(structure)
+    labels = _solute_labels(structure.topology)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         written = app.PDBFile(io.StringIO(pdb_text(structure.topology, structure.positions))).topology

@@ -18,7 +18,6 @@ from spacetime_tps.errors import UserError, explained
 from spacetime_tps.molecules import pdb_text
 from spacetime_tps.preparation.reading import Structure
 from spacetime_tps.seeds import openmm_seed
-from spacetime_tps.topology import is_solvent
 
 _CAPS = {"ACE", "NME", "NH2"}
 _CLASH_NM = 0.07
@@ -64,13 +63,6 @@ def _check_chains(structure: Structure) -> None:
             raise UserError(
                 f"{structure.source}: {atom.name} of {shown(atom.residue)} is deuterium, which force fields do not "
                 "know; make it hydrogen, or leave out all of them."
-            )
-    solute = [residue for residue in structure.topology.residues() if not is_solvent(residue)]
-    for (_, number, _, name), count in Counter((r.chain.id, r.id, r.insertionCode, r.name) for r in solute).items():
-        if count > 1:
-            raise UserError(
-                f"{structure.source}: {name} {number} stands in {count} places; keep one of them, or give every chain "
-                "letter and every residue of a chain a number of its own."
             )
     for chain in structure.topology.chains():
         residues = list(chain.residues())

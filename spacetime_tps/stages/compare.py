@@ -96,8 +96,7 @@ def compare(
         for k, folder in enumerate(folders):
             locks.enter_context(folder.locked())
             wanted = config.model_copy(update={"seed": config.seed + k})
-            again = resume or (folder.path.is_dir() and not overwrite)
-            configs.append(folder.begin(wanted, source, again, overwrite))
+            configs.append(folder.begin(wanted, source, not overwrite, overwrite))
         if overwrite:
             for name in ("compare.json", "compare.csv", "compare.md"):
                 (output / name).unlink(missing_ok=True)
