@@ -30,7 +30,7 @@ SHIPPED: dict[str, tuple[str, list[tuple[float, float]], list[float] | None]] = 
     "alanine_tetrapeptide/helix.pdb": ("ACE-ALA-ALA-ALA-NME", [(-63, -42)] * 3, None),
     "glycine_dipeptide/c7_left.pdb": ("ACE-GLY-NME", [(-83, 70)], None),
     "glycine_dipeptide/c7_right.pdb": ("ACE-GLY-NME", [(83, -70)], None),
-    "proline_dipeptide/cis.pdb": ("ACE-PRO-NME", [(-75, 155)], [0, 180]),
+    "proline_dipeptide/cis.pdb": ("ACE-PRO-NME", [(-75, -15)], [0, 180]),
     "proline_dipeptide/trans.pdb": ("ACE-PRO-NME", [(-75, 70)], None),
 }
 FORCEFIELD = "amber14/protein.ff14SB.xml"

@@ -16,43 +16,67 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import ks_2samp
 
 from spacetime_tps.analysis.minimax import minimax_between
 from spacetime_tps.boltzmann.samples import WeightedSamples
-from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.files import read_json
-from spacetime_tps.geometry.free_energy import smoothed_surface
 from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.potentials import FreeEnergySurface
+from spacetime_tps.representations import Torsions
 from spacetime_tps.stages import STAGES
 from spacetime_tps.stages.context import Context, opened
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.sample import load_samples
 
-GRID = {1: 360, 2: 120, 3: 36}
+GRID = {1: 360, 2: 120, 3: 60}
 """Points an axis by the number of torsions."""
 
 
+def surface_of_samples(torsions: Torsions, samples: WeightedSamples, kt: float, log_snr: float) -> FreeEnergySurface:
+    """Free energy of the weighted samples, smoothed by the restraint: a product of one kernel for each torsion.
+
+    A grid of three torsions has too many points to ask the posterior at each; the product makes it matrix products.
+    """
+    n_torsions = torsions.n_torsions
+    points = GRID[n_torsions]
+    axis = np.linspace(-np.pi, np.pi, points, endpoint=False)
+    angles = torsions.center(samples.features)
+    kernels = [np.exp(np.exp(log_snr) * (np.cos(axis[:, None] - column) - 1)) for column in angles.T]
+    weights = np.exp(samples.log_weights - samples.log_weights.max())
+    if n_torsions == 3:
+        last = kernels[2].T.copy()
+        density = np.stack([(kernels[1] * (weights * row)) @ last for row in kernels[0]])
+    else:
+        density = (kernels[0] * weights) @ (kernels[1].T if n_torsions == 2 else np.ones(len(weights)))
+    with np.errstate(divide="ignore"):
+        free_energy = -kt * np.log(density)
+    return FreeEnergySurface(
+        names=tuple(torsions.block_names),
+        origin=np.full(n_torsions, -np.pi),
+        spacing=np.full(n_torsions, 2 * np.pi / points),
+        periodic=np.ones(n_torsions, dtype=bool),
+        free_energy=free_energy - free_energy.min(),
+        error=np.full(density.shape, np.nan),
+        source="samples",
+        kt=kt,
+    )
+
+
 def minimax_of_samples(context: Context, samples: WeightedSamples) -> tuple[float, np.ndarray] | None:
-    """The least possible barrier between the states [kJ/mol] and its saddle [rad] on a grid of the samples."""
-    system = context.system
-    names = system.center_names
-    if len(names) not in GRID:
+    """The least possible barrier between the states, above the bottom of A [kJ/mol], and its saddle [rad]."""
+    system, torsions = context.system, context.system.representation
+    if not isinstance(torsions, Torsions) or torsions.n_torsions not in GRID:
         return None
-    rng = torch.Generator().manual_seed(0)
-    posterior = reference_posterior(system.representation, samples, context.config.denoiser.reference_samples, rng)
-    level = context.config.geodesic.surface_log_snr
-    surface = smoothed_surface(posterior, names, None, system.kt, level, GRID[len(names)])
+    surface = surface_of_samples(torsions, samples, system.kt, context.config.geodesic.surface_log_snr)
     points, shape = surface.points(), surface.free_energy.shape
     # States are asked for in the order of the collective variables.
-    columns = [names.index(name) if name in names else -1 for name in system.variables.names]
+    columns = [surface.names.index(name) if name in surface.names else -1 for name in system.variables.names]
     if -1 in columns:
         return None
     masks = [state.contains(points[:, columns]).reshape(shape) for state in system.states]
     bound = minimax_between(surface, *masks)
-    in_a = surface.free_energy[masks[0]].min()
-    return bound.barrier - in_a, bound.saddle
+    return bound.barrier - surface.free_energy[masks[0]].min(), bound.saddle
 
 
 def mirrored(paths: PathEnsemble, names: list[str]) -> list[str]:

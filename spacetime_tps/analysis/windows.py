@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from spacetime_tps.boltzmann.blocks import jackknife_error
 from spacetime_tps.boltzmann.windows import window_weights
 from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.diffusion.exact import SampleDenoiser
@@ -80,7 +81,7 @@ def compare_windows(torsions: Torsions, model: Posterior, angles: np.ndarray, bl
     return WindowComparison(
         predicted=predicted.sum(axis=-1),
         measured=measured.sum(axis=-1),
-        error=np.sqrt((blocks - 1) / blocks * np.square(left - left.mean(axis=1, keepdims=True)).sum(axis=1)),
+        error=jackknife_error(left, axis=1),
         by_torsion=measured / np.maximum(predicted, 1e-12),
         center_off=off,
         far=(np.abs(off) > _FAR * np.sqrt(np.maximum(predicted, 1e-12))).any(axis=-1),
@@ -100,7 +101,8 @@ class WindowProfile:
         restrained: A(s) [kT] of the windows, at the curve's own levels, above the first, shape (n_windows,).
         smoothed: free energy [kT] of the unbiased density, smoothed at one level, at the centres that were asked for.
         barrier: largest climb of ``smoothed`` [kT].
-        error: standard error of ``barrier``: half the difference between the runs from either start.
+        error: standard error of ``barrier``: the larger of two, of leaving out one of eight blocks of time at a time,
+            and of leaving out one of the starts, which shows what the runs have not forgotten.
     """
 
     restrained: np.ndarray
@@ -110,7 +112,7 @@ class WindowProfile:
 
 
 def profile_of_windows(
-    torsions: Torsions, natural: np.ndarray, angles: np.ndarray, centers: np.ndarray, log_snr: float
+    torsions: Torsions, natural: np.ndarray, angles: np.ndarray, centers: np.ndarray, log_snr: float, blocks: int = 8
 ) -> WindowProfile:
     """Combine all windows by MBAR and read the free energy along a curve.
 
@@ -120,6 +122,7 @@ def profile_of_windows(
         angles: shape (n_windows, n_starts, n, n_torsions) [rad].
         centers: of the curve [rad], shape (m, n_torsions).
         log_snr: level of the smoothing.
+        blocks: of time, for the error.
     """
 
     def smoothed(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,8 +134,17 @@ def profile_of_windows(
         with torch.no_grad():
             return density.free_energy(torch.from_numpy(centers), log_snr).numpy(), free_energies
 
-    height, free_energies = smoothed(angles.reshape(len(angles), -1, angles.shape[-1]))
-    climbs = [climb(smoothed(angles[:, k])[0]) for k in range(angles.shape[1])]
+    def error_without(parts: list[np.ndarray]) -> float:
+        climbs = [climb(smoothed(_joined([*parts[:k], *parts[k + 1 :]]))[0]) for k in range(len(parts))]
+        return float(jackknife_error(np.array(climbs)))
+
+    height, free_energies = smoothed(_joined([angles]))
     restrained = torsions.profile(torch.from_numpy(natural), torch.from_numpy(-free_energies)).numpy()
-    error = float(np.std(climbs, ddof=1) / np.sqrt(len(climbs))) if len(climbs) > 1 else float("nan")
+    starts, times = np.split(angles, angles.shape[1], axis=1), np.array_split(angles, blocks, axis=2)
+    error = max(error_without(times), error_without(starts) if len(starts) > 1 else 0.0)
     return WindowProfile(restrained - restrained[0], height - height.min(), climb(height), error)
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Samples of each window, shape (n_windows, n, n_torsions), from all starts and blocks of time."""
+    return np.concatenate([part.reshape(len(part), -1, part.shape[-1]) for part in parts], axis=1)

@@ -9,9 +9,12 @@ from scipy.cluster.hierarchy import single
 from scipy.spatial.distance import pdist
 from scipy.special import logsumexp
 
+from spacetime_tps.boltzmann.blocks import blocks_of_time, jackknife_error
+
 CONNECTED_DEG = 45.0
 """Samples farther apart than that in some torsion have a gap between them."""
 _EXAMINED = 3000
+_BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Coverage:
         gap_deg: see ``connection_gap``.
         crossings: transitions between the states that a sampling trajectory made by itself, in either direction.
         delta_f: -kT log of the states' weights, B minus A [energy unit of kt]; infinite where one was not visited.
-        delta_f_error: standard error by the independent walkers; NaN for a single one.
+        delta_f_error: standard error, the larger of two: of leaving out one block of time at a time, eight of each
+            walker, and of leaving out one walker of several; NaN where a state is then seen in none.
     """
 
     gap_deg: float
@@ -58,16 +62,33 @@ def coverage(
         rng: chooses the samples between which the gap is measured.
     """
 
+    delta_f, error = difference_of_states(log_weights, walker, in_a, in_b, kt)
+    return Coverage(connection_gap(angles, in_a, in_b, rng), crossings, delta_f, error)
+
+
+def difference_of_states(
+    log_weights: np.ndarray, walker: np.ndarray, in_a: np.ndarray, in_b: np.ndarray, kt: float
+) -> tuple[float, float]:
+    """-kT log of the weight of B over that of A, and its standard error, as ``Coverage`` describes them.
+
+    Args:
+        log_weights: shape (n,).
+        walker: number of the independent simulation that each sample comes from, shape (n,), in the order of time.
+        in_a, in_b: which samples lie in the states, shape (n,).
+        kt: thermal energy.
+    """
+
     def delta_f(among: np.ndarray) -> float:
         if not (among & in_a).any() or not (among & in_b).any():
             return float("inf")
         return kt * float(logsumexp(log_weights[among & in_a]) - logsumexp(log_weights[among & in_b]))
 
-    each = np.array([delta_f(walker == w) for w in np.unique(walker)])
-    several = len(each) > 1 and bool(np.isfinite(each).all())
-    error = float(each.std(ddof=1) / np.sqrt(len(each))) if several else float("nan")
-    everything = np.ones(len(angles), dtype=bool)
-    return Coverage(connection_gap(angles, in_a, in_b, rng), crossings, delta_f(everything), error)
+    def error_by(block: np.ndarray) -> float:
+        left = np.array([delta_f(block != b) for b in np.unique(block)])
+        return float(jackknife_error(left)) if len(left) > 1 and np.isfinite(left).all() else float("nan")
+
+    whole = delta_f(np.ones(len(walker), dtype=bool))
+    return whole, float(np.fmax(error_by(blocks_of_time(walker, _BLOCKS)), error_by(walker)))
 
 
 def connection_gap(angles: np.ndarray, in_a: np.ndarray, in_b: np.ndarray, rng: np.random.Generator) -> float:
