@@ -39,7 +39,7 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Channel, Representation
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
-from spacetime_tps.stages.ground import Ground, ground_of, ranked
+from spacetime_tps.stages.ground import Ground, ground_of, heights_of_ends, ranked
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
 
@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 _MODEL_SUBDIVISIONS = 2
 """Of a chord, where each reading of F is a pass through the network."""
+_HIGH_KT = 2.0
+"""An end that lies so far above the bottom of its state is told."""
 _FILLED_KT = 3.0
 """So far below the least climb no model's barrier may lie: more than smoothing in many dimensions does."""
 
@@ -86,6 +88,10 @@ def geodesic(context: Context) -> StageResult:
         "channels_tried": len(channels),
         f"least_climb_{system.suffix}": {label: height * system.kt for label, height in ground.promise.items()},
     }
+    heights = heights_of_ends(ground, system, config.surface_log_snr)
+    if heights:
+        summary[f"ends_above_bottom_{system.suffix}"] = [system.kt * height for height in heights]
+    _warn_of_high_ends(heights, system)
     _warn(kept[0], config)
     _warn_of_filled_ridge(kept[0].channel.label, own, ground, system)
     context.make_room()
@@ -110,6 +116,19 @@ def _warn(chosen: Geodesic, config: GeodesicConfig) -> None:
         logger.warning(
             "the geodesic %s has not converged; raise geodesic.polish_rounds or geodesic.starts", chosen.channel.label
         )
+
+
+def _warn_of_high_ends(heights: list[float], system: System) -> None:
+    for state, height in zip(system.states, heights, strict=False):
+        if height > _HIGH_KT:
+            logger.warning(
+                "the structure of state %s lies %.1f %s above the bottom of its state: the paths cross from where it "
+                "is, and barriers by model and windows count from there; a structure from the bottom gives the whole "
+                "barrier",
+                state.name,
+                system.kt * height,
+                system.energy_unit,
+            )
 
 
 def _warn_of_filled_ridge(label: str, own: dict[str, float], ground: Ground, system: System) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from spacetime_tps.config import ToyConfig
@@ -32,6 +33,8 @@ from spacetime_tps.stages.sample import load_samples
 from spacetime_tps.states import Ball
 from spacetime_tps.systems import System
 
+_PROBES = 500
+"""Samples of a state among which its bottom is looked for."""
 _TIE_KT = 0.5
 """Barriers on the run's own surface that differ by less are equal within its noise."""
 
@@ -132,6 +135,28 @@ def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint
         assert isinstance(ball, Ball)
         constraints.append(Waypoint(ball, representation, name=f"waypoint {k + 1}"))
     return constraints
+
+
+def heights_of_ends(ground: Ground, system: System, log_snr: float) -> list[float]:
+    """How far either end structure lies above the bottom of its state [kT], by the samples, smoothed at a level.
+
+    A barrier that is counted from an end which is not the bottom of its state is too low by that much. Empty where the
+    states are not defined in the variables of the representation; NaN where no sample lies in a state.
+    """
+    representation, posterior = system.representation, ground.posterior
+    if system.center_names != system.variables.names:
+        return []
+    density = SmoothedDensity(posterior, representation)
+    centers = representation.center(posterior.statistics.numpy())
+    ends = representation.center(representation.statistics(representation.features(system.structures)))
+    heights = []
+    for state, end in zip(system.states, ends, strict=True):
+        inside = np.flatnonzero(state.contains(centers))
+        probes = inside[:: max(1, len(inside) // _PROBES)]
+        with torch.no_grad():
+            height = density.free_energy(torch.from_numpy(np.vstack([end, centers[probes]])), log_snr).numpy()
+        heights.append(float(height[0] - height.min()) if len(probes) else float("nan"))
+    return heights
 
 
 def _own_surface(context: Context, posterior: SampleDenoiser) -> FreeEnergySurface | None:

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.files import read_json
+from spacetime_tps.representations import Identity
 from spacetime_tps.settings import read_yaml
-from spacetime_tps.stages.geodesic import _warn_of_filled_ridge
-from spacetime_tps.stages.ground import Ground
+from spacetime_tps.stages.geodesic import _warn_of_filled_ridge, _warn_of_high_ends
+from spacetime_tps.stages.ground import Ground, heights_of_ends
+from spacetime_tps.states import Ball, State
 from spacetime_tps.systems import System, find_system_file
 from tests.conftest import TINY_ALANINE, TINY_TOY, refusal, run_cli, settings
 
@@ -274,3 +277,29 @@ def test_a_model_that_fills_the_ridge_is_told(caplog: pytest.LogCaptureFixture) 
         ground = cast(Ground, SimpleNamespace(surface=surface, promise={"phi+": 41.4 / 2.494}))
         _warn_of_filled_ridge("phi+", {"phi+": own}, ground, system)
         assert ("fill the ridge" in caplog.text) == said
+
+
+def test_an_end_above_the_bottom_of_its_state_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Two Gaussian wells of width 0.3, the first entered at 0.8: 0.8^2 / 2 (0.3^2 + exp(-5)) above its bottom."""
+    rng, line = np.random.default_rng(0), Identity(1)
+    points = np.concatenate([rng.normal(0, 0.3, (20_000, 1)), rng.normal(3, 0.3, (20_000, 1))])
+    statistics = torch.from_numpy(line.statistics(points))
+    posterior = SampleDenoiser(line, statistics, torch.zeros(len(points), dtype=torch.float64))
+    states = tuple(State(name, (Ball((0,), (center,), 1.0, None),)) for name, center in (("left", 0.0), ("right", 3.0)))
+    system = cast(
+        System,
+        SimpleNamespace(
+            representation=line,
+            center_names=["x"],
+            variables=SimpleNamespace(names=["x"]),
+            states=states,
+            structures=np.array([[0.8], [3.0]]),
+            kt=2.5,
+            energy_unit="kJ/mol",
+        ),
+    )
+    heights = heights_of_ends(cast(Ground, SimpleNamespace(posterior=posterior)), system, 5.0)
+    assert heights == pytest.approx([0.64 / 2 / (0.09 + np.exp(-5)), 0.0], abs=0.2)
+    _warn_of_high_ends(heights, system)
+    assert "state left lies 8." in caplog.text
+    assert "right" not in caplog.text
