@@ -23,8 +23,8 @@ def order_by_promise(
 ) -> list[tuple[Channel, float]]:
     """Channels with the height [kT] that each has to climb at least, lowest first, the shorter way first among equals.
 
-    A path that turns a torsion one way round passes every angle on that way; the free energy of this torsion alone,
-    above its minimum, is least there over all else. The largest such height of all torsions is the channel's promise.
+    A path that turns a torsion one way round passes every angle on that way; the free energy of this torsion alone is
+    least there over all else. The largest climb of all torsions on their ways is the channel's promise.
 
     Args:
         channels: of one pair of ends.
@@ -45,8 +45,7 @@ def order_by_promise(
         for c, channel in enumerate(channels):
             first, last = channel.start[2 * k + 1], channel.end[2 * k + 1]
             way = np.linspace(first, last, 2 + int(abs(last - first) / (2 * np.pi) * _MARGINAL_POINTS))
-            height = np.interp(way, angles.numpy(), marginal, period=2 * np.pi).max() - marginal.min()
-            promised[c] = max(promised[c], height)
+            promised[c] = max(promised[c], climb(np.interp(way, angles.numpy(), marginal, period=2 * np.pi)))
     turned = [float(np.abs(channel.end - channel.start).sum()) for channel in channels]
     order = sorted(range(len(channels)), key=lambda c: (promised[c], turned[c]))
     return [(channels[c], float(promised[c])) for c in order]

@@ -66,7 +66,7 @@ def test_a_channel_can_be_named() -> None:
 def test_channels_are_ordered_by_what_they_have_to_climb() -> None:
     """Independent torsions on a grid; smoothed at log-SNR 6, each ridge loses little of its height."""
     theta = circle(180)
-    upward, downward = np.exp(-((theta - 0.9) ** 2) / 0.3), np.exp(-((theta + 2.2) ** 2) / 0.3)
+    upward, downward = np.exp(-((theta - 1.5) ** 2) / 0.3), np.exp(-((theta + 1.6) ** 2) / 0.3)
     heights = [(4.0, 2.0), (1.0, 6.0)]  # of both ways from 0 to 180 degrees, first torsion and second
     energies = [up * upward + down * downward for up, down in heights]
     grid = np.stack(np.meshgrid(theta, theta, indexing="ij"), axis=-1).reshape(-1, 2)
