@@ -1,16 +1,16 @@
-"""What biases, looks and hills cost beside the integration of alanine dipeptide itself.
+"""What biases, looks and hills cost beside the integration of a molecule itself.
 
-The bias of metadynamics is a CustomCVForce over torsions. The plainer choice, one CustomCompoundBondForce, is measured
-beside it: OpenMM compiles its expression anew with every hill. All rows are from one process, one after the other;
-quote ratios.
+The bias of metadynamics is a CustomCVForce over torsions on CPUs and one CustomCompoundBondForce on GPUs; both forms
+are measured: on a CPU OpenMM compiles the latter's expression anew with every hill. All rows are from one process, one
+after the other; quote ratios.
 
     python scripts/bench_molecular.py                # half a minute on one core
+    python scripts/bench_molecular.py --system systems/in_water --platform CUDA --steps 10000
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Callable
 
@@ -25,16 +25,8 @@ from spacetime_tps.dynamics import MolecularDynamics, phase_of, positions_of, th
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
 GRID = 36
-
-
-def compound(quadruples: np.ndarray) -> openmm.CustomCompoundBondForce:
-    """The same bias, all zero, as one force over all atoms of two torsions."""
-    angles = [f"dihedral({','.join(f'p{4 * k + j}' for j in range(1, 5))})" for k in range(2)]
-    force = openmm.CustomCompoundBondForce(8, f"bias({','.join(angles)})")
-    flat, limits = [0.0] * (GRID + 1) ** 2, [-math.pi, math.pi] * 2
-    force.addTabulatedFunction("bias", openmm.Continuous2DFunction(GRID + 1, GRID + 1, flat, *limits, True))
-    force.addBond(quadruples.ravel().astype(int).tolist(), [])
-    return force
+FORMS = {"CustomCVForce": "CPU", "CustomCompoundBondForce": "CUDA"}
+"""And a platform that each is the form for."""
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -65,12 +57,9 @@ def stepping(system: System, dynamics: MolecularDynamics, steps: int) -> dict[st
 
     rows["positions every 5 steps"] = steps / seconds(lambda: looking(positions_of))
     rows["positions and velocities every 5 steps"] = steps / seconds(lambda: looking(phase_of))
-    for name, force in (
-        ("under a bias, CustomCVForce", TabulatedBias(quadruples, np.zeros((GRID, GRID))).force),
-        ("under a bias, CustomCompoundBondForce", compound(quadruples)),
-    ):
-        context = started(dynamics, start, force)
-        rows[name] = steps / seconds(lambda context=context: context.getIntegrator().step(steps))
+    for name, platform in FORMS.items():
+        context = started(dynamics, start, TabulatedBias(quadruples, np.zeros((GRID, GRID)), platform).force)
+        rows[f"under a bias, {name}"] = steps / seconds(lambda context=context: context.getIntegrator().step(steps))
     return rows
 
 
@@ -78,23 +67,24 @@ def updates(system: System, dynamics: MolecularDynamics, count: int = 50) -> dic
     """Milliseconds that a hill takes to reach the context."""
     quadruples, start = system.variables.quadruples, system.structures[0]
     assert quadruples is not None
-    bias, plain = TabulatedBias(quadruples, np.zeros((GRID, GRID))), compound(quadruples)
-    first, second = started(dynamics, start, bias.force), started(dynamics, start, plain)
-    return {
-        "CustomCVForce": 1000 * seconds(lambda: [bias.update(first) for _ in range(count)]) / count,
-        "CustomCompoundBondForce": 1000
-        * seconds(lambda: [plain.updateParametersInContext(second) for _ in range(count)])
-        / count,
-    }
+    milliseconds = {}
+    for name, platform in FORMS.items():
+        bias = TabulatedBias(quadruples, np.zeros((GRID, GRID)), platform)
+        context = started(dynamics, start, bias.force)
+        spent = seconds(lambda bias=bias, context=context: [bias.update(context) for _ in range(count)])
+        milliseconds[name] = 1000 * spent / count
+    return milliseconds
 
 
-def metadynamics(system: System, dynamics: MolecularDynamics, config: MetadynamicsConfig) -> dict[str, float]:
+def metadynamics(
+    system: System, dynamics: MolecularDynamics, config: MetadynamicsConfig, steps: int
+) -> dict[str, float]:
     """Steps a second of a walker that builds its bias, and of one under the frozen bias that looks for transitions."""
     quadruples = system.variables.quadruples
     assert quadruples is not None
     walker, table = start_walker(dynamics, system.structures[0], 1), np.zeros((config.grid_points,) * 2)
-    config = config.model_copy(update={"exchange_interval": 50.0, "frozen_time": 100.0, "discard_time": 0.0})
-    steps = dynamics.steps(config.exchange_interval)
+    each = steps * dynamics.time_step_ps
+    config = config.model_copy(update={"exchange_interval": each, "frozen_time": 2 * each, "discard_time": 0.0})
     build = steps / seconds(lambda: build_round(dynamics, quadruples, walker, table, config, 1))
     watched = Watched(system.states, system.variables, 5)
     frozen = 2 * steps / seconds(lambda: frozen_round(dynamics, quadruples, walker, table, config, 1, watched))
@@ -104,14 +94,16 @@ def metadynamics(system: System, dynamics: MolecularDynamics, config: Metadynami
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=100_000)
-    steps = parser.parse_args().steps
-    file = find_system_file("alanine_dipeptide")
+    parser.add_argument("--system", default="alanine_dipeptide", help="one that is sampled by metadynamics")
+    parser.add_argument("--platform", default="Reference")
+    args = parser.parse_args()
+    file = find_system_file(args.system)
     system = load_system(load_config(file), file.parent)
     assert system.molecule is not None
     config = system.config.sampling
     assert isinstance(config, MetadynamicsConfig)
-    dynamics = system.molecule.dynamics
-    rows = stepping(system, dynamics, steps) | metadynamics(system, dynamics, config)
+    dynamics = system.molecule.dynamics.on(args.platform)
+    rows = stepping(system, dynamics, args.steps) | metadynamics(system, dynamics, config, args.steps)
     alone = rows["integration alone"]
     for name, rate in rows.items():
         print(f"{name:45s} {rate:8,.0f} steps/s, {rate / alone:.2f} of the integration alone")

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 PHYSICAL_GROUP = 0
 RESTRAINT_GROUP = 1
+GPU_PLATFORMS = ("CUDA", "HIP", "OpenCL")
 _DETERMINISTIC = {
     "CPU": {"Threads": "1", "DeterministicForces": "true"},
     "CUDA": {"Precision": "mixed", "DeterministicForces": "true"},
@@ -142,22 +143,26 @@ def available_platforms() -> list[str]:
     return [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
 
 
+def speed_of(dynamics: MolecularDynamics, positions: np.ndarray, seconds: float) -> float:
+    """Speed of one simulation, its positions read now and then [steps/s], measured for that long after its start."""
+    context = dynamics.context(seed=1)
+    context.setPositions(positions)
+    thermalise(context, dynamics.temperature_k, 1)
+    context.getIntegrator().step(10)
+    steps, started = 0, time.perf_counter()
+    while (passed := time.perf_counter() - started) < seconds:
+        context.getIntegrator().step(50)
+        positions_of(context)
+        steps += 50
+    return steps / passed
+
+
 def time_platforms(dynamics: MolecularDynamics, positions: np.ndarray, seconds: float = 0.3) -> dict[str, float]:
     """Speed of every usable platform on this very system [steps/s]; platforms that fail are left out."""
     speeds = {}
     for name in available_platforms():
         try:
-            context = dynamics.on(name).context(seed=1)
-            context.setPositions(positions)
-            thermalise(context, dynamics.temperature_k, 1)
-            integrator = context.getIntegrator()
-            integrator.step(10)
-            steps, started = 0, time.perf_counter()
-            while time.perf_counter() - started < seconds:
-                integrator.step(50)
-                positions_of(context)
-                steps += 50
-            speeds[name] = steps / (time.perf_counter() - started)
+            speeds[name] = speed_of(dynamics.on(name), positions, seconds)
         except openmm.OpenMMException as error:
             logger.info("platform %s does not run here: %s", name, error)
     return speeds

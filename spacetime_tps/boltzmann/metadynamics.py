@@ -35,7 +35,7 @@ def frozen_round(
         torsion angles [rad], shape (n, n_torsions), the bias there [kJ/mol], shape (n,), some frames [nm], shape
         (m, n_atoms, 3), and the transitions that the walker made.
     """
-    context = resume(dynamics, TabulatedBias(quadruples, table), walker, seed)
+    context = resume(dynamics, TabulatedBias(quadruples, table, dynamics.platform), walker, seed)
     advance(context, dynamics.steps(config.discard_time))
     interval = dynamics.steps(config.sample_interval)
     looks = look_lengths(interval, watched.every) if watched is not None else [interval]

@@ -79,7 +79,7 @@ class Plan:
         dynamics = self.dynamics if temperature_k is None else self.dynamics.at(temperature_k)
         if self.bias is None:
             return dynamics.context(seed)
-        return dynamics.context(seed, [TabulatedBias(self.bias.quadruples, self.bias.table).force])
+        return dynamics.context(seed, [TabulatedBias(self.bias.quadruples, self.bias.table, dynamics.platform).force])
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def prepare(a: Path, b: Path, output: Path, wishes: Wishes, overwrite: bool, poo
     torsions = candidates(first.topology)
     angles = survey(dynamics, structures, quadruples_of(torsions), wishes.seed, pool)
     decision = decide(torsions, angles, wishes.with_chi, wishes.torsions)
-    plan = plan_sampling(dynamics, structures[0], decision, speeds[platform], wishes.minutes, pool.workers, pool)
+    plan = plan_sampling(dynamics, structures[0], decision, wishes.minutes, pool)
     name = output.resolve().name
     text = system_yaml(name, first.topology, decision, plan, molecule, ("a.pdb", "b.pdb"))
     _write(output, first.topology, structures, text, source)

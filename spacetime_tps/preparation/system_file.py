@@ -20,6 +20,10 @@ _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 _FEW = 3
 _SEARCH: dict[bool, list[str]] = {False: [], True: ["  points: 96", "  starts: 4"]}
 """Of the geodesic: with many torsions each curve costs more, and bends help less."""
+_IN_WATER = [
+    "  frames: 100  # of all atoms, water too",
+    "  look_every: 50  # for transitions of the sampling; more often costs more than the dynamics on a GPU",
+]
 
 
 def system_yaml(
@@ -85,7 +89,7 @@ def system_yaml(
             "",
             "paths:",
             "  count: 16",
-            *(["  frames: 100  # of all atoms, water too"] if molecule.nonbonded == "pme" else []),
+            *(_IN_WATER if molecule.nonbonded == "pme" else []),
             "",
         ]
     )

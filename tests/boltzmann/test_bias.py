@@ -28,13 +28,14 @@ def grid(size: int) -> np.ndarray:
     return -np.pi + 2 * np.pi * np.arange(size) / size
 
 
+@pytest.mark.parametrize("form", ["CPU", "CUDA"])
 @pytest.mark.parametrize(("torsions", "size"), [(1, 24), (2, 12), (3, 8)])
-def test_energy_at_grid_points_is_the_table(torsions: int, size: int) -> None:
+def test_energy_at_grid_points_is_the_table(torsions: int, size: int, form: str) -> None:
     """The table has no symmetry, so exchanged or shifted axes would show."""
     rng = np.random.default_rng(torsions)
     tables = rng.uniform(0, 20, (2,) + (size,) * torsions)
     dynamics, quadruples = free_chains(torsions)
-    bias = TabulatedBias(quadruples, tables[0])
+    bias = TabulatedBias(quadruples, tables[0], form)
     context = dynamics.context(1, [bias.force])
     cells = [(0,) * torsions, (size - 1,) * torsions, *map(tuple, rng.integers(0, size, (40, torsions)))]
     for table in tables:  # the second one by way of an update
@@ -46,7 +47,8 @@ def test_energy_at_grid_points_is_the_table(torsions: int, size: int) -> None:
             assert restraint_energy_of(context) == pytest.approx(table[cell], abs=1e-6), cell
 
 
-def test_between_grid_points_and_over_the_seam() -> None:
+@pytest.mark.parametrize("form", ["CPU", "CUDA"])
+def test_between_grid_points_and_over_the_seam(form: str) -> None:
     """A smooth periodic table is met by the splines everywhere, their slope by the force."""
     size = 72
 
@@ -54,7 +56,7 @@ def test_between_grid_points_and_over_the_seam() -> None:
         return 5 * np.cos(a - 0.4) + 3 * np.sin(2 * b) * np.cos(a)
 
     dynamics, quadruples = free_chains(2)
-    bias = TabulatedBias(quadruples, v(grid(size)[:, None], grid(size)[None, :]))
+    bias = TabulatedBias(quadruples, v(grid(size)[:, None], grid(size)[None, :]), form)
     context = dynamics.context(1, [bias.force])
     rng = np.random.default_rng(0)
     angles = np.concatenate([rng.uniform(-np.pi, np.pi, (20, 2)), [[3.13, -3.13], [-3.14, 3.14]]])
