@@ -184,7 +184,7 @@ def _from_amber(molecule: MoleculeConfig, topology: app.Topology, file: Path, so
     names = [[atom.name for atom in each.atoms()] for each in (topology, amber.topology)]
     if names[0] != names[1]:
         raise UserError(f"{source} and {file} do not hold the same atoms in the same order; make one from the other.")
-    with explained(f"No OpenMM System can be made of {file}"):
+    with explained(f"No OpenMM System can be made of {file}", "gbn and gbn2 take radii mbondi2 or mbondi3"):
         system = amber.createSystem(
             nonbondedMethod=_NONBONDED[molecule.nonbonded],
             nonbondedCutoff=molecule.cutoff,

@@ -6,7 +6,8 @@ import codecs
 import io
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,15 @@ from spacetime_tps.errors import UserError, explained
 from spacetime_tps.topology import is_solvent, without_solvent
 
 _GZIP = b"\x1f\x8b"
-_OTHER_NAMES = {"HSE": "HIS", "HSP": "HIS"}
-"""That CHARMM gives to histidines; their protons tell which is meant."""
+_VARIANTS = {
+    **{name: name for name in ("ASH", "GLH", "HID", "HIE", "HIP", "LYN")},
+    "HSD": "HID",
+    "HSE": "HIE",
+    "HSP": "HIP",
+}
+"""Names of Amber and CHARMM that say how many protons a residue has and where."""
+_STANDARD_NAMES = {"HSE": "HIS", "HSP": "HIS", "LYN": "LYS"}
+"""Of those that OpenMM does not know in a PDB file."""
 _FARTHEST_NM = 900.0
 
 
@@ -30,16 +38,31 @@ class Structure:
         topology: of the atoms.
         positions: shape (n_atoms, 3) [nm].
         notes: what was decided on the way, in plain words.
+        variants: names such as ASH and HID, which say where protons are, by chain, number and insertion code.
     """
 
     source: str
     topology: app.Topology
     positions: np.ndarray
     notes: tuple[str, ...] = ()
+    variants: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
 
     def with_notes(self, *notes: str) -> Structure:
         """The same with more to say."""
-        return Structure(self.source, self.topology, self.positions, (*self.notes, *notes))
+        return replace(self, notes=(*self.notes, *notes))
+
+    def changed(self, topology: app.Topology, positions: np.ndarray, *notes: str) -> Structure:
+        """The same file with other atoms, and why."""
+        return replace(self, topology=topology, positions=positions, notes=(*self.notes, *notes))
+
+    def variant(self, residue: app.topology.Residue) -> str | None:
+        """The name that the file gives to a residue, where it says where protons are."""
+        return self.variants.get((residue.chain.id, residue.id.strip(), residue.insertionCode.strip()))
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, such as ``1 atom`` and ``2 atoms``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
@@ -58,6 +81,7 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
     if not content.strip():
         raise UserError(f"{file} is empty; give a PDB or mmCIF file.")
     notes: list[str] = []
+    variants: dict[tuple[str, str, str], str] = {}
     content = content.removeprefix(codecs.BOM_UTF8)
     if content.startswith(_GZIP):
         raise UserError(f"{file} is compressed; unpack it first.")
@@ -65,7 +89,7 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
         text = _decoded(file, content, "utf-8")
         parse = app.PDBxFile
     else:
-        text = _cleaned(file, _decoded(file, content, "ascii"), notes)
+        text = _cleaned(file, _decoded(file, content, "ascii"), notes, variants)
         parse = app.PDBFile
     with explained(f"{file} cannot be read as a structure"):
         parsed = parse(io.StringIO(text))
@@ -74,7 +98,7 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
         raise UserError(f"{file} holds no atoms.")
     if not np.isfinite(positions).all() or np.abs(positions).max() > _FARTHEST_NM:
         raise UserError(f"{file} holds coordinates that are no positions of atoms; check them.")
-    structure = Structure(str(file), parsed.topology, positions, tuple(notes))
+    structure = Structure(str(file), parsed.topology, positions, tuple(notes), variants)
     if parsed.topology.getPeriodicBoxVectors() is not None and not keep_solvent:
         parsed.topology.setPeriodicBoxVectors(None)
         structure = structure.with_notes("its box is left out: nothing is periodic without a solvent")
@@ -98,7 +122,7 @@ def only_chains(structure: Structure, wanted: tuple[str, ...]) -> Structure:
     modeller.delete(gone)
     positions = np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=float).reshape(-1, 3)
     note = f"{'chains' if len(left_out) > 1 else 'chain'} {', '.join(left_out)} left out"
-    return Structure(structure.source, modeller.topology, positions, (*structure.notes, note))
+    return structure.changed(modeller.topology, positions, note)
 
 
 def read_amber_coordinates(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -127,8 +151,8 @@ def _decoded(file: Path, content: bytes, encoding: str) -> str:
         raise UserError(f"{file}: line {line} holds a character that is no {encoding.upper()}; remove it.") from error
 
 
-def _cleaned(file: Path, text: str, notes: list[str]) -> str:
-    """The lines of the first model, one location for each atom."""
+def _cleaned(file: Path, text: str, notes: list[str], variants: dict[tuple[str, str, str], str]) -> str:
+    """The lines of the first model, one location for each atom; what there is to tell of them is added."""
     lines = text.splitlines()
     models = [k for k, line in enumerate(lines) if line.startswith("MODEL ")]
     if len(models) > 1:
@@ -141,10 +165,13 @@ def _cleaned(file: Path, text: str, notes: list[str]) -> str:
         _check_coordinates(file, k + 1, lines[k])
     dropped = _unlikely_locations([(k, lines[k]) for k in atoms])
     if dropped:
-        notes.append(f"{len(dropped)} atoms at alternate locations of lower occupancy are left out")
+        notes.append(f"{counted(len(dropped), 'atom')} at alternate locations of lower occupancy left out")
     empty = sum(_occupancy(lines[k]) == 0.0 for k in atoms if k not in dropped)
     if empty:
-        notes.append(f"{empty} atoms have occupancy 0: nobody saw them there; check them")
+        notes.append(f"{counted(empty, 'atom')} of occupancy 0, which nobody saw there: check")
+    for k in atoms:
+        if (name := lines[k][17:20]) in _VARIANTS:
+            variants[(lines[k][21].strip(), lines[k][22:26].strip(), lines[k][26:27].strip())] = _VARIANTS[name]
     kept = [_plain(line) for k, line in enumerate(lines) if k not in dropped]
     return "\n".join(kept) + "\n"
 
@@ -182,7 +209,7 @@ def _unlikely_locations(atoms: list[tuple[int, str]]) -> set[int]:
 def _plain(line: str) -> str:
     if not line.startswith(("ATOM", "HETATM")):
         return line
-    return line[:16] + " " + _OTHER_NAMES.get(line[17:20], line[17:20]) + line[20:]
+    return line[:16] + " " + _STANDARD_NAMES.get(line[17:20], line[17:20]) + line[20:]
 
 
 def _dry(structure: Structure) -> Structure:
@@ -193,5 +220,4 @@ def _dry(structure: Structure) -> Structure:
     topology, positions = without_solvent(structure.topology, structure.positions)
     if not len(positions):
         raise UserError(f"{structure.source} holds nothing but water and ions.")
-    note = f"{removed} waters and ions are left out"
-    return Structure(structure.source, topology, positions, (*structure.notes, note))
+    return structure.changed(topology, positions, f"{counted(removed, 'water or ion', 'waters and ions')} left out")

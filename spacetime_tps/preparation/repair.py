@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.molecules import pdb_text
-from spacetime_tps.preparation.reading import Structure
+from spacetime_tps.preparation.reading import Structure, counted
 from spacetime_tps.seeds import openmm_seed
 
 _CAPS = {"ACE", "NME", "NH2"}
@@ -25,6 +25,15 @@ _CLASH_NM = 0.07
 _PEPTIDE_BOND_NM = 0.2
 _STANDARD = {*proteinResidues, *dnaResidues, *rnaResidues, "ACE", "NME", "NH2"}
 _HISTIDINES = {(True, False): "HID", (False, True): "HIE", (True, True): "HIP"}
+_PROTONS: dict[str, tuple[tuple[tuple[str, ...], ...], ...]] = {
+    "ASH": ((("HD1", "HD2"),), ()),
+    "GLH": ((("HE1", "HE2"),), ()),
+    "HID": ((("HD1",),), (("HE2",),)),
+    "HIE": ((("HE2",),), (("HD1",),)),
+    "HIP": ((("HD1",), ("HE2",)), ()),
+    "LYN": ((), (("HZ1", "HZ2", "HZ3"),)),
+}
+"""Of each variant, protons of which it has one of each group, and groups of which it has not all."""
 _STANDARD_FORMS = {"MSE": "MET", "HYP": "PRO", "SEP": "SER", "TPO": "THR", "PTR": "TYR", "CSO": "CYS", "KCX": "LYS"}
 
 
@@ -42,7 +51,7 @@ def repaired(structure: Structure, forcefield: app.ForceField, ph: float) -> Str
     _check_chains(structure)
     structure = _with_heavy_atoms(structure)
     _check_clashes(structure)
-    if forcefield.getUnmatchedResidues(structure.topology) or _lacking_a_proton(structure.topology):
+    if forcefield.getUnmatchedResidues(structure.topology) or _lacking_a_proton(structure):
         structure = _with_hydrogens(structure, forcefield, ph)
     unmatched = forcefield.getUnmatchedResidues(structure.topology)
     if unmatched:
@@ -115,28 +124,41 @@ def _with_heavy_atoms(structure: Structure) -> Structure:
     with explained(f"{structure.source}: missing atoms cannot be added", "repair it with another tool"):
         fixer.addMissingAtoms(seed=openmm_seed(0, "repair"))
     positions = np.array(fixer.positions.value_in_unit(unit.nanometer), dtype=float)
-    return Structure(structure.source, fixer.topology, positions, (*structure.notes, *notes))
+    return structure.changed(fixer.topology, positions, *notes)
 
 
-def _lacking_a_proton(topology: app.Topology) -> list[app.topology.Residue]:
-    """Residues that a force field would take for another protonation state than their name says."""
+def _lacking_a_proton(structure: Structure) -> list[app.topology.Residue]:
+    """Residues that a force field would take for another protonation state than their name says.
+
+    Raises:
+        UserError: one has a proton that its name denies.
+    """
+    topology = structure.topology
     bridged = {atom.residue.index for bond in topology.bonds() if bond[0].name == bond[1].name == "SG" for atom in bond}
     found = []
     for residue in topology.residues():
         names = {atom.name for atom in residue.atoms()}
+        variant = structure.variant(residue)
+        asked, denied = _PROTONS.get(variant or "", ((), ()))
+        if wrong := [alike for alike in denied if names >= {*alike}]:
+            raise UserError(
+                f"{structure.source}: {shown(residue)} is called {variant} but has the proton {wrong[0][-1]}; "
+                "change its name or remove the proton."
+            )
         open_thiol = residue.name == "CYS" and "SG" in names and "HG" not in names and residue.index not in bridged
-        if open_thiol or (residue.name == "LYS" and "NZ" in names and not {"HZ1", "HZ2", "HZ3"} <= names):
+        open_amine = variant != "LYN" and residue.name == "LYS" and "NZ" in names and not {"HZ1", "HZ2", "HZ3"} <= names
+        if open_thiol or open_amine or any(not names & {*alike} for alike in asked):
             found.append(residue)
     return found
 
 
-def _variants(topology: app.Topology) -> list[str | None]:
-    """What the protons that are there say of histidines; of all others, what the pH says."""
+def _variants(structure: Structure) -> list[str | None]:
+    """What the file's names and the protons that are there say; of all other residues, what the pH says."""
     found: list[str | None] = []
-    for residue in topology.residues():
+    for residue in structure.topology.residues():
         names = {atom.name for atom in residue.atoms()}
-        present = ("HD1" in names, "HE2" in names)
-        found.append(_HISTIDINES.get(present) if residue.name == "HIS" else None)
+        present = _HISTIDINES.get(("HD1" in names, "HE2" in names)) if residue.name == "HIS" else None
+        found.append(structure.variant(residue) or present)
     return found
 
 
@@ -146,14 +168,14 @@ def _with_hydrogens(structure: Structure, forcefield: app.ForceField, ph: float)
     unmatched = forcefield.getUnmatchedResidues(structure.topology)
     foreign = [residue for residue in unmatched if residue.name not in _STANDARD]
     try:
-        modeller.addHydrogens(forcefield, pH=ph, variants=_variants(structure.topology), platform=_platform())
+        modeller.addHydrogens(forcefield, pH=ph, variants=_variants(structure), platform=_platform())
     except Exception as error:  # its reason names the first residue that it met, which need not be the odd one
         raise UserError(_unknown(structure, [*foreign, *unmatched])) from error
     added = modeller.topology.getNumAtoms() - structure.topology.getNumAtoms()
     positions = np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=float)
     had = f" (it had {before})" if before else ""
-    notes = [f"{added} hydrogens are added, as at pH {ph:g}{had}"] if added else []
-    return Structure(structure.source, modeller.topology, positions, (*structure.notes, *notes))
+    notes = [f"{counted(added, 'hydrogen')} added, as at pH {ph:g}{had}"] if added else []
+    return structure.changed(modeller.topology, positions, *notes)
 
 
 def _unknown(structure: Structure, residues: list[app.topology.Residue]) -> str:

@@ -33,6 +33,7 @@ from tests.preparation.files import (
     TETRA,
     each_atom,
     exchanged,
+    renamed,
     two_chains,
     without_hydrogens,
 )
@@ -117,8 +118,38 @@ def test_hydrogens_are_added_and_heavy_atoms_stay(tmp_path: Path) -> None:
     assert found.topology.getNumAtoms() == 22
     heavy = [atom.index for atom in found.topology.atoms() if atom.element.symbol != "H"]
     assert found.positions[heavy] == pytest.approx(bare.positions)
-    assert "12 hydrogens are added" in found.notes[-1]
+    assert "12 hydrogens added" in found.notes[-1]
     assert repaired(structure(tmp_path, C5), FORCEFIELD, 7.0).notes == ()
+
+
+VARIANTS = {
+    "HID": ({"HD1"}, {"HE2"}),
+    "HSE": ({"HE2"}, {"HD1"}),
+    "HSP": ({"HD1", "HE2"}, set()),
+    "ASP": (set(), {"HD1", "HD2"}),
+    "ASH": ({"HD2"}, {"HD1"}),
+    "GLH": ({"HE2"}, {"HE1"}),
+    "LYN": ({"HZ1", "HZ2"}, {"HZ3"}),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_names_that_say_where_protons_are_hold(name: str, tmp_path: Path) -> None:
+    found = repaired(structure(tmp_path, renamed(without_hydrogens(C5), "ALA", name)), FORCEFIELD, 7.0)
+    residue = list(found.topology.residues())[1]
+    assert VARIANTS[name][0] <= {atom.name for atom in residue.atoms()}
+    assert not VARIANTS[name][1] & {atom.name for atom in residue.atoms()}
+
+
+def test_a_proton_that_the_name_denies_is_refused_and_one_it_asks_for_added(tmp_path: Path) -> None:
+    found = repaired(structure(tmp_path, renamed(without_hydrogens(C5), "ALA", "HID")), FORCEFIELD, 7.0)
+    text = renamed(pdb_text(found.topology, found.positions), "HIS", "HIE")
+    with pytest.raises(UserError, match="HIS 2 is called HIE but has the proton HD1"):
+        repaired(structure(tmp_path, text), FORCEFIELD, 7.0)
+    doubly = repaired(structure(tmp_path, renamed(text, "HIE", "HIP")), FORCEFIELD, 7.0)
+    assert "1 hydrogen added" in doubly.notes[-1]
+    with pytest.raises(UserError, match="protonated differently: HIS 2 has HE2 only in"):
+        matched(found, doubly)
 
 
 def test_missing_side_chains_are_added_and_told(tmp_path: Path) -> None:
@@ -229,7 +260,7 @@ def test_a_forgotten_proton_is_added_and_told(tmp_path: Path) -> None:
     cut = each_atom((tmp_path / "whole.pdb").read_text(), lambda _, line: None if line[12:16].strip() == "HG" else line)
     found = repaired(structure(tmp_path, cut), FORCEFIELD, 7.0)
     assert found.topology.getNumAtoms() == whole.topology.getNumAtoms()
-    assert "1 hydrogens are added" in found.notes[-1]
+    assert "1 hydrogen added" in found.notes[-1]
 
 
 @pytest.mark.parametrize(("proton", "variant"), [("HD1", "HID"), ("HE2", "HIE")])
