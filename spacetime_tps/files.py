@@ -88,6 +88,13 @@ def write_arrays(path: Path, **arrays: Any) -> None:
         np.savez_compressed(handle, **arrays)
 
 
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy raises of archives that are none."""
+
+
 def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarray]:
     """Read a ``.npz`` without executing anything in it.
 
@@ -97,7 +104,16 @@ def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarra
     try:
         with np.load(path, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DamagedFileError(
             f"{path} cannot be read as an npz archive: it is missing or damaged; make it again with --overwrite."
         ) from error
@@ -116,7 +132,8 @@ def require_finite(what: str, advice: str, *arrays: Any) -> None:
     Raises:
         UserError: one of the arrays holds a number that is not finite.
     """
-    if not all(np.isfinite(array).all() for array in arrays):
+    numbers = all(np.issubdtype(np.asarray(array).dtype, np.number) for array in arrays)
+    if not numbers or not all(np.isfinite(array).all() for array in arrays):
         raise UserError(f"{what} not finite; {advice}.")
 
 

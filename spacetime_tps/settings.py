@@ -10,8 +10,14 @@ import yaml
 from spacetime_tps.errors import UserError
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice."""
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, and aliases, by which a small file can grow without end."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "an alias (*) is not taken here; write it out", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -32,7 +38,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, is no safe YAML, or holds no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text: {_first_line(error)}.") from error
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
@@ -52,7 +58,7 @@ def apply_override(settings: dict[str, Any], assignment: str) -> None:
     if not separator or not key.strip():
         raise UserError(f"--set {assignment!r} should read KEY=VALUE, such as paths.count=32.")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_PlainLoader)
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"--set {assignment!r}: the value is not YAML.") from error
     *sections, last = key.strip().split(".")

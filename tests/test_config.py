@@ -185,10 +185,12 @@ def write(folder: Path, text: str | bytes) -> Path:
         ("name: {{ name }}\n", []),
         ("[1, 2]: 3\n", []),
         ("created: 2026-13-45\n", []),
+        ("a: &a [*a]\n", ["alias", "line 1"]),
+        ("a: &a [1, 2]\nb: *a\n", ["alias", "line 2"]),
     ],
     ids=[
         "duplicate key", "nested duplicate key", "unsafe call", "unsafe name", "not closed", "list", "empty",
-        "not UTF-8", "unfilled template", "list as key", "impossible date",
+        "not UTF-8", "unfilled template", "list as key", "impossible date", "in itself", "alias",
     ],
 )  # fmt: skip
 def test_bad_yaml_is_refused(

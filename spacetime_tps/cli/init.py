@@ -46,7 +46,7 @@ _SHORTEST_NM, _LONGEST_NM = 0.3, 10.0
     help="Of sampling, on all cores here; sets the lengths that are written.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the short runs.")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; default: one for each core.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes; default: one for each core.")
 @click.option("--overwrite", is_flag=True, help="Prepare the folder anew.")
 def command(
     a: Path,

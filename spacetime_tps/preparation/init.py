@@ -32,7 +32,7 @@ from spacetime_tps.preparation.decisions import Decision, decide
 from spacetime_tps.preparation.matching import matched, turned_peptide_bonds
 from spacetime_tps.preparation.plan import plan_sampling
 from spacetime_tps.preparation.reading import Structure, only_chains, read_amber_coordinates, read_structure_file
-from spacetime_tps.preparation.repair import repaired
+from spacetime_tps.preparation.repair import check_clashes, repaired
 from spacetime_tps.preparation.solvation import PRESSURE_BAR, WaterBox, at_pressure, in_box, scaled, solvated
 from spacetime_tps.preparation.survey import relaxed, survey
 from spacetime_tps.preparation.system_file import HEADER, system_yaml
@@ -316,10 +316,13 @@ def _with_topology(file: Path, topology: app.Topology) -> tuple[Structure, np.nd
         positions, box = read_amber_coordinates(file)
         if len(positions) != topology.getNumAtoms():
             raise UserError(f"{file} holds {len(positions)} atoms, the Amber topology {topology.getNumAtoms()}.")
-        return Structure(str(file), topology, positions), box
+        structure = Structure(str(file), topology, positions)
+        check_clashes(structure)
+        return structure, box
     read = read_structure_file(file, keep_solvent=True)
     if [x.name for x in read.topology.atoms()] != [x.name for x in topology.atoms()]:
         raise UserError(f"{file} does not hold the atoms of the Amber topology in their order; make it from that.")
+    check_clashes(read)
     return Structure(read.source, topology, read.positions, read.notes), box_of(read.topology)
 
 
@@ -328,6 +331,8 @@ def _xml_source(a: Path, b: Path, file: Path, wishes: Wishes) -> _Source:
         raise UserError("--system describes the molecule whole; leave out --forcefield and --solvent.")
     periodic = read_openmm_system(file).usesPeriodicBoundaryConditions()
     first, other = (read_structure_file(each, keep_solvent=periodic) for each in (a, b))
+    for structure in (first, other):
+        check_clashes(structure)
     second = matched(first, other)
     words: list[str] = []
     if periodic:

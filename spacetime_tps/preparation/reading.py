@@ -14,7 +14,7 @@ import numpy as np
 from openmm import app, unit
 
 from spacetime_tps.errors import UserError, explained
-from spacetime_tps.topology import is_solvent, without_solvent
+from spacetime_tps.topology import IONS, WATERS, is_solvent, without_solvent
 
 _GZIP = b"\x1f\x8b"
 _VARIANTS = {
@@ -164,6 +164,7 @@ def _cleaned(file: Path, text: str, notes: list[str], variants: dict[tuple[str, 
     for k in atoms:
         _check_coordinates(file, k + 1, lines[k])
     dropped = _unlikely_locations([(k, lines[k]) for k in atoms])
+    _check_residues_together(file, [(k + 1, line) for k, line in enumerate(lines) if k not in dropped])
     if dropped:
         notes.append(f"{counted(len(dropped), 'atom')} at alternate locations of lower occupancy left out")
     empty = sum(_occupancy(lines[k]) == 0.0 for k in atoms if k not in dropped)
@@ -186,6 +187,24 @@ def _check_coordinates(file: Path, number: int, line: str) -> None:
         ) from error
     if not all(map(math.isfinite, values)):
         raise UserError(f"{file}: line {number} holds coordinates that are not finite.")
+
+
+def _check_residues_together(file: Path, lines: list[tuple[int, str]]) -> None:
+    """The atoms of a residue follow each other; numbers begin anew behind TER, and those of water may come again."""
+    done: set[str] = set()
+    current = ""
+    for number, line in lines:
+        if line.startswith(("TER", "END")):
+            done, current = set(), ""
+        if not line.startswith(("ATOM", "HETATM")) or (residue := line[17:27]) == current:
+            continue
+        if residue in done and residue[:3].strip() not in WATERS | IONS:
+            name = f"{residue[:3].strip()} {residue[5:].strip()}"
+            raise UserError(
+                f"{file}: atoms of {name} stand in two places, again from line {number} on; sort atoms by residue."
+            )
+        done.add(current)
+        current = residue
 
 
 def _occupancy(line: str) -> float:

@@ -50,7 +50,7 @@ def repaired(structure: Structure, forcefield: app.ForceField, ph: float) -> Str
     """
     _check_chains(structure)
     structure = _with_heavy_atoms(structure)
-    _check_clashes(structure)
+    check_clashes(structure)
     if forcefield.getUnmatchedResidues(structure.topology) or _lacking_a_proton(structure):
         structure = _with_hydrogens(structure, forcefield, ph)
     unmatched = forcefield.getUnmatchedResidues(structure.topology)
@@ -92,11 +92,16 @@ def _check_chains(structure: Structure) -> None:
                 )
 
 
-def _check_clashes(structure: Structure) -> None:
-    pairs = cKDTree(structure.positions).query_pairs(_CLASH_NM)
+def check_clashes(structure: Structure) -> None:
+    """Refuse atoms that lie upon each other; those without an element are no atoms but sites of a water model.
+
+    Raises:
+        UserError: two do.
+    """
+    atoms = [atom for atom in structure.topology.atoms() if atom.element is not None]
+    pairs = cKDTree(structure.positions[[atom.index for atom in atoms]]).query_pairs(_CLASH_NM)
     if not pairs:
         return
-    atoms = list(structure.topology.atoms())
     first, second = (atoms[k] for k in sorted(min(pairs)))
     apart = np.linalg.norm(structure.positions[first.index] - structure.positions[second.index])
     raise UserError(

@@ -16,7 +16,7 @@ from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.boltzmann.trajectory_files import TrajectorySamples, read_trajectories
 from spacetime_tps.boltzmann.transitions import Transitions, Watched
 from spacetime_tps.config import LangevinConfig, MetadynamicsConfig, ReplicaExchangeConfig, TrajectoriesConfig
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.files import read_arrays, require_finite, write_arrays
 from spacetime_tps.representations import Torsions, wrap
 from spacetime_tps.seeds import generator, torch_seed
@@ -132,13 +132,21 @@ def load_samples(context: Context) -> WeightedSamples:
     samples = WeightedSamples.load(context.folder / "samples.npz")
     representation, file = context.system.representation, context.folder / "torsions.npz"
     if not isinstance(representation, Torsions) or not file.is_file():
-        return samples
+        return _fitting(samples, context)
     recorded = read_arrays(file, ("quadruples", "represented", "angles"))
     if np.array_equal(recorded["represented"], representation.quadruples):
-        return samples
+        return _fitting(samples, context)
     columns = recorded_columns(context.folder, representation)
     angles = recorded["angles"][:, columns].astype(np.float64)
     return replace(samples, features=representation.features_of_angles(angles))
+
+
+def _fitting(samples: WeightedSamples, context: Context) -> WeightedSamples:
+    """The samples, if their features are those of the representation."""
+    if samples.features.shape[1:] != (context.system.representation.n_features,):
+        file = context.folder / "samples.npz"
+        raise DamagedFileError(f"{file} does not hold the samples of this run; draw them again with 'sample'.")
+    return samples
 
 
 def recorded_columns(folder: RunFolder, representation: Torsions) -> list[int]:

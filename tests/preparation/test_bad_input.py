@@ -38,6 +38,7 @@ GAP = each_atom(TETRA, lambda _, line: None if line[22:26].strip() == "3" else l
 NOWHERE = each_atom(C5, lambda _, line: line[:16] + "A" + line[17:54] + "   inf" + line[60:])
 TWICE = two_chains(C5, PROLINE).replace(" B ", " A ")
 DEUTERATED = each_atom(C5, lambda k, line: line[:76] + " D" + line[78:] if k == 0 else line)
+SCATTERED = "\n".join(sorted(C7AX.splitlines()[1:23], key=lambda line: line[12:16])) + "\n"
 CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "an empty file": ("", C7AX, "is empty"),
     "no atoms": ("REMARK nothing\nEND\n", C7AX, "holds no atoms"),
@@ -53,6 +54,7 @@ CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "another length": (C5, TETRA, "not the same molecule"),
     "a mirrored residue": (C5, mirrored(C7AX), "mirror images"),
     "an atom twice": (C5 + C5.splitlines()[3] + "\n", C7AX, "atoms are called A/1:"),
+    "atoms of a residue scattered": (C5, SCATTERED, "stand in two places"),
     "a ligand": (C5.replace("END\n", LIGAND), C7AX, "LIG 9"),
     "a phosphorus alone": (C5.replace("END\n", NEUTRAL_C), C7AX, "DA 4"),
     "an unknown residue": (renamed(C5, "ALA", "XYZ"), C7AX, "XYZ 2"),

@@ -22,7 +22,7 @@ from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, refusal, run_cli, settings
 from tests.oracles import is_one_sentence
-from tests.preparation.files import ENDS
+from tests.preparation.files import C5, ENDS, at, each_atom
 
 DATA = Path(__file__).parent / "data"
 PRMTOP, INPCRD = DATA / "alanine_dipeptide.prmtop", (DATA / "c5.inpcrd", DATA / "c7ax.inpcrd")
@@ -166,6 +166,16 @@ def test_amber_files_that_cannot_be_used(tmp_path: Path) -> None:
             prepare(*files, tmp_path / "mine", wishes, False, WorkerPool(1))
         assert words in str(error.value)
         assert is_one_sentence(str(error.value)), str(error.value)
+
+
+def test_coordinates_upon_each_other_are_refused(xml: Path, tmp_path: Path) -> None:
+    inpcrd, pdb = tmp_path / "zero.inpcrd", tmp_path / "zero.pdb"
+    lines = INPCRD[0].read_text().splitlines()
+    inpcrd.write_text("\n".join(lines[:2] + ["".join([f"{0.0:12.7f}"] * 6)] * 11) + "\n")
+    pdb.write_text(each_atom(C5, lambda _, line: at(line, 0.0, 0.0, 0.0)))
+    assert "clash" in refusal("init", inpcrd, INPCRD[1], "-o", tmp_path / "new", "--prmtop", PRMTOP)
+    assert "clash" in refusal("init", ENDS[0], pdb, "-o", tmp_path / "new", "--system", xml)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_system_file_gives_one_description(tmp_path: Path) -> None:

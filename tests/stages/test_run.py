@@ -16,6 +16,7 @@ import mdtraj
 import numpy as np
 import pytest
 
+from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.stages import STAGES
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, settings
@@ -282,6 +283,15 @@ def test_damaged_run_folder_is_told(damaged: str, stage: str, tiny_alanine_run: 
         shutil.copytree(tiny_alanine_run, copy)
         (copy / damaged).write_bytes(content)
         assert Path(damaged).stem in refusal(stage, copy, "--overwrite")
+
+
+def test_samples_of_another_width_or_kind_are_told(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_alanine_run, copy)
+    held = read_arrays(copy / "samples.npz")
+    for features in (np.tile(held["features"], 2), held["features"].astype(str)):
+        write_arrays(copy / "samples.npz", **{**held, "features": features})
+        assert "samples.npz" in refusal("train", copy, "--overwrite")
 
 
 def test_numbers_that_explode_are_told_at_once(tmp_path: Path) -> None:
