@@ -27,6 +27,7 @@ _VARIANTS = {
 _STANDARD_NAMES = {"HSE": "HIS", "HSP": "HIS", "LYN": "LYS"}
 """Of those that OpenMM does not know in a PDB file."""
 _FARTHEST_NM = 900.0
+_LONGEST_BOND_ANGSTROM = 2.5
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,9 @@ def _cleaned(file: Path, text: str, notes: list[str], variants: dict[tuple[str, 
         if (name := lines[k][17:20]) in _VARIANTS:
             variants[(lines[k][21].strip(), lines[k][22:26].strip(), lines[k][26:27].strip())] = _VARIANTS[name]
     kept = [_plain(line) for k, line in enumerate(lines) if k not in dropped]
+    if _bonds_contradict(lines):
+        kept = [line for line in kept if not line.startswith("CONECT")]
+        notes.append("its CONECT records bond atoms that are not there or lie apart, and are left out")
     return "\n".join(kept) + "\n"
 
 
@@ -205,6 +209,24 @@ def _check_residues_together(file: Path, lines: list[tuple[int, str]]) -> None:
             )
         done.add(current)
         current = residue
+
+
+def _bonds_contradict(lines: list[str]) -> bool:
+    """Whether CONECT records name atoms that are not there or too far apart, as after atoms were taken out."""
+    place = {
+        line[6:11].strip(): np.array([float(line[30 + 8 * k : 38 + 8 * k]) for k in range(3)])
+        for line in lines
+        if line.startswith(("ATOM", "HETATM"))
+    }
+    for line in lines:
+        if line.startswith("CONECT"):
+            first, *others = [line[k : k + 5].strip() for k in range(6, min(len(line.rstrip()), 31), 5)] or [""]
+            for other in others:
+                if first not in place or other not in place:
+                    return True
+                if np.linalg.norm(place[first] - place[other]) > _LONGEST_BOND_ANGSTROM:
+                    return True
+    return False
 
 
 def _occupancy(line: str) -> float:

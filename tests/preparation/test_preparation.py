@@ -108,6 +108,17 @@ def test_mmcif_is_read_like_pdb(tmp_path: Path) -> None:
     assert found.positions == pytest.approx(structure(tmp_path, C5).positions, abs=1e-4)
 
 
+def test_bonds_of_atoms_that_were_taken_out_are_left_out(tmp_path: Path) -> None:
+    """MDTraj numbers the atoms in CONECT records anew, but not the atoms themselves."""
+    whole = mdtraj.load(str(ENDS[0]))
+    whole.atom_slice(whole.topology.select("element != H")).save(str(tmp_path / "sliced.pdb"))
+    found = read_structure_file(tmp_path / "sliced.pdb")
+    assert "CONECT" in found.notes[-1]
+    assert repaired(found, FORCEFIELD, 7.0).topology.getNumAtoms() == 22
+    assert structure(tmp_path, C5.replace("CONECT    1    2", "CONECT    1   17")).notes == found.notes
+    assert structure(tmp_path, C5).notes == ()
+
+
 # --- repair ---------------------------------------------------------------------------------------
 
 
