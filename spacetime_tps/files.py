@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -83,11 +84,13 @@ def read_json(path: Path) -> Any:
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:
-    """Write a compressed ``.npz`` atomically."""
+    """Write a compressed ``.npz`` atomically, with the digest of what it holds."""
+    held = {name: np.asarray(value) for name, value in arrays.items()}
     with replacing(path) as temporary, temporary.open("wb") as handle:
-        np.savez_compressed(handle, **arrays)
+        np.savez_compressed(handle, **held, **{_DIGEST: np.array(_digest(held))})
 
 
+_DIGEST = "sha256"
 _UNREADABLE = (
     *(OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error),
@@ -99,7 +102,8 @@ def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarra
     """Read a ``.npz`` without executing anything in it.
 
     Raises:
-        DamagedFileError: the file is missing, damaged, no such archive, or lacks one of the ``required`` arrays.
+        DamagedFileError: the file is missing, damaged, no such archive, lacks one of the ``required`` arrays, or was
+            written here and changed since.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -117,6 +121,11 @@ def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarra
         raise DamagedFileError(
             f"{path} cannot be read as an npz archive: it is missing or damaged; make it again with --overwrite."
         ) from error
+    digest = found.pop(_DIGEST, None)
+    if digest is not None and str(digest) != _digest(found):
+        raise DamagedFileError(
+            f"{path} is damaged: it was changed after it was written; make it again with --overwrite."
+        )
     for name in required:
         if name not in found or (found[name].ndim and found[name].size == 0):
             raise DamagedFileError(
@@ -124,6 +133,15 @@ def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarra
                 "make it again with --overwrite."
             )
     return found
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 of names, kinds, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
 
 
 def require_finite(what: str, advice: str, *arrays: Any) -> None:

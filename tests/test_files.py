@@ -131,6 +131,19 @@ def test_arrays_round_trip_and_never_unpickle(tmp_path: Path) -> None:
         read_arrays(tmp_path / "pickled.npz")
 
 
+def test_arrays_that_were_changed_are_told(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "a.npz", table=np.arange(6.0), names=np.array(["phi"]))
+    with np.load(tmp_path / "a.npz") as archive:
+        held = dict(archive)
+    changes = ({"table": held["table"] + 1e-12}, {"table": held["table"].astype(str)}, {"more": np.zeros(1)})
+    for change in changes:
+        np.savez(tmp_path / "changed.npz", **{**held, **change})
+        with pytest.raises(UserError, match=r"changed\.npz is damaged: it was changed after it was written"):
+            read_arrays(tmp_path / "changed.npz")
+    np.savez(tmp_path / "own.npz", table=np.zeros(1))
+    assert set(read_arrays(tmp_path / "own.npz")) == {"table"}
+
+
 def test_csv(tmp_path: Path) -> None:
     rows = [[1, np.pi, np.float32(0.1), "a, b"], [2, 1e-12, np.float64(2.0), None]]
     write_csv(tmp_path / "a.csv", ["path", "x", "y", "why"], rows, note="energies in kJ/mol")

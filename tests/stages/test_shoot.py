@@ -114,13 +114,14 @@ def without(name: str, folder: Path) -> None:
 
 def lacking(array: str, folder: Path) -> None:
     data = dict(np.load(folder / "first.npz"))
-    del data[array]
+    del data[array], data["sha256"]
     np.savez(folder / "first.npz", **data)
 
 
 def fewer_frames(folder: Path) -> None:
     data = dict(np.load(folder / "blocks/block_0001.npz"))
-    data["state.positions"] = data["state.positions"][:3]
+    data["state.positions"] = data.pop("state.positions")[:3]
+    del data["sha256"]
     np.savez(folder / "blocks/block_0001.npz", **data)
 
 
