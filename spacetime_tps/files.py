@@ -85,9 +85,10 @@ def read_json(path: Path) -> Any:
 
 def write_arrays(path: Path, **arrays: Any) -> None:
     """Write a compressed ``.npz`` atomically, with the digest of what it holds."""
-    held = {name: np.asarray(value) for name, value in arrays.items()}
+    held: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+    held[_DIGEST] = np.array(_digest(held))
     with replacing(path) as temporary, temporary.open("wb") as handle:
-        np.savez_compressed(handle, **held, **{_DIGEST: np.array(_digest(held))})
+        np.savez_compressed(handle, **held)
 
 
 _DIGEST = "sha256"
