@@ -210,7 +210,6 @@ class MetadynamicsConfig(HillsConfig):
     """
 
     kind: Literal["metadynamics"]
-    temperature: Temperature | None = None
     frozen_time: Time = Field(gt=0)
     """Simulated time of each walker under the frozen bias."""
     discard_time: Time = Field(50.0, ge=0)
@@ -428,12 +427,16 @@ class WindowsConfig(Model):
     equilibration_steps: int = Field(5000, ge=0)
     steps: int = Field(25_000, ge=1)
     """Integration steps from each of two starts: a frame of a path from A, and of one from B."""
+    free_walkers: int = Field(4, ge=0)
+    """Simulations without a restraint from the structure of either state, for the states' free energies; 0: none."""
+    free_steps: int = Field(50_000, ge=1)
+    """Of each."""
     sample_every: int = Field(100, ge=1)
 
     @model_validator(mode="after")
     def _samples_are_drawn(self) -> WindowsConfig:
-        if self.steps < 8 * self.sample_every:
-            raise ValueError("steps should hold at least eight times sample_every")
+        if min(self.steps, self.free_steps) < 8 * self.sample_every:
+            raise ValueError("steps and free_steps should hold at least eight times sample_every")
         return self
 
 

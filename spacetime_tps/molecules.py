@@ -13,6 +13,8 @@ from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.topology import is_solvent
 
+_LIGHT_U = 5.5
+"""Heavier is no hydrogen, however masses are repartitioned."""
 _FARTHEST_NM = 900.0
 """A PDB file has no room for more."""
 _CONSTRAINTS = {"none": None, "hbonds": app.HBonds}
@@ -221,6 +223,13 @@ def _from_xml(file: Path, topology: app.Topology, source: str) -> openmm.System:
     if system.getNumParticles() != topology.getNumAtoms():
         counts = f"{system.getNumParticles()} particles and {topology.getNumAtoms()} atoms"
         raise UserError(f"{file} and {source} do not fit: they have {counts}.")
+    for k, atom in enumerate(topology.atoms()):
+        mass = system.getParticleMass(k)._value
+        if mass > 0 and atom.element is not None and (mass < _LIGHT_U) != (atom.element is app.element.hydrogen):
+            raise UserError(
+                f"{file} and {source} do not hold the same atoms in the same order: number {k + 1} is {atom.name} of "
+                f"{atom.residue.name} {atom.residue.id} in one and has a mass of {mass:.3g} u in the other."
+            )
     return _in_box_of(system, topology)
 
 

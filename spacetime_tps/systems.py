@@ -313,7 +313,7 @@ def _reference(config: RunConfig, folder: Path, names: list[str], kt: float) -> 
             f"The reference surface {config.reference} is over {', '.join(surface.names)}, but the representation "
             f"is over {', '.join(names)}; make a new one with scripts/build_reference.py or remove 'reference'."
         )
-    if abs(surface.kt - kt) > 1e-6 * kt:
+    if not abs(surface.kt - kt) <= 1e-6 * kt:
         raise UserError(
             f"The reference surface {config.reference} is for kT = {surface.kt:.5g}, the system has {kt:.5g}; "
             "make a new one with scripts/build_reference.py or remove 'reference'."

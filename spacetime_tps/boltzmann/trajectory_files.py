@@ -19,6 +19,7 @@ from spacetime_tps.topology import solute_atoms
 from spacetime_tps.trajectories import read_frames
 
 _KEPT_FRAMES = 500
+_TYPICAL_BOND_NM, _BONDS_NM = 0.13, (0.06, 0.3)
 _KCAL = 4.184
 
 
@@ -73,8 +74,7 @@ def read_trajectories(
             logs = np.zeros(len(positions)) if not weights else _log_weights(weights[k], config, kt, len(positions))
             positions, logs = positions[config.skip :: config.every], logs[config.skip :: config.every]
             values = watched.variables(positions.astype(float))
-            if not np.isfinite(values).all():
-                raise UserError(f"{file} holds coordinates that are no positions of atoms; check it.")
+            _check_positions(file, positions, topology)
             recorder = TransitionRecorder(watched.states)
             recorder.look(values, positions)
             angles.append(dihedral_angles(positions.astype(float), recorded))
@@ -94,14 +94,34 @@ def read_trajectories(
     )
 
 
+def _check_positions(file: Path, positions: np.ndarray, topology: app.Topology) -> None:
+    """Refuse what is no molecule: numbers that are none, another unit, another order of atoms, one cut by its box."""
+    if not np.isfinite(positions).all():
+        raise UserError(f"{file} holds coordinates that are no positions of atoms; check it.")
+    bonds = [(a, b) for a, b in topology.bonds() if max(a.index, b.index) < positions.shape[1]]
+    if not bonds or not len(positions):
+        return
+    first, second = (np.array([atoms[k].index for atoms in bonds]) for k in (0, 1))
+    for k in np.unique([0, len(positions) // 2, len(positions) - 1]):
+        length = np.linalg.norm(positions[k, first] - positions[k, second], axis=-1)
+        worst = int(np.abs(np.log(np.maximum(length, 1e-6) / _TYPICAL_BOND_NM)).argmax())
+        if not _BONDS_NM[0] < length[worst] < _BONDS_NM[1]:
+            a, b = bonds[worst]
+            raise UserError(
+                f"{file}: {a.name} and {b.name} of {a.residue.name} {a.residue.id} are bonded and lie "
+                f"{length[worst]:.3g} nm apart in a frame; its atoms have to be those of the states' PDB files in "
+                "their order, the molecule whole, the unit that of the format."
+            )
+
+
 def _expanded(names: list[str], folder: Path) -> list[Path]:
     """Files, patterns such as ``run_*.xtc`` filled in alphabetical order."""
     found = []
     for name in names:
-        matches = sorted(glob.glob(str(folder / name)))
+        matches = [name] if (folder / name).is_file() else sorted(glob.glob(name, root_dir=folder))
         if not matches:
             raise UserError(f"There is no file {folder / name}, which 'sampling' names.")
-        found += [Path(match) for match in matches]
+        found += [folder / match for match in matches]
     return found
 
 

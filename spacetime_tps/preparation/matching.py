@@ -210,6 +210,7 @@ def _settle_rotor(
 
     same = range(len(hydrogens))
     orders = [order for order in permutations(same) if hand(positions, order) == hand(reference, same)]
+    orders = orders or list(permutations(same))  # hydrogens in one plane have no hand
     best = min(orders, key=lambda order: float(np.square(wrap(found[list(order)] - wanted)).sum()))
     positions[hydrogens] = positions[[hydrogens[k] for k in best]]
 

@@ -164,6 +164,9 @@ def _cleaned(file: Path, text: str, notes: list[str], variants: dict[tuple[str, 
         raise UserError(f"{file} holds no atoms; give a PDB or mmCIF file.")
     for k in atoms:
         _check_coordinates(file, k + 1, lines[k])
+    for k, line in enumerate(lines):
+        if line.startswith("CRYST1") and not _is_box(line):
+            raise UserError(f"{file}: line {k + 1}, CRYST1, is no periodic box; mend it or remove it.")
     dropped = _unlikely_locations([(k, lines[k]) for k in atoms])
     _check_residues_together(file, [(k + 1, line) for k, line in enumerate(lines) if k not in dropped])
     if dropped:
@@ -193,14 +196,31 @@ def _check_coordinates(file: Path, number: int, line: str) -> None:
         raise UserError(f"{file}: line {number} holds coordinates that are not finite.")
 
 
+def _is_box(line: str) -> bool:
+    """Whether a CRYST1 record holds three lengths and three angles."""
+    columns = [line[6:15], line[15:24], line[24:33], line[33:40], line[40:47], line[47:54]]
+    try:
+        values = [float(column) for column in columns]
+    except ValueError:
+        return False
+    return all(math.isfinite(value) and value > 0 for value in values) and all(angle < 180 for angle in values[3:])
+
+
 def _check_residues_together(file: Path, lines: list[tuple[int, str]]) -> None:
     """The atoms of a residue follow each other; numbers begin anew behind TER, and those of water may come again."""
     done: set[str] = set()
+    names: set[str] = set()
     current = ""
     for number, line in lines:
         if line.startswith(("TER", "END")):
             done, current = set(), ""
-        if not line.startswith(("ATOM", "HETATM")) or (residue := line[17:27]) == current:
+        if not line.startswith(("ATOM", "HETATM")):
+            continue
+        if (residue := line[17:27]) == current:
+            if line[12:16] in names:
+                name = f"{line[12:16].strip()} of {residue[:3].strip()} {residue[5:].strip()}"
+                raise UserError(f"{file}: the atom {name} stands twice, again in line {number}; remove one of both.")
+            names.add(line[12:16])
             continue
         if residue in done and residue[:3].strip() not in WATERS | IONS:
             name = f"{residue[:3].strip()} {residue[5:].strip()}"
@@ -208,7 +228,7 @@ def _check_residues_together(file: Path, lines: list[tuple[int, str]]) -> None:
                 f"{file}: atoms of {name} stand in two places, again from line {number} on; sort atoms by residue."
             )
         done.add(current)
-        current = residue
+        current, names = residue, {line[12:16]}
 
 
 def _bonds_contradict(lines: list[str]) -> bool:
@@ -244,7 +264,12 @@ def _unlikely_locations(atoms: list[tuple[int, str]]) -> set[int]:
         if line[16:17].strip():
             occupancy[line[21:27]][line[16]] += round(1000 * _occupancy(line))
     best = {residue: min(c, key=lambda label: (-c[label], label)) for residue, c in occupancy.items()}
-    return {k for k, line in atoms if line[16:17].strip() and line[16] != best[line[21:27]]}
+    likely = {(line[21:27], line[12:16]) for _, line in atoms if line[16:17].strip() in ("", best.get(line[21:27]))}
+    return {
+        k
+        for k, line in atoms
+        if line[16:17].strip() and line[16] != best[line[21:27]] and (line[21:27], line[12:16]) in likely
+    }
 
 
 def _plain(line: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import platform
-import shutil
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,7 +16,7 @@ from spacetime_tps.analysis.structure import hysteresis, integrity_problems
 from spacetime_tps.analysis.work import WorkSummary
 from spacetime_tps.export import figures
 from spacetime_tps.export.trajectory import MoleculeWriter
-from spacetime_tps.files import read_arrays, read_json, write_csv, write_json
+from spacetime_tps.files import read_arrays, read_json, require_finite, write_csv, write_json
 from spacetime_tps.geometry.curve import FineCurve
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
@@ -46,18 +45,23 @@ def export(context: Context) -> StageResult:
     """Write everything a user opens; ``summary.json`` is written by ``finish_summary``, last of all."""
     system, folder = context.system, context.folder
     paths = PathEnsemble.load(folder / "paths.npz")
-    context.make_room()
+    read_arrays(folder / "geodesic.npz", ("labels", "coordinates", "natural", "mean", "block_variance"))
+    read_arrays(folder / "windows.npz")
+    for stage in STAGES[:-1]:
+        folder.record(stage)
     problems = _problems(context, paths)
+    require_finite("The paths are", "run 'paths' again with --overwrite", paths.frames, paths.work_kt)
     whole = np.array([not p for p in problems])
     arrived = paths.ends_in_state & paths.end_stays & whole
     started = paths.starts_in_state & paths.start_stays
     bound = reference_bound(system)
+    summary = _paths_summary(context, paths, arrived, started, problems, bound)
+    context.make_room()
     note = NOT_FOR_SCIENCE if context.config.preset == "quick" else None
     if system.molecule is not None:
         _write_trajectories(context, paths, note)
     _write_tables(context, paths, arrived, started, problems, note)
     _write_figures(context, paths, bound, note)
-    summary = _paths_summary(context, paths, arrived, started, problems, bound)
     return StageResult({"paths": summary, "reference": reference_summary(system, bound)})
 
 
@@ -160,7 +164,8 @@ def _write_trajectories(context: Context, paths: PathEnsemble, note: str | None)
     assert system.molecule is not None
     writer = MoleculeWriter(system.molecule.topology, system.structures[0])
     writer.structure(folder / "topology.pdb", note)
-    shutil.rmtree(folder / "paths", ignore_errors=True)
+    for old in (folder / "paths").glob("path_*.dcd"):
+        old.unlink()
     for k, frames in enumerate(paths.frames):
         writer.trajectory(folder / f"paths/path_{k:04d}.dcd", frames, paths.interval)
 
@@ -227,6 +232,8 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     measured = read_arrays(folder / "windows.npz")
     if len(measured["curve_parameter"]):
         figures.save(figures.windows_figure(measured, unit), target / "windows.png", note)
+        if len(measured["overlap"]):
+            figures.save(figures.overlap_figure(measured["overlap"]), target / "overlap.png", note)
     delta_f = folder.record("paths")["summary"]["work"]["delta_f"]
     work = figures.work_figure(paths.work_kt[paths.forward], paths.work_kt[~paths.forward], delta_f)
     figures.save(work, target / "work.png", note)

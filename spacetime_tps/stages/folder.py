@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,7 +113,11 @@ class RunFolder:
             )
         if present and not resume and not overwrite:
             raise UserError(f"The output folder {self.path} is not empty; use --resume to go on or --overwrite.")
+        if overwrite and (self / "config.yaml").is_file():
+            self.config()  # files of another program may be called so, too
         stored = _with_inputs(config, source)
+        if overwrite:
+            self._check_spares(stored)
         inputs = {
             copy: (source / original).read_bytes()
             for original, copy in zip(_input_files(config, source), _copies(config, source), strict=True)
@@ -126,6 +132,16 @@ class RunFolder:
                 temporary.write_bytes(content)
         write_text(self / "config.yaml", dump(stored))
         return self.config()
+
+    def _check_spares(self, config: RunConfig) -> None:
+        """A run that is to be deleted must not hold what the new one reads."""
+        if isinstance(config.sampling, TrajectoriesConfig):
+            for file in (*config.sampling.files, *config.sampling.weights):
+                if Path(os.path.normpath(file)).is_relative_to(self.path.resolve()):
+                    raise UserError(
+                        f"'sampling' reads {file}, which --overwrite would delete with {self.path}; "
+                        "choose another folder with -o."
+                    )
 
     def _clear(self, names: set[str]) -> None:
         for name in ["summary.json", "config.yaml", *sorted(names)]:
@@ -250,6 +266,10 @@ def _with_inputs(config: RunConfig, source: Path) -> RunConfig:
     for key, state in (("a", config.states.a), ("b", config.states.b)):
         pdb = f"inputs/{os.path.basename(state.pdb)}" if state.pdb else None
         states[key] = state.model_copy(update={"pdb": pdb})
+    copies = Counter(_copies(config, source))
+    for file in getattr(config.system, "forcefield", None) or []:
+        if copies[f"inputs/{os.path.basename(file)}"] > 1:
+            raise UserError(f"Two input files have the name of {file}; rename one of them.")
     if states["a"].pdb and states["a"].pdb == states["b"].pdb:
         raise UserError("Both states name a PDB file of the same name; rename one of them.")
     reference = f"inputs/{os.path.basename(config.reference)}" if config.reference else None
@@ -265,11 +285,14 @@ def _with_inputs(config: RunConfig, source: Path) -> RunConfig:
             described["forcefield"] = [own.get(file, file) for file in config.system.forcefield]
         changes["system"] = config.system.model_copy(update=described)
     if isinstance(config.sampling, TrajectoriesConfig):
-        files = {
-            key: [str(source.resolve() / f) for f in getattr(config.sampling, key)] for key in ("files", "weights")
-        }
+        files = {key: [_absolute(source, f) for f in getattr(config.sampling, key)] for key in ("files", "weights")}
         changes["sampling"] = config.sampling.model_copy(update=files)
     return config.model_copy(update=changes)
+
+
+def _absolute(source: Path, pattern: str) -> str:
+    """A pattern of file names from the folder of the system file, whose own name is none."""
+    return pattern if os.path.isabs(pattern) else os.path.join(glob.escape(str(source.resolve())), pattern)
 
 
 def _first_difference(stored: Any, wanted: Any, place: str = "") -> str:

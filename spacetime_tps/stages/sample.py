@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _TURNS = np.deg2rad(60.0)
 """A torsion that differs by more between the end structures may have a barrier to turn over."""
+_FEW_SAMPLES = 20
+"""Effective samples below which a density is none."""
 _MOST_FLATTENED = 2
 """Torsions that a bias is grown for unasked: a third takes ten times as long to fill."""
 
@@ -107,6 +109,13 @@ def _molecule(
     _warn(covered)
     features = system.representation.features_of_angles(angles)
     samples = WeightedSamples(features, sampled.log_weights, sampled.frames, sampled.force_evaluations)
+    if samples.effective_size() < _FEW_SAMPLES:
+        logger.warning(
+            "all weight lies on %.1f of %d samples: nothing that follows means anything; check the weights, or sample "
+            "longer",
+            samples.effective_size(),
+            len(features),
+        )
     summary |= {
         "effective_samples": samples.effective_size(),
         "visited_a": bool(in_a.any()),

@@ -39,6 +39,7 @@ NOWHERE = each_atom(C5, lambda _, line: line[:16] + "A" + line[17:54] + "   inf"
 TWICE = two_chains(C5, PROLINE).replace(" B ", " A ")
 DEUTERATED = each_atom(C5, lambda k, line: line[:76] + " D" + line[78:] if k == 0 else line)
 SCATTERED = "\n".join(sorted(C7AX.splitlines()[1:23], key=lambda line: line[12:16])) + "\n"
+TWO_LINES = C7AX.splitlines()[1] + "\nHETATM    2"
 CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "an empty file": ("", C7AX, "is empty"),
     "no atoms": ("REMARK nothing\nEND\n", C7AX, "holds no atoms"),
@@ -55,6 +56,8 @@ CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "a mirrored residue": (C5, mirrored(C7AX), "mirror images"),
     "an atom twice": (C5 + C5.splitlines()[3] + "\n", C7AX, "atoms are called A/1:"),
     "atoms of a residue scattered": (C5, SCATTERED, "stand in two places"),
+    "an atom twice in its residue": (C5, C7AX.replace("HETATM    2", TWO_LINES, 1), "stands twice"),
+    "a box of words": ("CRYST1 a box\n" + C5, C7AX, "is no periodic box"),
     "a ligand": (C5.replace("END\n", LIGAND), C7AX, "LIG 9"),
     "a phosphorus alone": (C5.replace("END\n", NEUTRAL_C), C7AX, "DA 4"),
     "an unknown residue": (renamed(C5, "ALA", "XYZ"), C7AX, "XYZ 2"),

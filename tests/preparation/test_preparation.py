@@ -31,8 +31,10 @@ from tests.preparation.files import (
     ENDS,
     PROLINE,
     TETRA,
+    at,
     each_atom,
     exchanged,
+    place_of,
     renamed,
     two_chains,
     without_hydrogens,
@@ -119,6 +121,13 @@ def test_bonds_of_atoms_that_were_taken_out_are_left_out(tmp_path: Path) -> None
     assert structure(tmp_path, C5).notes == ()
 
 
+def test_an_alternate_location_without_an_alternative_stays(tmp_path: Path) -> None:
+    labelled = each_atom(C5, lambda k, line: line[:16] + "AB"[k % 2] + line[17:54] + "  0.50" + line[60:])
+    found = structure(tmp_path, labelled)
+    assert found.topology.getNumAtoms() == 22
+    assert found.notes == ()
+
+
 # --- repair ---------------------------------------------------------------------------------------
 
 
@@ -161,6 +170,18 @@ def test_a_proton_that_the_name_denies_is_refused_and_one_it_asks_for_added(tmp_
     assert "1 hydrogen added" in doubly.notes[-1]
     with pytest.raises(UserError, match="protonated differently: HIS 2 has HE2 only in"):
         matched(found, doubly)
+
+
+def test_hydrogens_in_one_plane_have_no_hand(tmp_path: Path) -> None:
+    planar = {"H1": (-0.5, 1.0, 0.0), "H2": (1.0, 0.0, 0.0), "H3": (-0.5, -1.0, 0.0)}
+    methyl = next(place_of(line) for line in C7AX.splitlines() if line[12:20] == " CH3 ACE")
+
+    def flat(_: int, line: str) -> str:
+        offset = planar.get(line[12:16].strip()) if line[17:20] == "ACE" else None
+        return line if offset is None else at(line, *(np.array(methyl) + offset))
+
+    found = matched(structure(tmp_path, C5), structure(tmp_path, each_atom(C7AX, flat), "flat.pdb"))
+    assert found.positions.shape == (22, 3)
 
 
 def test_missing_side_chains_are_added_and_told(tmp_path: Path) -> None:

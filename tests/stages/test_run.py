@@ -24,6 +24,7 @@ from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cl
 MAY_DIFFER = {"wall_seconds", "versions", "platform", "created"}
 FIGURES = {
     "free_energy_surface.png", "energies.png", "spacetime.png", "work.png", "training_loss.png", "windows.png",
+    "overlap.png",
 }  # fmt: skip
 
 
@@ -262,6 +263,9 @@ def test_overwrite_spares_what_no_run_wrote_and_what_it_cannot_replace(tiny_alan
     (mine / "figures/thesis.png").write_text("precious")
     assert "no run wrote it" in refusal("run", "mueller_brown", "-o", mine, "--overwrite")
     assert (mine / "figures/thesis.png").read_text() == "precious"
+    (mine / "config.yaml").write_text("my: hydra\n")
+    assert "unknown key 'my'" in refusal("run", "mueller_brown", "-o", mine, "--overwrite")
+    assert (mine / "figures/thesis.png").read_text() == "precious"
     before = (tiny_alanine_run / "summary.json").read_bytes()
     refusal("run", "alanine_dipeptide", "-o", tiny_alanine_run, "--overwrite", "--platform", "Nope")
     refusal("run", "alanine_dipeptide", "-o", tiny_alanine_run, "--overwrite", "--set", "states.a.pdb=missing.pdb")
@@ -269,6 +273,24 @@ def test_overwrite_spares_what_no_run_wrote_and_what_it_cannot_replace(tiny_alan
     new = tmp_path / "new"
     refusal("run", "alanine_dipeptide", "-o", new, "--platform", "Nope")
     assert not new.exists()
+
+
+def test_overwrite_spares_what_the_new_run_reads(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_alanine_run, copy)
+    own = f"sampling={{kind: trajectories, files: ['{copy}/paths/*.dcd']}}"
+    assert "--overwrite would delete" in refusal("run", "alanine_dipeptide", "-o", copy, "--overwrite", "--set", own)
+    assert len(list((copy / "paths").glob("*.dcd"))) == 4
+
+
+def test_force_fields_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    system = tmp_path / "mine"
+    shutil.copytree(find_system_file("alanine_dipeptide").parent, system)
+    for folder in ("x", "y"):
+        (system / folder).mkdir()
+        (system / folder / "ff.xml").write_text("<ForceField></ForceField>")
+    both = "system.forcefield=[amber14/protein.ff14SB.xml, x/ff.xml, y/ff.xml]"
+    assert "x/ff.xml; rename one" in refusal("run", system, "-o", tmp_path / "run", "--set", both)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +305,7 @@ def test_damaged_run_folder_is_told(damaged: str, stage: str, tiny_alanine_run: 
         shutil.copytree(tiny_alanine_run, copy)
         (copy / damaged).write_bytes(content)
         assert Path(damaged).stem in refusal(stage, copy, "--overwrite")
+        assert (copy / "summary.json").is_file()
 
 
 def test_samples_of_another_width_or_kind_are_told(tiny_alanine_run: Path, tmp_path: Path) -> None:
