@@ -16,7 +16,8 @@ def _number(value: Any, digits: int = 2) -> str:
 
 def _barriers(channel: dict[str, Any], suffix: str, unit: str, avoiding: bool) -> str:
     if f"barrier_{suffix}" not in channel:
-        return f"barrier {_number(channel[f'own_barrier_{suffix}'])} {unit} on the run's own samples (no reference)"
+        own = _number(channel[f"own_barrier_{suffix}"])
+        return f"{own} {unit} above the lowest point of the run's own samples (no reference)"
     where = "in this channel outside of the avoided region" if avoiding else "in this channel"
     least = _number(channel[f"minimax_barrier_{suffix}"])
     return f"barrier {_number(channel[f'barrier_{suffix}'])} {unit}, least possible {where} {least}"
@@ -39,8 +40,10 @@ def _windows(windows: dict[str, Any], suffix: str, unit: str) -> str:
     barrier = windows[f"barrier_{suffix}"]
     wrong = f", MODEL WRONG at {windows['wrong']}" if windows["wrong"] else ""
     height = f"{_number(barrier['value'])} +- {_number(barrier['error'])} {unit}"
-    right = f"the model's variance right within a factor 1.5 at {windows['close_fraction']:.0%}"
-    return f"windows           {windows['count']} simulated: {right}{wrong}; barrier {height}"
+    single = [point["worst_torsion_ratio"] for point in windows["points"]]
+    right = f"variance within a factor 1.5 of the model's at {windows['close_fraction']:.0%}"
+    worst = f"single torsions {min(single):.2f} to {max(single):.2f}"
+    return f"windows           {windows['count']} simulated: {right} ({worst}){wrong}; climb from the start {height}"
 
 
 def print_summary(folder: RunFolder) -> None:
@@ -63,8 +66,8 @@ def print_summary(folder: RunFolder) -> None:
         f"started in their state {paths['started_fraction']:.0%}",
         f"dissipated work   {_number(work['forward'])} +- {_number(work['forward_error'])} kT forward, "
         f"{_number(work['backward'])} +- {_number(work['backward_error'])} kT backward",
-        f"restrained ends   B-A {_number(delta_f['crooks'])} +- {_number(delta_f['error'])} {unit} by work, "
-        f"{_number(delta_f['reference'])} by the reference",
+        f"restrained ends   B-A {_number(delta_f['crooks'])} +- {_number(delta_f['error'])} {unit} by work"
+        + ("" if delta_f["reference"] is None else f", {_number(delta_f['reference'])} by the reference"),
     ]
     highest = paths.get(f"max_free_energy_{suffix}")
     if highest is not None:

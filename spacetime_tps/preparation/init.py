@@ -379,7 +379,8 @@ def _check_still_itself(first: Structure, second: Structure, structures: np.ndar
 def _on_states(decision: Decision) -> list[str]:
     words = [f"Torsion {note}." for note in decision.notes]
     shares = " and ".join(f"{share:.0%}" for share in decision.inside)
-    return [*words, f"Free runs of 20 ps stayed in state A and in state B {shares} of the time."]
+    runs = "These angles are means over eight free runs of 20 ps from either structure"
+    return [*words, f"{runs}, which lay within the boxes of states A and B {shares} of the time."]
 
 
 def _on_water(topology: app.Topology, box: np.ndarray) -> str:

@@ -60,9 +60,18 @@ def sample(context: Context) -> StageResult:
     if torsions is not None:
         write_arrays(context.folder / "torsions.npz", **torsions)
     samples.save(context.folder / "samples.npz")
-    return StageResult(
-        {**summary, "samples": len(samples.features), "transitions": len(transitions)}, samples.force_evaluations
-    )
+    summary = {**summary, "samples": len(samples.features), "transitions": len(transitions)}
+    return StageResult(summary, samples.force_evaluations, words=_told(summary))
+
+
+def _told(summary: dict[str, Any]) -> str:
+    """How well the samples join both states."""
+    words = f"{summary['effective_samples']:,.0f} effective of {summary['samples']:,} samples"
+    words += f", {summary['transitions']:,} transitions between the states"
+    difference = summary.get("delta_f_states_kj_mol")
+    if difference is not None and np.isfinite(difference["value"]):
+        words += f", B-A {difference['value']:.2f} +- {difference['error']:.2f} kJ/mol"
+    return words
 
 
 def _molecule(
