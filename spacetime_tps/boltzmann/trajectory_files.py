@@ -19,7 +19,7 @@ from spacetime_tps.topology import solute_atoms
 from spacetime_tps.trajectories import read_frames
 
 _KEPT_FRAMES = 500
-_TYPICAL_BOND_NM, _BONDS_NM = 0.13, (0.06, 0.3)
+_TYPICAL_BOND_NM, _BONDS_NM = 0.13, (0.03, 0.3)
 _KCAL = 4.184
 
 
