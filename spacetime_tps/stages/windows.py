@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.free_energies import FreeEnergies, free_energies_of
 from spacetime_tps.analysis.windows import CLOSE, WindowComparison, compare_windows, profile_of_windows
-from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool
 from spacetime_tps.boltzmann.windows import sample_windows
 from spacetime_tps.config import WindowsConfig
 from spacetime_tps.files import require_finite, write_arrays
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.representations import Torsions
-from spacetime_tps.seeds import generator
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.train import load_denoiser
@@ -26,16 +23,13 @@ logger = logging.getLogger(__name__)
 
 _CENTERS = 200
 """Points of the curve at which the windows' free energy is read."""
-_LEAST_OVERLAP = 0.03
-"""Below, errors of free energies are not to be trusted (Klimovich, Shirts and Mobley 2015)."""
 
 
 def windows(context: Context) -> StageResult:
     """Simulate windows at equal steps of the geodesic's length and write ``windows.npz``.
 
-    They start from frames of annealed paths of either direction, so that what those drag along shows. With free
-    simulations in both states they give the free-energy difference of the states. An analytic potential has no windows:
-    its posteriors are known.
+    They start from frames of annealed paths of either direction, so that what those drag along shows. An analytic
+    potential has no windows: its posteriors are known.
     """
     system, config = context.system, context.config.windows
     representation = system.representation
@@ -48,9 +42,10 @@ def windows(context: Context) -> StageResult:
     natural = representation.natural(torch.from_numpy(curve.at_constant_speed(len(share))))
     model = evaluate(denoiser, natural)
     starts = _starts(PathEnsemble.load(context.folder / "paths.npz"), representation, model.mean.numpy())
-    variables, cost = _simulated(context, representation, natural.numpy(), starts, config, "windows")
-    angles = variables[..., [system.variables.names.index(name) for name in representation.block_names]]
-    energies, more = _free_energies(context, representation, natural.numpy(), variables)
+    angles, cost = sample_windows(
+        context.dynamics(), representation, natural.numpy(), starts, config, context.config.seed, context.pool
+    )
+    require_finite("The windows are", "lower the time step or geodesic.log_snr_end", angles)
     compared = compare_windows(representation, model, angles)
     dense = representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
     centers = representation.center(evaluate(denoiser, dense).mean).numpy()
@@ -72,7 +67,6 @@ def windows(context: Context) -> StageResult:
         measured_profile=system.kt * profile.restrained,
         smoothed_parameter=np.linspace(0.0, 1.0, _CENTERS),
         smoothed_free_energy=system.kt * profile.smoothed,
-        overlap=np.zeros((0, 0)) if energies is None else energies.overlap,
     )
     barrier = {
         "value": system.kt * profile.barrier,
@@ -87,67 +81,11 @@ def windows(context: Context) -> StageResult:
         f"barrier_{system.suffix}": barrier,
         f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - profile.restrained)),
     }
-    summary[f"delta_f_states_{system.suffix}"] = energies and {
-        "value": system.kt * energies.delta_f,
-        "error": system.kt * energies.error,
-        "mbar_error": system.kt * energies.mbar_error,
-        "of": "states, B minus A",
-        "least_overlap": energies.least_overlap,
-        "independent_samples": energies.independent,
-    }
     words = (
         f"variance within a factor {CLOSE:g} of the model's at {compared.close.sum()} of {len(share)} windows, "
         f"barrier {barrier['value']:.1f} +- {barrier['error']:.1f} {system.energy_unit}"
     )
-    return StageResult(summary, cost + more, words=words)
-
-
-def _simulated(
-    context: Context,
-    torsions: Torsions,
-    natural: np.ndarray,
-    starts: np.ndarray,
-    config: WindowsConfig,
-    name: str,
-) -> tuple[np.ndarray, int]:
-    """Collective variables, shape (n_windows, n_starts, n, n_cv), of restrained simulations, and their cost."""
-    four, seed = context.system.variables.quadruples, context.config.seed
-    found, cost = sample_windows(
-        context.dynamics(), torsions, natural, starts, config, seed, context.pool, recorded=four, name=name
-    )
-    require_finite("The windows are", "lower the time step or geodesic.log_snr_end", found)
-    return found, cost
-
-
-def _free_energies(
-    context: Context, torsions: Torsions, natural: np.ndarray, variables: np.ndarray
-) -> tuple[FreeEnergies | None, int]:
-    """The states by the windows and by free simulations in both, and the cost of the latter."""
-    system, config = context.system, context.config.windows
-    if not config.free_walkers:
-        return None, 0
-    free = np.zeros((2, torsions.n_parameters))
-    starts = np.repeat(system.structures[:, None], config.free_walkers, axis=1)
-    longer = config.model_copy(update={"steps": config.free_steps})
-    found, cost = _simulated(context, torsions, free, starts, longer, "free simulations")
-    columns = [system.variables.names.index(name) for name in torsions.block_names]
-
-    def seen(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        inside = np.stack([state.contains(values) for state in system.states], axis=-1)
-        return torsions.features_of_angles(values[..., columns]), inside
-
-    ends = [Pool.of_state(k, *seen(found[k]), torsions.n_parameters) for k in (WITHIN_A, WITHIN_B)]
-    if not all(map(len, ends)):
-        return None, cost
-    pool = ends[0].joined(Pool.of_windows(natural, *seen(variables))).joined(ends[1])
-    energies = free_energies_of(pool, torsions, generator(context.config.seed, "free energies"))
-    if energies.least_overlap < _LEAST_OVERLAP:
-        logger.warning(
-            "neighbouring windows share %.1g of their samples: the free-energy difference of the states is uncertain; "
-            "lower windows.spacing",
-            energies.least_overlap,
-        )
-    return energies, cost
+    return StageResult(summary, cost, words=words)
 
 
 def _count(curve: FineCurve, config: WindowsConfig) -> int:
