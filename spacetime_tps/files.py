@@ -20,6 +20,12 @@ import numpy as np
 from spacetime_tps.errors import DamagedFileError, UserError
 
 TEMPORARY_PREFIX = ".partial-"
+_DIGEST = "sha256"
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy raises of archives that are none."""
 
 
 @contextmanager
@@ -91,14 +97,6 @@ def write_arrays(path: Path, **arrays: Any) -> None:
         np.savez_compressed(handle, **held)
 
 
-_DIGEST = "sha256"
-_UNREADABLE = (
-    *(OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What NumPy raises of archives that are none."""
-
-
 def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarray]:
     """Read a ``.npz`` without executing anything in it.
 
@@ -109,16 +107,7 @@ def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarra
     try:
         with np.load(path, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except _UNREADABLE as error:
         raise DamagedFileError(
             f"{path} cannot be read as an npz archive: it is missing or damaged; make it again with --overwrite."
         ) from error

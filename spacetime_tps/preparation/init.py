@@ -317,13 +317,13 @@ def _with_topology(file: Path, topology: app.Topology) -> tuple[Structure, np.nd
         if len(positions) != topology.getNumAtoms():
             raise UserError(f"{file} holds {len(positions)} atoms, the Amber topology {topology.getNumAtoms()}.")
         structure = Structure(str(file), topology, positions)
-        check_clashes(structure)
-        return structure, box
-    read = read_structure_file(file, keep_solvent=True)
-    if [x.name for x in read.topology.atoms()] != [x.name for x in topology.atoms()]:
-        raise UserError(f"{file} does not hold the atoms of the Amber topology in their order; make it from that.")
-    check_clashes(read)
-    return Structure(read.source, topology, read.positions, read.notes), box_of(read.topology)
+    else:
+        read = read_structure_file(file, keep_solvent=True)
+        if [x.name for x in read.topology.atoms()] != [x.name for x in topology.atoms()]:
+            raise UserError(f"{file} does not hold the atoms of the Amber topology in their order; make it from that.")
+        structure, box = Structure(read.source, topology, read.positions, read.notes), box_of(read.topology)
+    check_clashes(structure)
+    return structure, box
 
 
 def _xml_source(a: Path, b: Path, file: Path, wishes: Wishes) -> _Source:

@@ -16,7 +16,8 @@ from scipy.spatial import cKDTree
 
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.molecules import pdb_text
-from spacetime_tps.preparation.reading import Structure, counted
+from spacetime_tps.preparation.pdb_text import counted
+from spacetime_tps.preparation.reading import Structure
 from spacetime_tps.seeds import openmm_seed
 
 _CAPS = {"ACE", "NME", "NH2"}

@@ -267,11 +267,8 @@ def _with_inputs(config: RunConfig, source: Path) -> RunConfig:
         pdb = f"inputs/{os.path.basename(state.pdb)}" if state.pdb else None
         states[key] = state.model_copy(update={"pdb": pdb})
     copies = Counter(_copies(config, source))
-    for file in getattr(config.system, "forcefield", None) or []:
-        if copies[f"inputs/{os.path.basename(file)}"] > 1:
-            raise UserError(f"Two input files have the name of {file}; rename one of them.")
-    if states["a"].pdb and states["a"].pdb == states["b"].pdb:
-        raise UserError("Both states name a PDB file of the same name; rename one of them.")
+    if twice := [copy for copy, count in copies.items() if count > 1]:
+        raise UserError(f"Two input files are called {os.path.basename(twice[0])}; rename one of them.")
     reference = f"inputs/{os.path.basename(config.reference)}" if config.reference else None
     changes: dict[str, Any] = {"states": config.states.model_copy(update=states), "reference": reference}
     if isinstance(config.system, MoleculeConfig):

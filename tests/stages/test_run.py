@@ -289,7 +289,7 @@ def test_force_fields_of_one_name_are_told_apart(tmp_path: Path) -> None:
         (system / folder).mkdir()
         (system / folder / "ff.xml").write_text("<ForceField></ForceField>")
     both = "system.forcefield=[amber14/protein.ff14SB.xml, x/ff.xml, y/ff.xml]"
-    assert "x/ff.xml; rename one" in refusal("run", system, "-o", tmp_path / "run", "--set", both)
+    assert "Two input files are called ff.xml" in refusal("run", system, "-o", tmp_path / "run", "--set", both)
 
 
 @pytest.mark.parametrize(
