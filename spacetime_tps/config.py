@@ -45,7 +45,8 @@ class MolecularDynamicsConfig(Model):
     """Dynamics of a molecule; part of the definition of every result."""
 
     integrator: Literal["langevin_middle"] = "langevin_middle"
-    time_step: Time = Field(gt=0)
+    time_step: Time = Field(gt=0, le=0.1)
+    """Beyond 100 fs not even a coarse-grained model holds."""
     friction: Rate = Field(gt=0)
 
 

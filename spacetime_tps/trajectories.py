@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import struct
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 
+_COMPRESSED = {".xtc", ".trr"}
+"""Formats whose reader in MDTraj does not survive every damaged file."""
+
 
 def read_frames(file: Path, topology: mdtraj.Topology) -> np.ndarray:
     """Positions [nm], shape (T, n_atoms, 3), of any trajectory that MDTraj reads.
 
     Raises:
-        ValueError: a DCD file holds fewer frames than its header says.
+        ValueError: a DCD file holds fewer frames than its header says, or the reader crashed.
         Exception: whatever the reader of MDTraj raises.
     """
-    with _silence():
-        frames = mdtraj.load(str(file), top=topology).xyz
+    frames = _apart(file, topology) if file.suffix.lower() in _COMPRESSED else _load(file, topology)
     promised = _promised(file)
     if len(frames) < promised:
         raise ValueError(f"it is cut short: {len(frames)} of the {promised} frames that its header promises are there")
     return frames
+
+
+def _load(file: Path, topology: mdtraj.Topology) -> np.ndarray:
+    with _silence():
+        return np.asarray(mdtraj.load(str(file), top=topology).xyz)
+
+
+def _apart(file: Path, topology: mdtraj.Topology) -> np.ndarray:
+    """Read in a process of its own, which may crash."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        try:
+            return executor.submit(_load, file, topology).result()
+        except BrokenProcessPool as error:
+            raise ValueError("its reader crashed, so it is damaged") from error
 
 
 def _promised(file: Path) -> int:

@@ -87,6 +87,7 @@ def test_missing_or_wrong_unit(override: str, key: str, found: str, units: str) 
         ("paths.count=1", ["'paths.count'", "greater than or equal to 2", "not 1"]),
         ("paths.count=many", ["'paths.count'", "integer", "'many'"]),
         ("system.temperature=-3 K", ["'system.temperature'", "greater than 0"]),
+        ("system.dynamics.time_step=2 ps", ["'system.dynamics.time_step'", "less than or equal to 0.1"]),
         ("denoiser.learning_rate=.nan", ["'denoiser.learning_rate'"]),
         ("seed=-1", ["'seed'", "not -1"]),
         ("geodesic.low_variance=10", ["geodesic.low_variance", "10", "an angle such as"]),

@@ -86,7 +86,11 @@ class RunFolder:
                 raise UserError(f"The run folder {self.path} is in use by another process; wait for it.") from error
             for stale in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
                 stale.unlink(missing_ok=True)
-            yield
+            try:
+                yield
+            finally:
+                if not (self / "config.yaml").exists():  # refused: leave no trace in a folder of somebody else
+                    (self / _LOCK).unlink(missing_ok=True)
 
     def begin(self, config: RunConfig, source: Path, resume: bool, overwrite: bool) -> RunConfig:
         """Make the folder ready for ``config`` and return the configuration as stored in it.

@@ -74,6 +74,13 @@ def change(folder: Path, name: str, old: str, new: str) -> None:
     file.write_text(file.read_text().replace(old, new, 1))
 
 
+def crash(folder: Path) -> None:
+    """Let the first frame's compressed coordinates need tables that MDTraj's reader has not."""
+    data = bytearray((folder / "run_1.xtc").read_bytes())
+    data[84:88] = (2**30).to_bytes(4, "big")
+    (folder / "run_1.xtc").write_bytes(data)
+
+
 LAST = "29.0 2.9000000000000004 15.5\n"
 BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no such file": (None, {"files": ["none_*.dcd"]}, "There is no file"),
@@ -87,6 +94,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no numbers": (lambda f: (f / "colvar_0").write_text("# nothing\n"), {}, "holds no numbers"),
     "no trajectory": (lambda f: (f / "run_0.dcd").write_text("hello"), {}, "cannot be read as a trajectory"),
     "cut short": (lambda f: (f / "run_0.dcd").write_bytes((f / "run_0.dcd").read_bytes()[:4000]), {}, "cannot be read"),
+    "its reader crashes": (crash, {}, "its reader crashed"),
     "an unknown format": (lambda f: (f / "x.abc").write_text("x"), {"files": ["x.abc"], "weights": []}, "cannot"),
     "nothing left": (None, {"skip": 30}, "skip leaves no frame"),
     "negative weights": (lambda f: change(f, "colvar_0", " 0.5\n", " -0.5\n"), {"weights_are": "weight"}, "below zero"),

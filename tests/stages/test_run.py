@@ -254,6 +254,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     assert "contradict" in refusal("run", "mueller_brown", "-o", out, "--resume", "--overwrite")
     assert "no run folder" in refusal("train", tmp_path / "nothing")
     assert (foreign / "thesis.tex").read_text() == "precious"
+    assert [entry.name for entry in foreign.iterdir()] == ["thesis.tex"]
 
 
 def test_overwrite_spares_what_no_run_wrote_and_what_it_cannot_replace(tiny_alanine_run: Path, tmp_path: Path) -> None:
