@@ -428,12 +428,16 @@ class WindowsConfig(Model):
     equilibration_steps: int = Field(5000, ge=0)
     steps: int = Field(25_000, ge=1)
     """Integration steps from each of two starts: a frame of a path from A, and of one from B."""
+    free_walkers: int = Field(4, ge=0)
+    """Simulations without a restraint from the structure of either state, for the states' free energies; 0: none."""
+    free_steps: int = Field(50_000, ge=1)
+    """Of each."""
     sample_every: int = Field(100, ge=1)
 
     @model_validator(mode="after")
     def _samples_are_drawn(self) -> WindowsConfig:
-        if self.steps < 8 * self.sample_every:
-            raise ValueError("steps should hold at least eight times sample_every")
+        if min(self.steps, self.free_steps) < 8 * self.sample_every:
+            raise ValueError("steps and free_steps should hold at least eight times sample_every")
         return self
 
 

@@ -22,7 +22,7 @@ from openmm import app
 
 from spacetime_tps.boltzmann.bias import Filled, TabulatedBias, fill
 from spacetime_tps.boltzmann.ladder import SETTLING_STEPS, EnergyCurve, pilot_energies, temperature_ladder
-from spacetime_tps.boltzmann.reweighting import mixture
+from spacetime_tps.boltzmann.reweighting import solved
 from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
 from spacetime_tps.config import ReplicaExchangeConfig
 from spacetime_tps.dynamics import (
@@ -388,7 +388,7 @@ def lowest_rung_log_weights(energies: np.ndarray, rung: np.ndarray, temperatures
     """
     order = np.argsort(rung, kind="stable")
     reduced = (energies - energies.min()) / (GAS_CONSTANT * temperatures[:, None])
-    _, log_mixture = mixture(reduced[:, order], np.bincount(rung, minlength=len(temperatures)))
+    log_mixture = solved(reduced[:, order], np.bincount(rung, minlength=len(temperatures))).log_mixture
     log_weights = np.empty(len(energies))
     log_weights[order] = -reduced[0, order] - log_mixture
     return log_weights

@@ -81,6 +81,12 @@ def print_summary(folder: RunFolder) -> None:
         lines.append(f"avoided region    {share['mean']:.3%} of all steps, wanted at most {share['limit']:.3%}")
     if summary["windows"]:
         lines.append(_windows(summary["windows"], suffix, unit))
+        if states := summary["windows"].get(f"delta_f_states_{suffix}"):
+            sampled = summary["sampling"].get(f"delta_f_states_{suffix}", {}).get("value")
+            lines.append(
+                f"states            B-A {_number(states['value'])} +- {_number(states['error'])} {unit} by windows, "
+                f"{_number(sampled)} by the samples"
+            )
     if paths.get("hysteresis"):
         row = paths["hysteresis"][0]
         lines.append(f"worst hysteresis  {row['name']}: {row['difference_deg']:.0f} +- {row['error_deg']:.0f} deg")

@@ -171,6 +171,15 @@ def windows_figure(windows: dict[str, np.ndarray], unit: str) -> Figure:
     return figure
 
 
+def overlap_figure(overlap: np.ndarray) -> Figure:
+    """How far the ensembles of a pool share their samples, from state A over the windows to state B."""
+    figure, (axes,) = _figure()
+    image = axes.imshow(overlap, cmap="Blues", vmin=0.0)
+    figure.colorbar(image, label="probability to find a sample of a row in a column")
+    axes.set(xlabel="ensemble: A, windows, B", ylabel="ensemble: A, windows, B")
+    return figure
+
+
 def loss_figure(loss: np.ndarray) -> Figure:
     """Training and held-out loss, columns (step, training, held-out)."""
     figure, (axes,) = _figure()

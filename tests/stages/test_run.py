@@ -24,6 +24,7 @@ from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cl
 MAY_DIFFER = {"wall_seconds", "versions", "platform", "created"}
 FIGURES = {
     "free_energy_surface.png", "energies.png", "spacetime.png", "work.png", "training_loss.png", "windows.png",
+    "overlap.png",
 }  # fmt: skip
 
 

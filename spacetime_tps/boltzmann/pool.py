@@ -1,0 +1,161 @@
+"""Samples of many restrained and confined ensembles as one weighted set, and the free energies between them.
+
+Every ensemble is Boltzmann's under a restraint -kT eta . T(x), or confined to a state: a free simulation, of which
+only what lies within the state counts, samples that state's own ensemble. Neither needs a global sample. MBAR gives
+all samples their weights in the unrestrained ensemble.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from spacetime_tps.boltzmann.reweighting import Reweighted, covariance_of_targets, solved
+from spacetime_tps.representations import Representation
+
+EVERYWHERE, WITHIN_A, WITHIN_B = -1, 0, 1
+_IMPOSSIBLE_KT = 1e4
+"""Potential outside the state that an ensemble is confined to."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Samples and the ensembles they were drawn in.
+
+    Attributes:
+        natural: eta of each ensemble's restraint, zero where there is none, shape (n_ensembles, n_parameters).
+        confined: EVERYWHERE, WITHIN_A or WITHIN_B for each ensemble, shape (n_ensembles,).
+        features: of the samples, shape (n, n_features).
+        in_states: whether a sample lies in A and in B, shape (n, 2).
+        ensemble: number of the ensemble that each sample was drawn in, shape (n,).
+        walker: number of the independent simulation that each comes from, in the order of time, shape (n,).
+    """
+
+    natural: np.ndarray
+    confined: np.ndarray
+    features: np.ndarray
+    in_states: np.ndarray
+    ensemble: np.ndarray
+    walker: np.ndarray
+
+    @classmethod
+    def of_windows(cls, natural: np.ndarray, features: np.ndarray, in_states: np.ndarray) -> Pool:
+        """Samples of restrained windows.
+
+        Args:
+            natural: shape (n_windows, n_parameters).
+            features: shape (n_windows, n_starts, n, n_features).
+            in_states: shape (n_windows, n_starts, n, 2).
+        """
+        windows, starts, each = features.shape[:3]
+        walker = np.repeat(np.arange(windows * starts), each)
+        return cls(
+            natural=natural,
+            confined=np.full(windows, EVERYWHERE),
+            features=features.reshape(-1, features.shape[-1]),
+            in_states=in_states.reshape(-1, 2),
+            ensemble=walker // starts,
+            walker=walker,
+        )
+
+    @classmethod
+    def of_state(cls, state: int, features: np.ndarray, in_states: np.ndarray, n_parameters: int) -> Pool:
+        """Samples of free simulations that started in a state; what lies outside it is left out.
+
+        Args:
+            state: WITHIN_A or WITHIN_B.
+            features: shape (n_walkers, n, n_features).
+            in_states: shape (n_walkers, n, 2).
+            n_parameters: of the representation.
+        """
+        walkers, each = features.shape[:2]
+        kept = in_states.reshape(-1, 2)[:, state]
+        return cls(
+            natural=np.zeros((1, n_parameters)),
+            confined=np.array([state]),
+            features=features.reshape(-1, features.shape[-1])[kept],
+            in_states=in_states.reshape(-1, 2)[kept],
+            ensemble=np.zeros(int(kept.sum()), dtype=int),
+            walker=np.repeat(np.arange(walkers), each)[kept],
+        )
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Samples of each ensemble, shape (n_ensembles,)."""
+        return np.bincount(self.ensemble, minlength=len(self.natural))
+
+    def joined(self, other: Pool) -> Pool:
+        """Both."""
+        walkers = 0 if not len(self) else int(self.walker.max()) + 1
+        return Pool(
+            natural=np.concatenate([self.natural, other.natural]),
+            confined=np.concatenate([self.confined, other.confined]),
+            features=np.concatenate([self.features, other.features]),
+            in_states=np.concatenate([self.in_states, other.in_states]),
+            ensemble=np.concatenate([self.ensemble, other.ensemble + len(self.natural)]),
+            walker=np.concatenate([self.walker, other.walker + walkers]),
+        )
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What MBAR makes of a pool.
+
+    Attributes:
+        pool: what was solved.
+        reweighted: free energies of its ensembles, and the mixture of all.
+    """
+
+    pool: Pool
+    reweighted: Reweighted
+
+    @property
+    def log_weights(self) -> np.ndarray:
+        """Of the samples in the unrestrained ensemble, shape (n,)."""
+        return -self.reweighted.log_mixture
+
+    def estimate(self, log_targets: np.ndarray, blocks: int = 4) -> tuple[np.ndarray, np.ndarray]:
+        """Free energies -log <h> of functions h(x) >= 0 and their covariance, to be used in differences.
+
+        The covariance is the larger (by its trace of differences from the first) of two: of blocks of time, and of
+        whole simulations, which shows what they have not forgotten.
+
+        Args:
+            log_targets: log h(x_n), shape (n, n_targets); -inf where h is zero.
+            blocks: of time, of every simulation.
+
+        Returns:
+            shapes (n_targets,) and (n_targets, n_targets) [kT, kT^2].
+        """
+        logits = log_targets + self.log_weights[:, None]
+        sums = logsumexp(logits, axis=0)
+        targets = np.exp(logits - sums)
+        covariances = [
+            covariance_of_targets(self.reweighted, targets, self.pool.ensemble, self.pool.walker, count)
+            for count in (blocks, 1)
+        ]
+        return -sums, max(covariances, key=lambda c: np.diagonal(c + c[0, 0] - c[0] - c[:, :1].T).sum())
+
+
+def solve(pool: Pool, representation: Representation, first: np.ndarray | None = None) -> Solution:
+    """Weights of all samples and free energies of all ensembles.
+
+    Args:
+        pool: samples, those of ensemble 0 first, then those of ensemble 1, and so on.
+        representation: of its features.
+        first: a guess of the free energies, shape (n_ensembles,).
+    """
+    return Solution(pool, solved(_reduced(pool, representation), pool.counts, first))
+
+
+def _reduced(pool: Pool, representation: Representation) -> np.ndarray:
+    """Potential of every sample in every ensemble, above the physical one [kT], shape (n_ensembles, n)."""
+    reduced = -pool.natural @ representation.statistics(pool.features).T
+    for state in (WITHIN_A, WITHIN_B):
+        reduced[np.ix_(pool.confined == state, ~pool.in_states[:, state])] = _IMPOSSIBLE_KT
+    return reduced

@@ -1,0 +1,102 @@
+"""Pools of windows and confined simulations: free energies against quadrature, and whether their errors hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spacetime_tps.analysis.free_energies import difference_of_states, least_overlap
+from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, solve
+from spacetime_tps.representations import Torsions, wrap
+from tests.oracles import circle
+
+TORSION = Torsions(["theta"], [(0, 1, 2, 3)])
+THETA = circle(3600)
+ENERGY = 3.0 * (1 - np.cos(2 * THETA)) + 0.8 * np.cos(THETA - 0.4)
+"""Wells at 0 and pi, the second deeper, with six kT between them."""
+CENTERS = np.linspace(0, np.pi, 8)
+NATURAL = 15.0 * np.stack([np.cos(CENTERS), np.sin(CENTERS)], axis=-1)
+
+
+def in_states(theta: np.ndarray) -> np.ndarray:
+    return np.stack([np.abs(theta) < 0.7, np.abs(wrap(theta - np.pi)) < 0.5], axis=-1)
+
+
+def exact() -> float:
+    weights = np.exp(-ENERGY)[:, None] * in_states(THETA)
+    return float(np.log(weights[:, 0].sum() / weights[:, 1].sum()))
+
+
+def drawn(logits: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator, repeats: int = 1) -> np.ndarray:
+    """Angles of a density on the grid; each comes ``repeats`` times in a row along the last axis."""
+    weights = np.exp(logits - logits.max())
+    count = (*shape[:-1], shape[-1] // repeats)
+    return np.repeat(rng.choice(THETA, count, p=weights / weights.sum()), repeats, axis=-1)
+
+
+def pool(rng: np.random.Generator, each: int, walkers: int = 2, repeats: int = 1) -> Pool:
+    features = np.stack([np.cos(THETA), np.sin(THETA)], axis=-1)
+    windows = np.stack([drawn(features @ eta - ENERGY, (walkers, each), rng, repeats) for eta in NATURAL])
+    parts = []
+    for state in (WITHIN_A, WITHIN_B):
+        # what left its state: must not count
+        theta = drawn(np.where(in_states(THETA)[:, state], -ENERGY, -20.0), (walkers, each), rng, repeats)
+        theta[:, -repeats:] += np.pi
+        parts.append(Pool.of_state(state, TORSION.features_of_angles(theta[..., None]), in_states(theta), 2))
+    between = Pool.of_windows(NATURAL, TORSION.features_of_angles(windows[..., None]), in_states(windows))
+    return parts[0].joined(between).joined(parts[1])
+
+
+def test_weights_are_those_of_the_unrestrained_ensemble() -> None:
+    found = pool(np.random.default_rng(0), 4000)
+    weights = np.exp(solve(found, TORSION).log_weights)
+    boltzmann = np.exp(-ENERGY) / np.exp(-ENERGY).sum()
+    for function in (np.cos, np.sin, lambda theta: np.cos(2 * theta)):
+        theta = np.arctan2(found.features[:, 1], found.features[:, 0])
+        assert (weights * function(theta)).sum() / weights.sum() == pytest.approx(
+            (boltzmann * function(THETA)).sum(), abs=0.03
+        )
+
+
+def test_free_energies_of_windows_and_states_are_those_of_quadrature() -> None:
+    found = pool(np.random.default_rng(1), 4000)
+    solution = solve(found, TORSION)
+    features = np.stack([np.cos(THETA), np.sin(THETA)])
+    partition = [*(np.exp(-ENERGY)[:, None] * in_states(THETA)).sum(axis=0)]
+    partition[1:1] = np.exp(NATURAL @ features - ENERGY).sum(axis=1)
+    assert solution.reweighted.free_energies == pytest.approx(-np.log(np.array(partition) / partition[0]), abs=0.06)
+    assert solution.reweighted.overlap().sum(axis=1) == pytest.approx(1.0)
+    assert len(found) == int(found.counts.sum()) < 2 * 4000 * 10
+
+
+@pytest.mark.parametrize("repeats", [1, 5])
+def test_intervals_cover_as_often_as_they_say(repeats: int) -> None:
+    """Two hundred repetitions: of independent samples, and of samples that come five times each."""
+    sigmas, overlaps = [], []
+    for seed in range(200):
+        solution = solve(pool(np.random.default_rng(seed), 60 * repeats, repeats=repeats), TORSION)
+        delta_f, error = difference_of_states(solution)
+        sigmas.append((delta_f - exact()) / error)
+        overlaps.append(least_overlap(solution))
+    assert 120 <= np.count_nonzero(np.abs(sigmas) <= 0.9945) <= 152
+    assert np.count_nonzero(np.abs(sigmas) <= 1.96) >= 183
+    assert min(overlaps) > 0.03
+
+
+def test_covariance_is_that_of_repetition() -> None:
+    """Of the profile in eight bins, beside the states."""
+    edges = np.linspace(-np.pi / 8, 2 * np.pi - np.pi / 8, 9)
+
+    def log_bins(found: Pool) -> np.ndarray:
+        theta = np.mod(np.arctan2(found.features[:, 1], found.features[:, 0]) + np.pi / 8, 2 * np.pi) - np.pi / 8
+        with np.errstate(divide="ignore"):
+            return np.log(((theta[:, None] >= edges[:5]) & (theta[:, None] < edges[1:6])).astype(float))
+
+    values, covariances = [], []
+    for seed in range(100):
+        found = pool(np.random.default_rng(seed), 200)
+        value, covariance = solve(found, TORSION).estimate(log_bins(found))
+        values.append(value - value[0])
+        covariances.append(covariance + covariance[0, 0] - covariance[0] - covariance[:, :1])
+    scatter, told = np.std(values, axis=0), np.sqrt(np.mean([np.diagonal(c) for c in covariances], axis=0))
+    assert told[1:] == pytest.approx(scatter[1:], rel=0.25)
