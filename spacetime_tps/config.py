@@ -172,6 +172,8 @@ RepresentationConfig = Annotated[TorsionsConfig | IdentityConfig, Field(discrimi
 
 
 _M = TypeVar("_M", bound=Model)
+_MOST_UNKNOWN = 3
+"""Torsions whose whole torus can be covered with points."""
 
 
 def _in_order(model: _M, *durations: str) -> _M:
@@ -279,6 +281,29 @@ class TrajectoriesConfig(Model):
     """So many frames apart are those that are used."""
 
 
+class BasinsConfig(Model):
+    """Free simulations in either state and a plain between them, for ``refine`` to find out what is there."""
+
+    kind: Literal["basins"]
+    walkers: int = Field(4, ge=2)
+    """Of each state."""
+    time: Time = Field(gt=0)
+    """Simulated time in each state, all its walkers together."""
+    discard_time: Time = Field(10.0, ge=0)
+    """Thrown away at the start of each walker, beside ``time``."""
+    sample_interval: Time = Field(0.2, gt=0)
+    frame_interval: Time = Field(20.0, gt=0)
+    background_kt: float = Field(12.0, gt=0)
+    """Assumed free energy, above the bottom, of what no simulation has seen; below the barrier, so that every way is
+    tried."""
+    background_points: int = Field(20_000, ge=100, le=10**7)
+    """Points that the whole torus would be covered with."""
+
+    @model_validator(mode="after")
+    def _intervals_fit(self) -> BasinsConfig:
+        return _in_order(self, "sample_interval", "time")
+
+
 class LangevinConfig(Model):
     """Metropolis-adjusted overdamped Langevin walkers at a raised temperature, reweighted to the system's."""
 
@@ -298,7 +323,8 @@ class LangevinConfig(Model):
 
 
 SamplingConfig = Annotated[
-    MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | LangevinConfig, Field(discriminator="kind")
+    MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | BasinsConfig | LangevinConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -401,6 +427,29 @@ class GeodesicConfig(Model):
         return self
 
 
+class RefineConfig(Model):
+    """Rounds of windows along the geodesic, whose samples correct the denoiser, and it the geodesic."""
+
+    rounds: int = Field(0, ge=0, le=100)
+    """At most; 0: the denoiser of the samples alone is followed."""
+    channels: int = Field(4, ge=1)
+    """So many channels at most are simulated in a round,"""
+    within_kt: float = Field(4.0, ge=0)
+    """those whose barrier is the lowest so far, or not more than that above it."""
+    curve_points: int = Field(2000, ge=10)
+    """Points of the two quick paths along each of them, from whose frames the windows start."""
+    steps_per_point: int = Field(10, ge=1)
+    training_steps: int = Field(1000, ge=1)
+    """With which the denoiser goes on from its last state."""
+    learning_rate: float = Field(0.02, gt=0)
+    barrier_tolerance_kt: float = Field(0.3, gt=0)
+    """Done once the barrier changes by less from round to round,"""
+    variance_tolerance: float = Field(0.15, gt=0)
+    """every measured posterior variance is as predicted within this share and two standard errors,"""
+    curve_tolerance: Angle = Field(parse_quantity("5 deg", "angle"), gt=0)
+    """and the posterior means of the curve move by less (root mean square)."""
+
+
 class PathsConfig(Model):
     """Annealed Langevin dynamics along the geodesic; half of the paths run from B to A."""
 
@@ -433,9 +482,13 @@ class WindowsConfig(Model):
     free_steps: int = Field(50_000, ge=1)
     """Of each."""
     sample_every: int = Field(100, ge=1)
+    look_every: int = Field(10, ge=1)
+    """Steps between looks, by which relaxation times are measured; a divisor of ``sample_every``."""
 
     @model_validator(mode="after")
     def _samples_are_drawn(self) -> WindowsConfig:
+        if self.sample_every % self.look_every:
+            raise ValueError("look_every should divide sample_every")
         if min(self.steps, self.free_steps) < 8 * self.sample_every:
             raise ValueError("steps and free_steps should hold at least eight times sample_every")
         return self
@@ -564,8 +617,11 @@ class RunConfig(Model):
     sampling: SamplingConfig
     denoiser: DenoiserConfig
     geodesic: GeodesicConfig
+    refine: RefineConfig = RefineConfig()
     paths: PathsConfig
     windows: WindowsConfig = WindowsConfig()
+    tps: int = Field(0, ge=0, le=10_000)
+    """Paths of the true ensemble with which ``run`` ends, by shooting from its annealed ones; 0: none."""
     shooting: ShootingConfig = ShootingConfig()
     committor: CommittorConfig = CommittorConfig()
     comparison: ComparisonConfig = ComparisonConfig()
@@ -585,7 +641,10 @@ class RunConfig(Model):
         if molecule != isinstance(self.representation, TorsionsConfig):
             raise ValueError("representation.kind must be 'torsions' for a molecule and 'identity' for a potential")
         if molecule == isinstance(self.sampling, LangevinConfig):
-            kinds = "'metadynamics', 'replica_exchange' or 'trajectories' for a molecule, 'langevin' for a potential"
+            kinds = (
+                "'metadynamics', 'replica_exchange', 'trajectories' or 'basins' for a molecule, "
+                "'langevin' for a potential"
+            )
             raise ValueError(f"sampling.kind must be {kinds}")
         if (
             isinstance(self.system, MoleculeConfig)
@@ -603,9 +662,20 @@ class RunConfig(Model):
             if len(set(self.representation.torsions)) < len(self.representation.torsions):
                 raise ValueError("representation.torsions names a torsion twice")
             self._check_bias(self.representation)
+        if isinstance(self.sampling, BasinsConfig) and len(self._represented) > _MOST_UNKNOWN:
+            raise ValueError(
+                f"sampling.kind 'basins' takes at most {_MOST_UNKNOWN} torsions in representation.torsions: a plain in "
+                "more is too large; use 'replica_exchange'"
+            )
+        if self.refine.rounds and not molecule:
+            raise ValueError("refine.rounds is for molecules: the posteriors of an analytic potential are known")
         self._check_spread(molecule)
         self._check_levels()
         return self
+
+    @property
+    def _represented(self) -> list[str]:
+        return self.representation.torsions if isinstance(self.representation, TorsionsConfig) else []
 
     def _check_bias(self, representation: TorsionsConfig) -> None:
         sampling = self.sampling
@@ -673,6 +743,7 @@ def _first_problem(error: ValidationError) -> str:
         "metadynamics",
         "replica_exchange",
         "trajectories",
+        "basins",
         "langevin",
     }
     branches = {"str", "int", "float", "constrained-int", "constrained-float"}

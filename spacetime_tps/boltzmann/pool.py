@@ -1,23 +1,29 @@
 """Samples of many restrained and confined ensembles as one weighted set, and the free energies between them.
 
 Every ensemble is Boltzmann's under a restraint -kT eta . T(x), or confined to a state: a free simulation, of which
-only what lies within the state counts, samples that state's own ensemble. Neither needs a global sample. MBAR gives
-all samples their weights in the unrestrained ensemble.
+only what lies within the state counts, samples that state's own ensemble. Neither needs a global sample. The biased
+samples of a sampler are one more. MBAR gives all of them their weights in the unrestrained ensemble.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from scipy.spatial import KDTree
 from scipy.special import logsumexp
 
 from spacetime_tps.boltzmann.reweighting import Reweighted, covariance_of_targets, solved
+from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.representations import Representation
 
-EVERYWHERE, WITHIN_A, WITHIN_B = -1, 0, 1
+SAMPLER, EVERYWHERE, WITHIN_A, WITHIN_B = -2, -1, 0, 1
 _IMPOSSIBLE_KT = 1e4
 """Potential outside the state that an ensemble is confined to."""
+_NEIGHBOURS, _REACH = 16, 2.0 * np.sin(0.5 * np.deg2rad(15.0))
+"""Samples that a sampler's bias is averaged over, and how far away they may be."""
+_ARRAYS = ("natural", "confined", "features", "in_states", "ensemble", "walker")
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,12 @@ class Pool:
 
     Attributes:
         natural: eta of each ensemble's restraint, zero where there is none, shape (n_ensembles, n_parameters).
-        confined: EVERYWHERE, WITHIN_A or WITHIN_B for each ensemble, shape (n_ensembles,).
+        confined: EVERYWHERE, WITHIN_A, WITHIN_B or SAMPLER for each ensemble, shape (n_ensembles,).
         features: of the samples, shape (n, n_features).
         in_states: whether a sample lies in A and in B, shape (n, 2).
         ensemble: number of the ensemble that each sample was drawn in, shape (n,).
         walker: number of the independent simulation that each comes from, in the order of time, shape (n,).
+        sampler: features of a sampler's biased samples, and their log-weights; see ``sampler_bias``.
     """
 
     natural: np.ndarray
@@ -39,6 +46,7 @@ class Pool:
     in_states: np.ndarray
     ensemble: np.ndarray
     walker: np.ndarray
+    sampler: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def of_windows(cls, natural: np.ndarray, features: np.ndarray, in_states: np.ndarray) -> Pool:
@@ -71,14 +79,45 @@ class Pool:
             n_parameters: of the representation.
         """
         walkers, each = features.shape[:2]
-        kept = in_states.reshape(-1, 2)[:, state]
+        flat = features.reshape(-1, features.shape[-1])
+        return cls.of_walkers(state, flat, in_states.reshape(-1, 2), np.repeat(np.arange(walkers), each), n_parameters)
+
+    @classmethod
+    def of_walkers(
+        cls, state: int, features: np.ndarray, in_states: np.ndarray, walker: np.ndarray, n_parameters: int
+    ) -> Pool:
+        """The same of walkers that have as many samples as they like, shapes (n, n_features), (n, 2), (n,)."""
+        kept = in_states[:, state]
         return cls(
             natural=np.zeros((1, n_parameters)),
             confined=np.array([state]),
-            features=features.reshape(-1, features.shape[-1])[kept],
-            in_states=in_states.reshape(-1, 2)[kept],
+            features=features[kept],
+            in_states=in_states[kept],
             ensemble=np.zeros(int(kept.sum()), dtype=int),
-            walker=np.repeat(np.arange(walkers), each)[kept],
+            walker=walker[kept],
+        )
+
+    @classmethod
+    def of_sampler(
+        cls, features: np.ndarray, log_weights: np.ndarray, in_states: np.ndarray, walker: np.ndarray, n_parameters: int
+    ) -> Pool:
+        """Biased samples with log-weights, of whatever sampler.
+
+        Args:
+            features: shape (n, n_features).
+            log_weights: shape (n,).
+            in_states: shape (n, 2).
+            walker: shape (n,).
+            n_parameters: of the representation.
+        """
+        return cls(
+            natural=np.zeros((1, n_parameters)),
+            confined=np.array([SAMPLER]),
+            features=features,
+            in_states=in_states,
+            ensemble=np.zeros(len(features), dtype=int),
+            walker=walker,
+            sampler=(features, log_weights),
         )
 
     def __len__(self) -> int:
@@ -99,7 +138,23 @@ class Pool:
             in_states=np.concatenate([self.in_states, other.in_states]),
             ensemble=np.concatenate([self.ensemble, other.ensemble + len(self.natural)]),
             walker=np.concatenate([self.walker, other.walker + walkers]),
+            sampler=self.sampler or other.sampler,
         )
+
+    def save(self, file: Path) -> None:
+        """Write to an ``.npz`` file."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        if self.sampler is not None:
+            arrays |= {"sampler_features": self.sampler[0], "sampler_log_weights": self.sampler[1]}
+        write_arrays(file, **arrays)
+
+    @classmethod
+    def load(cls, file: Path) -> Pool:
+        """Read a file written by ``save``."""
+        data = read_arrays(file, _ARRAYS)
+        whole = "sampler_features" in data
+        sampler = (data["sampler_features"], data["sampler_log_weights"]) if whole else None
+        return cls(**{name: data[name] for name in _ARRAYS}, sampler=sampler)
 
 
 @dataclass(frozen=True)
@@ -142,15 +197,14 @@ class Solution:
         return -sums, max(covariances, key=lambda c: np.diagonal(c + c[0, 0] - c[0] - c[:, :1].T).sum())
 
 
-def solve(pool: Pool, representation: Representation, first: np.ndarray | None = None) -> Solution:
+def solve(pool: Pool, representation: Representation) -> Solution:
     """Weights of all samples and free energies of all ensembles.
 
     Args:
         pool: samples, those of ensemble 0 first, then those of ensemble 1, and so on.
         representation: of its features.
-        first: a guess of the free energies, shape (n_ensembles,).
     """
-    return Solution(pool, solved(_reduced(pool, representation), pool.counts, first))
+    return Solution(pool, solved(_reduced(pool, representation), pool.counts))
 
 
 def _reduced(pool: Pool, representation: Representation) -> np.ndarray:
@@ -158,4 +212,27 @@ def _reduced(pool: Pool, representation: Representation) -> np.ndarray:
     reduced = -pool.natural @ representation.statistics(pool.features).T
     for state in (WITHIN_A, WITHIN_B):
         reduced[np.ix_(pool.confined == state, ~pool.in_states[:, state])] = _IMPOSSIBLE_KT
+    if pool.sampler is not None:
+        reduced[pool.confined == SAMPLER] = sampler_bias(*pool.sampler, pool.features)
     return reduced
+
+
+def sampler_bias(features: np.ndarray, log_weights: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Potential [kT] that made a sampler's samples what they are, as a function of the features, shape (m,).
+
+    If samples of a density g weigh w to be Boltzmann's, then g(phi) <w>_phi = q(phi) for the densities of any features
+    phi. The mean over the samples at phi is taken over the nearest ones; where there are none, nothing can be sampled.
+
+    Args:
+        features: of the sampler's samples, shape (n, n_features).
+        log_weights: shape (n,).
+        at: features at which the bias is wanted, shape (m, n_features).
+    """
+    count = min(_NEIGHBOURS, len(features))
+    distance, near = KDTree(features).query(at, count, distance_upper_bound=_REACH)
+    distance, near = distance.reshape(len(at), -1), near.reshape(len(at), -1)
+    logs = np.append(log_weights, -np.inf)[near]
+    found = np.isfinite(distance).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bias = logsumexp(logs, axis=1) - np.log(found)
+    return np.where(found > 0, bias, _IMPOSSIBLE_KT)

@@ -6,10 +6,15 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from spacetime_tps.boltzmann.blocks import blocks_of_time
 
+_TOLERANCE = 1e-9
+"""Of the gradient, a difference of shares of all samples."""
+_MANY, _STRIDE = 5000, 16
+"""With more samples, one of so many brings the solution near."""
 logging.getLogger("pymbar").setLevel(logging.ERROR)  # its import greets the user with advice on JAX
 
 
@@ -43,21 +48,76 @@ class Reweighted:
         return weights.T @ (weights * self.counts)
 
 
-def solved(reduced: np.ndarray, counts: np.ndarray, first: np.ndarray | None = None) -> Reweighted:
-    """Solve the equations of MBAR.
+def solved(reduced: np.ndarray, counts: np.ndarray) -> Reweighted:
+    """Solve the equations of MBAR: the minimum of a convex function, by a trust-region Newton method.
+
+    Far from a solution pymbar's solvers take minutes for some hundred ensembles that hardly overlap. The function is
+    convex, so second derivatives and a trust region find its minimum in some dozen steps, most of them with a share of
+    the samples (``scripts/bench_mbar.py``).
 
     Args:
         reduced: see ``Reweighted``; samples of ensemble 0 first, then those of ensemble 1, and so on.
         counts: samples of each ensemble, shape (n_ensembles,).
-        first: a guess of the free energies, shape (n_ensembles,).
     """
-    from pymbar import MBAR
+    seen = np.flatnonzero(counts)
+    potential, drawn = reduced[seen].T, counts[seen]
+    start = np.zeros(len(seen))
+    if len(potential) > _MANY:
+        ensemble = np.repeat(np.arange(len(seen)), drawn)
+        few = np.flatnonzero(np.concatenate([np.arange(n) % _STRIDE for n in drawn]) == 0)
+        start = _minimum(potential[few], np.bincount(ensemble[few], minlength=len(seen)), start)
+    found = _minimum(potential, drawn, start)
+    logits = found + np.log(drawn) - potential
+    log_mixture = logsumexp(logits, axis=1)
+    free_energies = -logsumexp(-reduced - log_mixture, axis=1)
+    return Reweighted(reduced, counts, free_energies - free_energies[0], log_mixture - free_energies[0])
 
-    guess = {"initialize": "zeros"} if first is None else {"initial_f_k": first}
-    free_energies = MBAR(reduced, counts, solver_protocol="robust", **guess).f_k
-    seen = counts > 0
-    logits = np.log(counts[seen])[:, None] + free_energies[seen][:, None] - reduced[seen]
-    return Reweighted(reduced, counts, free_energies, logsumexp(logits, axis=0))
+
+def _minimum(potential: np.ndarray, counts: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Free energies, shape (n_ensembles,), the first zero, of potentials of shape (n, n_ensembles)."""
+    if len(counts) == 1:
+        return np.zeros(1)
+    log_counts, total = np.log(counts), counts.sum()
+    latest: dict[str, np.ndarray] = {}
+
+    def shares(f: np.ndarray) -> np.ndarray:
+        """Probabilities that samples belong to the ensembles, shape (n, n_ensembles)."""
+        if "f" not in latest or not np.array_equal(latest["f"], f):
+            weights = np.concatenate([[0.0], f]) + log_counts - potential
+            top = weights.max(axis=1, keepdims=True)
+            weights -= top
+            np.exp(weights, out=weights)
+            sums = weights.sum(axis=1, keepdims=True)
+            weights /= sums
+            latest.update(f=f.copy(), shares=weights, log_mixture=np.log(sums) + top)
+        return latest["shares"]
+
+    def value(f: np.ndarray) -> float:
+        shares(f)
+        return float((latest["log_mixture"].sum() - counts[1:] @ f) / total)
+
+    def gradient(f: np.ndarray) -> np.ndarray:
+        return (shares(f).sum(axis=0) - counts)[1:] / total
+
+    def hessian(f: np.ndarray) -> np.ndarray:
+        own = shares(f)
+        return (np.diag(own.sum(axis=0)) - own.T @ own)[1:, 1:] / total
+
+    options = {"gtol": _TOLERANCE, "maxiter": 1000, "initial_trust_radius": 10.0, "max_trust_radius": 1e4}
+    relative = start[1:] - start[0]
+    found = minimize(value, relative, method="trust-exact", jac=gradient, hess=hessian, options=options)
+    return np.concatenate([[0.0], found.x])
+
+
+def statistical_inefficiency(values: np.ndarray) -> float:
+    """How many correlated values count for one, at least 1 (Chodera et al., J. Chem. Theory Comput. 3, 26 (2007))."""
+    from pymbar.timeseries import statistical_inefficiency as inefficiency
+    from pymbar.utils import ParameterError
+
+    try:
+        return float(inefficiency(values))
+    except ParameterError:  # all alike
+        return 1.0
 
 
 def covariance_of_targets(

@@ -30,8 +30,12 @@ def sample_window(
     config: WindowsConfig,
     seed: int,
     recorded: np.ndarray,
+    every: int,
 ) -> np.ndarray:
-    """Torsion angles [rad] of the ``recorded`` quadruples, shape (n, n_recorded), of one restrained simulation."""
+    """Torsion angles [rad] of the ``recorded`` quadruples, shape (n, n_recorded), of one restrained simulation.
+
+    A sample is taken ``every`` so many steps.
+    """
     restraint = torsions.restraint(dynamics.kt)
     context = dynamics.context(seed, [restraint.force])
     context.setPositions(start_nm)
@@ -39,8 +43,8 @@ def sample_window(
     thermalise(context, dynamics.temperature_k, seed)
     advance(context, config.equilibration_steps)
     seen = []
-    for _ in range(config.steps // config.sample_every):
-        context.getIntegrator().step(config.sample_every)
+    for _ in range(config.steps // every):
+        context.getIntegrator().step(every)
         seen.append(positions_of(context))
     return dihedral_angles(np.array(seen), recorded)
 
@@ -55,6 +59,7 @@ def sample_windows(
     pool: WorkerPool,
     recorded: np.ndarray | None = None,
     name: str = "windows",
+    every: int | None = None,
 ) -> tuple[np.ndarray, int]:
     """Simulate every window from each of its starts.
 
@@ -68,20 +73,21 @@ def sample_windows(
         pool: where the windows run.
         recorded: atoms of the torsions that are returned, shape (n_recorded, 4); None: those that are restrained.
         name: of the simulations and their random streams.
+        every: steps between samples; None: ``config.sample_every``.
 
     Returns:
         angles [rad], shape (n_windows, n_starts, n, n_recorded), and the number of force evaluations.
     """
-    recorded = torsions.quadruples if recorded is None else recorded
+    recorded, every = torsions.quadruples if recorded is None else recorded, every or config.sample_every
     windows, sides = starts.shape[:2]
     tasks = [
-        (dynamics, torsions, natural[w], starts[w, k], config, openmm_seed(seed, name, w, k), recorded)
+        (dynamics, torsions, natural[w], starts[w, k], config, openmm_seed(seed, name, w, k), recorded, every)
         for w in range(windows)
         for k in range(sides)
     ]
     with progress_bar(len(tasks), name, "run") as bar:
         angles = np.array(pool.map(sample_window, tasks, bar))
-    cost = len(tasks) * (config.equilibration_steps + config.steps // config.sample_every * config.sample_every)
+    cost = len(tasks) * (config.equilibration_steps + config.steps // every * every)
     return angles.reshape(windows, sides, *angles.shape[1:]), cost
 
 
@@ -126,7 +132,7 @@ def sample_windows_of_potential(
     total = steps.equilibration + steps.sampled
     with progress_bar(total, "restrained windows", "step") as bar:
         for step in range(1, total + 1):
-            x, energy, gradient, _ = mala_step(x, energy, gradient, restrained, 1.0, steps.time_step / kt, rng)
+            x, energy, gradient, _ = mala_step(x, energy, gradient, restrained, 1.0, steps.time_step * kt, rng)
             if step > steps.equilibration and (step - steps.equilibration) % steps.every == 0:
                 kept.append(x)
             bar.update()

@@ -25,7 +25,7 @@ _NO_MEMORY = (
 class _Commands(click.Group):
     """Imports a verb's module when it is called, and turns failures into one sentence each."""
 
-    stage_verbs = ("train", "geodesic", "paths", "windows", "export")
+    stage_verbs = ("train", "geodesic", "refine", "paths", "windows", "export")
     verbs = ("init", "run", "sample", *stage_verbs, "shoot", "committor", "compare", "distance", "config", "doctor")
 
     def list_commands(self, ctx: click.Context) -> list[str]:

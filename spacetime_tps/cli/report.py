@@ -46,6 +46,19 @@ def _windows(windows: dict[str, Any], suffix: str, unit: str) -> str:
     return f"windows           {windows['count']} simulated: {right} ({worst}){wrong}; climb from the start {height}"
 
 
+def _slowness(windows: dict[str, Any]) -> str:
+    expected = windows["dissipated_work_kt"]
+    return (
+        f"linear response   {_number(expected['predicted'])} kT should be dissipated, relaxation time "
+        f"{_number(windows['relaxation_time_ps'], 3)} ps; {_number(expected['if_always_relaxed'])} kT if always relaxed"
+    )
+
+
+def _ensemble(summary: dict[str, Any], folder: RunFolder) -> str:
+    accepted, paths = summary["acceptance"]["all"]["share"], summary["decorrelated_paths"]
+    return f"true ensemble     {paths} decorrelated paths, acceptance {accepted:.0%}, in {folder / 'shooting'}"
+
+
 def print_summary(folder: RunFolder) -> None:
     """Print the verdict of ``summary.json`` and where the files are."""
     summary = read_json(folder / "summary.json")
@@ -81,6 +94,7 @@ def print_summary(folder: RunFolder) -> None:
         lines.append(f"avoided region    {share['mean']:.3%} of all steps, wanted at most {share['limit']:.3%}")
     if summary["windows"]:
         lines.append(_windows(summary["windows"], suffix, unit))
+        lines.append(_slowness(summary["windows"]))
         if states := summary["windows"].get(f"delta_f_states_{suffix}"):
             sampled = summary["sampling"].get(f"delta_f_states_{suffix}", {}).get("value")
             lines.append(
@@ -92,6 +106,8 @@ def print_summary(folder: RunFolder) -> None:
         lines.append(f"worst hysteresis  {row['name']}: {row['difference_deg']:.0f} +- {row['error_deg']:.0f} deg")
     lines.append(f"force evaluations {sum(summary['force_evaluations'].values()):,}")
     lines.append(f"note              {paths['nature']}")
+    if (folder / "shooting/summary.json").is_file():
+        lines.append(_ensemble(read_json(folder / "shooting/summary.json"), folder))
     if unit == "kJ/mol":
         lines.append(f"trajectories      {folder / 'paths'}/path_*.dcd with {folder / 'topology.pdb'}")
     lines.append(f"summary           {folder / 'summary.json'}")

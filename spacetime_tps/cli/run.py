@@ -23,6 +23,7 @@ from spacetime_tps.stages import (
     STAGES,
     RunFolder,
     check_hardware,
+    end_with_paths_of_the_ensemble,
     finish_summary,
     recorded_columns,
     run_stages,
@@ -79,7 +80,7 @@ def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool,
             folder.make_room("train", config)
             click.echo(f"added {', '.join(added)}", err=True)
         stages = {name: STAGE_FUNCTIONS[name] for name in STAGES[1 : STAGES.index(last) + 1]}
-        run_stages(folder, config, stages, conclude=finish_summary, say=lambda text: click.echo(text, err=True))
+        run_stages(folder, config, stages, conclude=finish_summary, say=_say)
     if last == STAGES[-1]:
         print_summary(folder)
 
@@ -93,6 +94,12 @@ def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, c
     stages = {name: STAGE_FUNCTIONS[name] for name in STAGES[: STAGES.index(last) + 1]}
     with folder.locked():
         stored = folder.begin(config, source, resume, overwrite)
-        run_stages(folder, stored, stages, conclude=finish_summary, say=lambda text: click.echo(text, err=True))
+        run_stages(folder, stored, stages, conclude=finish_summary, say=_say)
+        if last == STAGES[-1]:
+            end_with_paths_of_the_ensemble(folder, stored, _say)
     if last == STAGES[-1]:
         print_summary(folder)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

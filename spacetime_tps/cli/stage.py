@@ -16,6 +16,7 @@ from spacetime_tps.systems import load_system
 _HELP = {
     "train": "Train the denoiser on the samples in the run folder OUT.",
     "geodesic": "Find the geodesics of all channels in the run folder OUT.",
+    "refine": "Let restrained windows correct the denoiser and the geodesic in the run folder OUT, round by round.",
     "paths": "Anneal all-atom paths along the chosen geodesic in the run folder OUT.",
     "windows": "Measure the posteriors along the geodesic in the run folder OUT by restrained simulations.",
     "export": "Write trajectories, tables, figures and the summary of the run folder OUT.",

@@ -72,8 +72,18 @@ def train_denoiser(
     config: DenoiserConfig,
     seed: int,
     device: str = "cpu",
+    start: PotentialNetwork | None = None,
 ) -> TrainingResult:
-    """Precompute posterior targets, then fit the network with Adam, a cosine schedule and averaged weights."""
+    """Precompute posterior targets, then fit the network with Adam, a cosine schedule and averaged weights.
+
+    Args:
+        representation: of the samples.
+        samples: weighted.
+        config: of targets, network and steps.
+        seed: of the torch generator.
+        device: where the network is fitted.
+        start: a network to go on from; without it a new one is made from the samples.
+    """
     rng = torch.Generator().manual_seed(seed)
     posterior = reference_posterior(representation, samples, config.reference_samples, rng)
     features = samples.features
@@ -87,7 +97,7 @@ def train_denoiser(
 
     training = _to(targets(config.queries, "posterior targets"), device)
     held_out = _to(targets(config.validation_queries, "held-out targets"), device)
-    network = initialised(representation, samples, config, rng).to(device)
+    network = (initialised(representation, samples, config, rng) if start is None else _copied(start)).to(device)
 
     def loss_of(network: PotentialNetwork, batch: Targets) -> Tensor:
         return relative_loss(network, representation, batch)
@@ -96,6 +106,10 @@ def train_denoiser(
     denoiser = LearnedDenoiser(representation, averaged.cpu()).double()
     validation = rms_errors(denoiser, posterior, representation, features, rng)
     return TrainingResult(denoiser, loss, validation)
+
+
+def _copied(network: PotentialNetwork) -> PotentialNetwork:
+    return copy.deepcopy(network).float().train().requires_grad_(True)
 
 
 def _to(targets: Targets, device: str) -> Targets:

@@ -180,6 +180,24 @@ def overlap_figure(overlap: np.ndarray) -> Figure:
     return figure
 
 
+def refinement_figure(refinement: dict[str, np.ndarray], unit: str) -> Figure:
+    """Barrier and posterior variances, measured over predicted, from round to round.
+
+    Args:
+        refinement: arrays of ``refinement.npz``.
+        unit: of the barrier.
+    """
+    figure, (left, right) = _figure(2)
+    rounds = np.arange(1, int(refinement["rounds"]) + 1)
+    left.errorbar(rounds, refinement["barrier"], refinement["barrier_error"], fmt="ko-", ms=4)
+    left.set(xlabel="round", ylabel=f"barrier [{unit}]")
+    low, high = refinement["variance_ratios"].T
+    right.vlines(rounds, low, high, color=FORWARD, lw=3)
+    right.axhline(1.0, color="black", lw=0.8)
+    right.set(xlabel="round", ylabel="posterior variance, windows / model", yscale="log")
+    return figure
+
+
 def loss_figure(loss: np.ndarray) -> Figure:
     """Training and held-out loss, columns (step, training, held-out)."""
     figure, (axes,) = _figure()

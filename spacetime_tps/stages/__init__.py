@@ -10,8 +10,9 @@ from spacetime_tps.stages.first_paths import path_from_file
 from spacetime_tps.stages.folder import STAGES, RunFolder
 from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.paths import paths
+from spacetime_tps.stages.refine import refine
 from spacetime_tps.stages.sample import recorded_columns, sample
-from spacetime_tps.stages.shoot import shoot_in
+from spacetime_tps.stages.shoot import end_with_paths_of_the_ensemble, shoot_in
 from spacetime_tps.stages.train import train
 from spacetime_tps.stages.windows import windows
 
@@ -19,6 +20,7 @@ STAGE_FUNCTIONS: dict[str, Stage] = {
     "sample": sample,
     "train": train,
     "geodesic": geodesic,
+    "refine": refine,
     "paths": paths,
     "windows": windows,
     "export": export,
@@ -34,6 +36,7 @@ __all__ = [
     "committor_in",
     "compare",
     "distances_between",
+    "end_with_paths_of_the_ensemble",
     "finish_summary",
     "path_from_file",
     "recorded_columns",

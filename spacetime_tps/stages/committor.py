@@ -164,17 +164,18 @@ def _at_the_top(context: Context) -> tuple[np.ndarray, str]:
     folder, system = context.folder, context.system
     if not folder.finished("paths"):
         raise UserError(f"{folder.path} has no annealed paths; run its stages up to 'paths' first, or give --frames.")
-    data = read_arrays(folder / "geodesic.npz", ("coordinates", "natural", "mean", "block_variance"))
+    model = context.refined()
+    data = read_arrays(model.folder / "geodesic.npz", ("coordinates", "natural", "mean", "block_variance"))
     curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))
     surface = system.reference
-    if surface is None and (folder / "surface.npz").is_file():
-        surface = FreeEnergySurface.load(folder / "surface.npz")
+    if surface is None and (model.folder / "surface.npz").is_file():
+        surface = FreeEnergySurface.load(model.folder / "surface.npz")
     means, what = system.representation.center(curve.mean), "free energy at the posterior mean"
     if surface is not None:
         height = surface(means)
     else:  # at one level everywhere: that of the curve itself changes along it, and with it what it smooths over
         level = context.config.geodesic.surface_log_snr
-        density = SmoothedDensity(load_denoiser(context), system.representation)
+        density = SmoothedDensity(load_denoiser(model), system.representation)
         with torch.no_grad():
             height = density.free_energy(torch.from_numpy(means), level).numpy()
         what = f"denoiser's {what}, smoothed at log-SNR {level:g},"

@@ -62,6 +62,13 @@ class Context:
         logger.info("OpenMM platform %s", name)
         return dynamics.on(name)
 
+    def refined(self) -> Context:
+        """The context of the model that paths follow: that of the last round of ``refine``, or the run's own."""
+        if not (self.folder / "stages/refine.json").is_file():
+            return self
+        rounds = len(self.folder.record("refine")["summary"]["rounds"])
+        return replace(self, folder=RunFolder(self.folder / f"refined/round_{rounds}")) if rounds else self
+
     def device(self) -> str:
         """The torch device for training."""
         return choose_device(self.config.hardware.device)
@@ -153,12 +160,13 @@ def run_stages(
                 say(f"{name}: finished before")
                 continue
             make_room = partial(folder.make_room, name, config)
-            say(f"{name}: {_run(folder, name, stage, replace(context, make_room=make_room))}")
+            say(f"{name}: {run_stage(folder, name, stage, replace(context, make_room=make_room))}")
         if conclude is not None and folder.finished(STAGES[-1]):
             conclude(context)
 
 
-def _run(folder: RunFolder, name: str, stage: Stage, context: Context) -> str:
+def run_stage(folder: RunFolder, name: str, stage: Stage, context: Context) -> str:
+    """Run a stage, record in a folder that it is done, and say so."""
     started = time.perf_counter()
     result = stage(context)
     seconds = time.perf_counter() - started

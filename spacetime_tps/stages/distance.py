@@ -38,7 +38,7 @@ def distances_between(folder: RunFolder, files: list[Path], log_snr_end: float) 
         if isinstance(system.representation, Torsions) and (bad := undefined_torsions(frame, system.representation)):
             raise UserError(f"The torsion {bad[0]!r} is undefined in {file}: three of its atoms lie on one line.")
     torch.set_num_threads(config.hardware.torch_threads)
-    denoiser = load_denoiser(Context(folder, system, WorkerPool(1)))
+    denoiser = load_denoiser(Context(folder, system, WorkerPool(1)).refined())
     features = system.representation.features(frames)
     return edit_distances(
         denoiser, system.representation, features, log_snr_end, config.denoiser.log_snr_range, config.geodesic

@@ -1,4 +1,4 @@
-"""Stage 5: trajectories, tables, figures and the summary."""
+"""Stage 7: trajectories, tables, figures and the summary."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def export(context: Context) -> StageResult:
     """Write everything a user opens; ``summary.json`` is written by ``finish_summary``, last of all."""
     system, folder = context.system, context.folder
     paths = PathEnsemble.load(folder / "paths.npz")
-    read_arrays(folder / "geodesic.npz", ("labels", "coordinates", "natural", "mean", "block_variance"))
+    read_arrays(
+        context.refined().folder / "geodesic.npz", ("labels", "coordinates", "natural", "mean", "block_variance")
+    )
     read_arrays(folder / "windows.npz")
     for stage in STAGES[:-1]:
         folder.record(stage)
@@ -205,11 +207,12 @@ def _write_tables(
 def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | None, note: str | None) -> None:
     system, folder = context.system, context.folder
     representation, unit = system.representation, system.energy_unit
-    data = read_arrays(folder / "geodesic.npz")
+    model = context.refined().folder
+    data = read_arrays(model / "geodesic.npz")
     target = folder / "figures"
     surface = system.reference
-    if surface is None and (folder / "surface.npz").is_file():
-        surface = FreeEnergySurface.load(folder / "surface.npz")
+    if surface is None and (model / "surface.npz").is_file():
+        surface = FreeEnergySurface.load(model / "surface.npz")
     if surface is not None and len(surface.names) == 2:
         columns = [system.variables.names.index(name) for name in surface.names]
         channels = {
@@ -237,7 +240,10 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     delta_f = folder.record("paths")["summary"]["work"]["delta_f"]
     work = figures.work_figure(paths.work_kt[paths.forward], paths.work_kt[~paths.forward], delta_f)
     figures.save(work, target / "work.png", note)
-    loss = np.array(folder.record("train")["summary"]["loss"], dtype=float).reshape(-1, 3)
+    refinement = read_arrays(folder / "refinement.npz")
+    if refinement["rounds"]:
+        figures.save(figures.refinement_figure(refinement, unit), target / "refinement.png", note)
+    loss = np.array(model.record("train")["summary"]["loss"], dtype=float).reshape(-1, 3)
     figures.save(figures.loss_figure(loss), target / "training_loss.png", note)
 
 
@@ -261,8 +267,10 @@ def finish_summary(context: Context) -> dict[str, Any]:
     folder, config = context.folder, context.config
     records = {stage: folder.record(stage) for stage in STAGES}
     exported = records["export"]["summary"]
-    train = {key: value for key, value in records["train"]["summary"].items() if key != "loss"}
-    health = train.pop("health") | _health_of(records["geodesic"]["summary"])
+    model = context.refined().folder
+    train = {key: value for key, value in model.record("train")["summary"].items() if key != "loss"}
+    followed = model.record("geodesic")["summary"]
+    health = train.pop("health") | _health_of(followed)
     dynamics = config.system.model_dump(mode="json")
     summary = {
         "schema_version": SCHEMA_VERSION,
@@ -275,7 +283,8 @@ def finish_summary(context: Context) -> dict[str, Any]:
         "sampling": records["sample"]["summary"],
         "denoiser": train,
         "health": health,
-        "geodesic": records["geodesic"]["summary"],
+        "geodesic": followed,
+        "refinement": records["refine"]["summary"],
         "paths": exported["paths"],
         "windows": records["windows"]["summary"],
         "reference": exported["reference"],

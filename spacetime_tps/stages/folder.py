@@ -17,20 +17,22 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.files import TEMPORARY_PREFIX, read_json, replacing, write_json, write_text
 from spacetime_tps.settings import apply_override, read_yaml
 
-STAGES = ("sample", "train", "geodesic", "paths", "windows", "export")
+STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "export")
 _LOCK = ".lock"
 _OWN = {
     "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "torsions.npz", "denoiser.pt", "geodesic.npz",
     "surface.npz", "paths.npz", "windows.npz", "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json",
-    "figures", "shooting", "committor", "compare", _LOCK,
+    "refined", "refining", "refinement.npz", "figures", "shooting", "committor", "compare", _LOCK,
 }  # fmt: skip
 _RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
 _LEFT_BY_AN_EARLY_END = {"inputs"}
 _FIRST_USED = {
     "denoiser": "train",
     "geodesic": "geodesic",
+    "refine": "refine",
     "paths": "paths",
     "windows": "windows",
+    "tps": "export",
     "shooting": "export",
     "committor": "export",
     "comparison": "export",
@@ -41,6 +43,7 @@ _OUTPUT = {
     "sample": "samples.npz",
     "train": "denoiser.pt",
     "geodesic": "geodesic.npz",
+    "refine": "refinement.npz",
     "paths": "paths.npz",
     "windows": "windows.npz",
     "export": "paths.csv",
@@ -243,6 +246,10 @@ class RunFolder:
             (self / f"stages/{name}.json").unlink(missing_ok=True)
         if config != self.config():
             write_text(self / "config.yaml", dump(config))
+        if "refine" in dropped:
+            shutil.rmtree(self / "refined", ignore_errors=True)
+            if stage != "refine":
+                shutil.rmtree(self / "refining", ignore_errors=True)
         for file in (file for name in dropped[1:] for file in (_OUTPUT[name], *_MORE_OUTPUT.get(name, ()))):
             for path in self.path.glob(file):
                 path.unlink()

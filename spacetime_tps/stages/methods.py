@@ -69,23 +69,25 @@ def geodesic_paths(context: Context) -> Raw:
 
 @dataclass(frozen=True)
 class Generators:
-    """The annealed baselines of one run: what they share is read once."""
+    """The annealed baselines of one run: what they share is read once; ``model`` is what its paths follow."""
 
     context: Context
+    model: Context
     ground: Ground
 
     @classmethod
     def of(cls, context: Context) -> Generators:
         """Read the samples."""
         rng = torch.Generator().manual_seed(torch_seed(context.config.seed, "geodesic"))
-        return cls(context, ground_of(context, load_denoiser(context), rng))
+        model = context.refined()
+        return cls(context, model, ground_of(model, load_denoiser(model), rng))
 
     def _curve(self, found: list[Geodesic]) -> FineCurve:
         return ranked(found, self.ground, self.context.system)[0][0].curve
 
     def _along(self, curve: FineCurve, name: str, uses: tuple[str, ...] = ("sample", "train")) -> Raw:
         config = self.context.config.paths
-        denoiser = load_denoiser(self.context)
+        denoiser = load_denoiser(self.model)
         schedule = schedule_along(
             curve, self.context.system.representation, denoiser, config.curve_points, config.schedule
         )
@@ -98,7 +100,7 @@ class Generators:
     def _lines(self, tent: bool) -> list[Geodesic]:
         context = self.context
         return line_curves(
-            load_denoiser(context), context.system.representation, self.ground.channels, context.config.geodesic,
+            load_denoiser(self.model), context.system.representation, self.ground.channels, context.config.geodesic,
             self.ground.constraints, context.config.denoiser.log_snr_range, tent,
         )  # fmt: skip
 
@@ -108,9 +110,9 @@ class Generators:
 
     def line_geodesic_schedule(self, name: str) -> Raw:
         """A straight line with the log-SNR of the geodesic."""
-        data = read_arrays(self.context.folder / "geodesic.npz")
+        data = read_arrays(self.model.folder / "geodesic.npz")
         curve = FineCurve(*(data[key][0] for key in ("coordinates", "natural", "mean", "block_variance")))
-        curve = straightened(curve, load_denoiser(self.context), self.context.system.representation)
+        curve = straightened(curve, load_denoiser(self.model), self.context.system.representation)
         return self._along(curve, name, ("sample", "train", "geodesic"))
 
     def string(self, name: str) -> Raw:
@@ -123,14 +125,14 @@ class Generators:
         if self.ground.surface is None:
             raise UserError("the string method needs a surface, which more than two variables do not have")
         found = string_curves(
-            self.ground.surface, load_denoiser(context), context.system.representation, self.ground.channels,
+            self.ground.surface, load_denoiser(self.model), context.system.representation, self.ground.channels,
             context.config.geodesic, self.ground.constraints, context.config.denoiser.log_snr_range,
         )  # fmt: skip
         return self._along(self._curve(found), name)
 
     def steered(self, name: str) -> Raw:
         """A moving harmonic restraint, in the channel of the best straight line."""
-        context, denoiser = self.context, load_denoiser(self.context)
+        context, denoiser = self.context, load_denoiser(self.model)
         chosen = ranked(self._lines(False), self.ground, context.system)[0][0].channel
         level, points = context.config.comparison.steered_log_snr, context.config.paths.curve_points
         schedule = steered_schedule(context.system.representation, denoiser, chosen, level, points)

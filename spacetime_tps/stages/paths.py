@@ -1,4 +1,4 @@
-"""Stage 4: annealed Langevin paths along the chosen geodesic."""
+"""Stage 5: annealed Langevin paths along the chosen geodesic."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def chosen_curve(context: Context) -> FineCurve:
 
 def chosen_schedule(context: Context) -> Schedule:
     """The schedule of the chosen channel."""
-    curve, denoiser, config = chosen_curve(context), load_denoiser(context), context.config.paths
+    model, config = context.refined(), context.config.paths
+    curve, denoiser = chosen_curve(model), load_denoiser(model)
     return schedule_along(curve, context.system.representation, denoiser, config.curve_points, config.schedule)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from spacetime_tps.boltzmann.basins import BasinSamples, sample_basins, with_background
 from spacetime_tps.boltzmann.coverage import Coverage, coverage
 from spacetime_tps.boltzmann.langevin import sample_langevin
 from spacetime_tps.boltzmann.metadynamics import Metadynamics, sample_metadynamics
@@ -15,7 +16,13 @@ from spacetime_tps.boltzmann.replica_exchange import ReplicaExchange, sample_rep
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.boltzmann.trajectory_files import TrajectorySamples, read_trajectories
 from spacetime_tps.boltzmann.transitions import Transitions, Watched
-from spacetime_tps.config import LangevinConfig, MetadynamicsConfig, ReplicaExchangeConfig, TrajectoriesConfig
+from spacetime_tps.config import (
+    BasinsConfig,
+    LangevinConfig,
+    MetadynamicsConfig,
+    ReplicaExchangeConfig,
+    TrajectoriesConfig,
+)
 from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.files import read_arrays, require_finite, write_arrays
 from spacetime_tps.representations import Torsions, wrap
@@ -29,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _TURNS = np.deg2rad(60.0)
 """A torsion that differs by more between the end structures may have a barrier to turn over."""
+_MOSTLY = 0.5
 _FEW_SAMPLES = 20
 """Effective samples below which a density is none."""
 _MOST_FLATTENED = 2
@@ -66,6 +74,8 @@ def sample(context: Context) -> StageResult:
 
 def _told(summary: dict[str, Any]) -> str:
     """How well the samples join both states."""
+    if "left_their_state" in summary:
+        return f"{summary['samples']:,} samples within the states, nothing between them"
     words = f"{summary['effective_samples']:,.0f} effective of {summary['samples']:,} samples"
     words += f", {summary['transitions']:,} transitions between the states"
     difference = summary.get("delta_f_states_kj_mol")
@@ -75,7 +85,7 @@ def _told(summary: dict[str, Any]) -> str:
 
 
 def _molecule(
-    context: Context, config: MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig
+    context: Context, config: MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | BasinsConfig
 ) -> tuple[WeightedSamples, Transitions, dict[str, Any], dict[str, np.ndarray]]:
     """Samples, transitions, what to say of them, and all torsions of every sample, represented or not."""
     system = context.system
@@ -84,7 +94,7 @@ def _molecule(
     assert system.molecule is not None
     others = free_torsions(system.molecule.topology, system.variables.quadruples)
     recorded = np.concatenate([system.variables.quadruples, others.quadruples])
-    sampled: Metadynamics | ReplicaExchange | TrajectorySamples
+    sampled: Metadynamics | ReplicaExchange | TrajectorySamples | BasinSamples
     if isinstance(config, MetadynamicsConfig):
         sampled = _metadynamics(context, config, recorded)
         summary: dict[str, Any] = {"max_bias_kj_mol": float(sampled.table.max())}
@@ -92,6 +102,11 @@ def _molecule(
         watched, topology = _watched(context), system.molecule.topology
         sampled = read_trajectories(config, context.folder.path, topology, watched, recorded, system.kt)
         summary = {"trajectories": int(sampled.walker.max()) + 1}
+    elif isinstance(config, BasinsConfig):
+        watched, seed = _watched(context), context.config.seed
+        sampled = sample_basins(context.dynamics(), system.structures, watched, recorded, config, seed, context.pool)
+        _check_basins(sampled, system)
+        summary = {"left_their_state": sampled.left}
     else:
         sampled = _replica_exchange(context, config, recorded)
         summary = {
@@ -105,17 +120,6 @@ def _molecule(
     in_a, in_b = (state.contains(sampled.angles) for state in system.states)
     columns = [system.variables.names.index(name) for name in system.representation.block_names]
     angles = sampled.angles[:, columns]
-    covered = coverage(
-        angles,
-        sampled.log_weights,
-        sampled.walker,
-        in_a,
-        in_b,
-        len(sampled.transitions),
-        system.kt,
-        generator(context.config.seed, "coverage"),
-    )
-    _warn(covered)
     features = system.representation.features_of_angles(angles)
     samples = WeightedSamples(features, sampled.log_weights, sampled.frames, sampled.force_evaluations)
     if samples.effective_size() < _FEW_SAMPLES:
@@ -129,24 +133,68 @@ def _molecule(
         "effective_samples": samples.effective_size(),
         "visited_a": bool(in_a.any()),
         "visited_b": bool(in_b.any()),
-        "connected": covered.connected,
-        "connection_gap_deg": covered.gap_deg,
-        "delta_f_states_kj_mol": {"value": covered.delta_f, "error": covered.delta_f_error, "of": "states, B minus A"},
     }
+    if not isinstance(config, BasinsConfig):
+        covered = coverage(
+            angles,
+            sampled.log_weights,
+            sampled.walker,
+            in_a,
+            in_b,
+            len(sampled.transitions),
+            system.kt,
+            generator(context.config.seed, "coverage"),
+        )
+        _warn(covered)
+        summary |= {
+            "connected": covered.connected,
+            "connection_gap_deg": covered.gap_deg,
+            "delta_f_states_kj_mol": {
+                "value": covered.delta_f,
+                "error": covered.delta_f_error,
+                "of": "states, B minus A",
+            },
+        }
     torsions = {
         "quadruples": recorded,
         "represented": system.representation.quadruples,
         "angles": sampled.angles.astype(np.float32),
+        "walker": sampled.walker,
     }
     return samples, sampled.transitions, summary, torsions
 
 
+def _check_basins(sampled: BasinSamples, system: System) -> None:
+    for state, left in zip(system.states, sampled.left, strict=True):
+        if left == 1.0:
+            raise UserError(
+                f"No free simulation from the structure of {state.name} was seen in that state; check the structure "
+                "and the state's definition."
+            )
+        if left > _MOSTLY:
+            logger.warning(
+                "free simulations from the structure of %s spent %.0f %% of their time outside of that state; only the "
+                "rest counts",
+                state.name,
+                100 * left,
+            )
+
+
 def load_samples(context: Context) -> WeightedSamples:
-    """The samples of a run, in the features of its representation.
+    """The samples of a run, in the features of its representation; with ``basins`` the plain between them, too.
 
     Raises:
         UserError: a file is damaged, or a torsion of the representation was not recorded.
     """
+    samples, config, torsions = drawn_samples(context), context.config.sampling, context.system.representation
+    if not isinstance(config, BasinsConfig) or not isinstance(torsions, Torsions):
+        return samples
+    rng = generator(context.config.seed, "background")
+    return with_background(samples, torsions, context.config.geodesic.surface_log_snr, config, rng)
+
+
+def drawn_samples(context: Context) -> WeightedSamples:
+    """The samples that were drawn and nothing else; see ``load_samples``."""
     samples = WeightedSamples.load(context.folder / "samples.npz")
     representation, file = context.system.representation, context.folder / "torsions.npz"
     if not isinstance(representation, Torsions) or not file.is_file():

@@ -141,6 +141,15 @@ def shoot_in(
         _shoot(context, config.shooting, say, started)
 
 
+def end_with_paths_of_the_ensemble(run: RunFolder, config: RunConfig, say: Callable[[str], None]) -> None:
+    """Sample ``config.tps`` paths from the annealed ones of a finished run, unless they are there."""
+    if not config.tps or (run.path / FOLDER / "summary.json").is_file():
+        return
+    wanted = config.shooting.model_copy(update={"trajectories": config.tps, "first": "paths"})
+    resume = (run.path / FOLDER).is_dir()
+    shoot_in(run, config.model_copy(update={"shooting": wanted}), None, resume, False, say)
+
+
 def _settings_before(folder: Path, config: RunConfig) -> tuple[RunConfig, str]:
     """The configuration with the settings that an earlier call stored, and where its first paths came from.
 

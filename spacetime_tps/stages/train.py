@@ -21,8 +21,13 @@ from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.sample import load_samples
 
 
-def train(context: Context) -> StageResult:
-    """Train the denoiser on the samples, or tabulate an exact one, and write ``denoiser.pt`` (plain tensors)."""
+def train(context: Context, start: Denoiser | None = None) -> StageResult:
+    """Train the denoiser on the samples, or tabulate an exact one, and write ``denoiser.pt`` (plain tensors).
+
+    Args:
+        context: of the run.
+        start: a learned denoiser that training goes on from.
+    """
     system, config = context.system, context.config
     samples = load_samples(context)
     seed = torch_seed(config.seed, "train")
@@ -33,7 +38,8 @@ def train(context: Context) -> StageResult:
         _save(context, {"statistics": exact_denoiser.statistics, "log_weights": exact_denoiser.log_weights})
         summary |= {"rms_error_by_log_snr": {}, "loss": []}
     else:
-        result = train_denoiser(system.representation, samples, config.denoiser, seed, context.device())
+        first = start.network if isinstance(start, LearnedDenoiser) else None
+        result = train_denoiser(system.representation, samples, config.denoiser, seed, context.device(), first)
         errors = [row["rms_error"] for row in result.validation.values()]
         advice = "lower denoiser.learning_rate or narrow denoiser.log_snr_range"
         require_finite("The denoiser's errors are", advice, errors)

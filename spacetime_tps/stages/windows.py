@@ -1,4 +1,4 @@
-"""Stage 5: restrained windows along the chosen geodesic, which check the denoiser and measure the barrier."""
+"""Stage 6: restrained windows along the chosen geodesic, which check the denoiser and measure the barrier."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from spacetime_tps.analysis.free_energies import difference_of_states, least_overlap, profile_along
+from spacetime_tps.analysis.friction import Friction, friction_of
 from spacetime_tps.analysis.windows import CLOSE, WindowComparison, compare_windows
 from spacetime_tps.boltzmann.pool import EVERYWHERE, WITHIN_A, WITHIN_B, Pool, Solution, solve
 from spacetime_tps.boltzmann.windows import sample_windows
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 _CENTERS = 200
 """Points of the curve at which the windows' free energy is read."""
+_SUBDIVISIONS = 8
+"""Of the way between two windows, for the derivative of the curve."""
 _LEAST_OVERLAP = 0.03
 """Below, errors of free energies are not to be trusted (Klimovich, Shirts and Mobley 2015)."""
 
@@ -43,15 +46,19 @@ def windows(context: Context) -> StageResult:
         context.make_room()
         write_arrays(context.folder / "windows.npz", curve_parameter=np.zeros(0))
         return StageResult()
-    curve, denoiser = chosen_curve(context), load_denoiser(context)
-    share = np.linspace(0.0, 1.0, _count(curve, config))
+    followed = context.refined()
+    curve, denoiser = chosen_curve(followed), load_denoiser(followed)
+    share = np.linspace(0.0, 1.0, window_count(curve, config))
     natural = representation.natural(torch.from_numpy(curve.at_constant_speed(len(share))))
     model = evaluate(denoiser, natural)
-    starts = _starts(PathEnsemble.load(context.folder / "paths.npz"), representation, model.mean.numpy())
-    variables, cost = _simulated(context, representation, natural.numpy(), starts, config, "windows")
+    starts = starts_near(PathEnsemble.load(context.folder / "paths.npz"), representation, model.mean.numpy())
+    looks, cost = simulated(context, representation, natural.numpy(), starts, config, "windows", config.look_every)
+    stride = config.sample_every // config.look_every
+    variables = looks[:, :, stride - 1 :: stride]
+    friction = _friction(context, curve, representation, looks[..., columns_of(system)])
     angles = variables[..., columns_of(system)]
     compared = compare_windows(representation, model, angles)
-    pool, whole, more = _with_states(context, Pool.of_windows(natural.numpy(), *_seen(system, variables)))
+    pool, whole, more = _with_states(context, Pool.of_windows(natural.numpy(), *seen_in(system, variables)))
     solution = solve(pool, representation)
     dense = representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
     centers = representation.center(evaluate(denoiser, dense).mean).numpy()
@@ -76,6 +83,8 @@ def windows(context: Context) -> StageResult:
         smoothed_parameter=np.linspace(0.0, 1.0, _CENTERS),
         smoothed_free_energy=system.kt * smoothed.free_energy,
         overlap=solution.reweighted.overlap(),
+        metric=friction.metric,
+        relaxation_time=friction.relaxation,
     )
     barrier = {
         "value": system.kt * smoothed.barrier,
@@ -90,6 +99,9 @@ def windows(context: Context) -> StageResult:
         f"barrier_{system.suffix}": barrier,
         f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - measured)),
         "least_overlap": _checked_overlap(solution),
+        "thermodynamic_length": friction.length,
+        "relaxation_time_ps": friction.mean_relaxation,
+        "dissipated_work_kt": _dissipation(context, friction),
         f"delta_f_states_{system.suffix}": _difference(solution, system) if whole else None,
     }
     words = (
@@ -99,21 +111,42 @@ def windows(context: Context) -> StageResult:
     return StageResult(summary, cost + more, words=words)
 
 
-def _simulated(
+def simulated(
     context: Context,
     torsions: Torsions,
     natural: np.ndarray,
     starts: np.ndarray,
     config: WindowsConfig,
     name: str,
+    every: int | None = None,
 ) -> tuple[np.ndarray, int]:
     """Collective variables, shape (n_windows, n_starts, n, n_cv), of restrained simulations, and their cost."""
     four, seed = context.system.variables.quadruples, context.config.seed
     found, cost = sample_windows(
-        context.dynamics(), torsions, natural, starts, config, seed, context.pool, recorded=four, name=name
+        context.dynamics(), torsions, natural, starts, config, seed, context.pool, four, name, every
     )
     require_finite("The windows are", "lower the time step or geodesic.log_snr_end", found)
     return found, cost
+
+
+def _friction(context: Context, curve: FineCurve, torsions: Torsions, angles: np.ndarray) -> Friction:
+    """By looks at the windows, shape (n_windows, n_starts, n, n_torsions) [rad]."""
+    fine = curve.at_constant_speed((len(angles) - 1) * _SUBDIVISIONS + 1)
+    natural = torsions.natural(torch.from_numpy(fine)).numpy()
+    velocity = np.gradient(natural, 1.0 / (len(fine) - 1), axis=0)[::_SUBDIVISIONS]
+    interval = context.config.windows.look_every * context.dynamics().time_step_ps
+    return friction_of(velocity, torsions.statistics(torsions.features_of_angles(angles)), interval)
+
+
+def _dissipation(context: Context, friction: Friction) -> dict[str, Any]:
+    """Of the annealed paths, by linear response."""
+    points, steps = context.config.paths.curve_points, context.folder.record("paths")["summary"]["rounds"][-1]
+    interval = steps["steps_per_point"] * context.dynamics().time_step_ps
+    return {
+        "predicted": friction.dissipation(points, interval),
+        "if_always_relaxed": friction.length**2 / (2 * points),
+        "of": "annealed paths, by linear response",
+    }
 
 
 def columns_of(system: System) -> list[int]:
@@ -121,7 +154,7 @@ def columns_of(system: System) -> list[int]:
     return [system.variables.names.index(name) for name in system.representation.block_names]
 
 
-def _seen(system: System, variables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def seen_in(system: System, variables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Features, and whether they lie in A and in B, of collective variables, shape (..., n_cv)."""
     assert isinstance(system.representation, Torsions)
     inside = np.stack([state.contains(variables) for state in system.states], axis=-1)
@@ -138,8 +171,8 @@ def _with_states(context: Context, windows: Pool) -> tuple[Pool, bool, int]:
     free = np.zeros((2, torsions.n_parameters))
     starts = np.repeat(system.structures[:, None], config.free_walkers, axis=1)
     longer = config.model_copy(update={"steps": config.free_steps})
-    found, cost = _simulated(context, torsions, free, starts, longer, "free simulations")
-    ends = [Pool.of_state(k, *_seen(system, found[k]), torsions.n_parameters) for k in (WITHIN_A, WITHIN_B)]
+    found, cost = simulated(context, torsions, free, starts, longer, "free simulations")
+    ends = [Pool.of_state(k, *seen_in(system, found[k]), torsions.n_parameters) for k in (WITHIN_A, WITHIN_B)]
     if not all(map(len, ends)):
         return windows, False, cost
     return ends[0].joined(windows).joined(ends[1]), True, cost
@@ -161,11 +194,12 @@ def _difference(solution: Solution, system: System) -> dict[str, Any]:
     return {"value": system.kt * value, "error": system.kt * error, "of": "states, B minus A"}
 
 
-def _count(curve: FineCurve, config: WindowsConfig) -> int:
+def window_count(curve: FineCurve, config: WindowsConfig) -> int:
+    """How many windows a curve gets."""
     return int(min(config.most, 1 + np.ceil(curve.length / config.spacing)))
 
 
-def _starts(paths: PathEnsemble, torsions: Torsions, means: np.ndarray) -> np.ndarray:
+def starts_near(paths: PathEnsemble, torsions: Torsions, means: np.ndarray) -> np.ndarray:
     """For each window the frame nearest to its posterior mean of one path from A and of one from B, in turn."""
     found = []
     for w, mean in enumerate(means):

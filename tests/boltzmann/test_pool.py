@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from spacetime_tps.analysis.free_energies import difference_of_states, least_overlap
-from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, solve
+from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, sampler_bias, solve
 from spacetime_tps.representations import Torsions, wrap
 from tests.oracles import circle
 
@@ -100,3 +102,43 @@ def test_covariance_is_that_of_repetition() -> None:
         covariances.append(covariance + covariance[0, 0] - covariance[0] - covariance[:, :1])
     scatter, told = np.std(values, axis=0), np.sqrt(np.mean([np.diagonal(c) for c in covariances], axis=0))
     assert told[1:] == pytest.approx(scatter[1:], rel=0.25)
+
+
+def test_a_samplers_bias_is_found_from_its_weights_and_joins_the_windows() -> None:
+    """Samples of a density of half the energy, weighted; with windows over a third of the circle."""
+    rng = np.random.default_rng(5)
+    theta = drawn(-0.5 * ENERGY, (4, 2000), rng).reshape(-1)
+    features = TORSION.features_of_angles(theta[:, None])
+    log_weights = -0.5 * np.interp(theta, THETA, ENERGY) + 3.0
+    probes = np.array([-2.5, -1.0, 0.3, 1.8])
+    bias = sampler_bias(features, log_weights, TORSION.features_of_angles(probes[:, None]))
+    assert bias == pytest.approx(-0.5 * np.interp(probes, THETA, ENERGY) + 3.0, abs=0.15)
+    everywhere = Pool.of_sampler(features, log_weights, in_states(theta), np.repeat(np.arange(4), 2000), 2)
+    both = everywhere.joined(pool(np.random.default_rng(6), 200))
+    solution = solve(both, TORSION)
+    delta_f, error = difference_of_states(solution)
+    assert abs(delta_f - exact()) < 3 * error < 0.3
+    alone, its_error = difference_of_states(solve(everywhere, TORSION))
+    assert abs(alone - exact()) < 3 * its_error
+    assert error < its_error
+
+
+def test_far_from_a_samplers_samples_nothing_can_be_sampled() -> None:
+    features = TORSION.features_of_angles(np.full((50, 1), 0.5))
+    assert sampler_bias(features, np.zeros(50), TORSION.features_of_angles(np.array([[0.5], [2.0]]))).tolist() == [
+        0,
+        1e4,
+    ]
+
+
+def test_a_pool_is_read_back_as_it_was(tmp_path: Path) -> None:
+    theta = np.linspace(-3, 3, 40)
+    features = TORSION.features_of_angles(theta[:, None])
+    everywhere = Pool.of_sampler(features, np.zeros(40), in_states(theta), np.zeros(40, dtype=int), 2)
+    both = everywhere.joined(pool(np.random.default_rng(6), 20))
+    both.save(tmp_path / "pool.npz")
+    again = Pool.load(tmp_path / "pool.npz")
+    for name in ("natural", "confined", "features", "in_states", "ensemble", "walker"):
+        assert np.array_equal(getattr(again, name), getattr(both, name))
+    assert again.sampler is not None
+    assert np.array_equal(again.sampler[0], features)

@@ -46,6 +46,20 @@ def shot(tiny_alanine_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
+def test_run_can_end_with_the_true_ensemble(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    wanted = settings((*TINY_TOY, *TINY_TOY_SHOOTING, "tps=2"))
+    done = run_cli("run", "mueller_brown", "-o", out, *wanted)
+    assert done.returncode == 0, done.stderr
+    assert "\nshoot: " in done.stderr
+    assert "true ensemble     " in done.stdout
+    assert summary_of(out)["first_path"]["from"] == "annealed paths of the run"
+    assert summary_of(out)["settings"]["trajectories"] == 2
+    again = run_cli("run", "mueller_brown", "-o", out, "--resume", *wanted)
+    assert again.returncode == 0, again.stderr
+    assert "shoot:" not in again.stderr
+
+
 def test_what_shoot_writes(shot: Path) -> None:
     folder = shot / "shooting"
     assert {"summary.json", "trials.csv", "paths.npz", "first.npz", "settings.yaml", "topology.pdb", "chains.png"} <= {

@@ -1,0 +1,167 @@
+"""Short free simulations in both states, and a flat background where they saw nothing.
+
+What such a simulation sees within its state are Boltzmann samples of that state; how the states weigh against each
+other they do not tell, nor what lies between. Refinement finds out: until it does, both states weigh alike, and what
+nobody has seen is taken for a plain at an assumed free energy, so that a geodesic can cross it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial import KDTree
+from scipy.special import i0e, logsumexp
+
+from spacetime_tps.boltzmann.samples import WeightedSamples
+from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
+from spacetime_tps.config import BasinsConfig
+from spacetime_tps.dynamics import MolecularDynamics, advance, positions_of, thermalise
+from spacetime_tps.parallel import WorkerPool
+from spacetime_tps.progress import progress_bar
+from spacetime_tps.representations import Torsions, dihedral_angles
+from spacetime_tps.seeds import openmm_seed
+
+_LOOK_AT_ONCE = 500
+_SEEN = np.deg2rad(30.0)
+"""What lies nearer to a sample in every torsion taken together is no unknown land: four widths of a usual kernel."""
+_PROBES = 500
+"""Likely samples among which the bottom is looked for."""
+
+
+@dataclass(frozen=True)
+class BasinSamples:
+    """What walkers in either state saw within their state.
+
+    Attributes:
+        angles: of the recorded torsions [rad], shape (n, n_torsions).
+        log_weights: that make both states weigh alike, shape (n,).
+        walker: number of the walker that each sample comes from, shape (n,).
+        frames: some positions [nm], shape (m, n_atoms, 3).
+        transitions: that a walker made by itself.
+        force_evaluations: total.
+        left: share of the looks of the walkers of A and of B that lay outside their state.
+    """
+
+    angles: np.ndarray
+    log_weights: np.ndarray
+    walker: np.ndarray
+    frames: np.ndarray
+    transitions: Transitions
+    force_evaluations: int
+    left: list[float]
+
+
+@dataclass(frozen=True)
+class _Walk:
+    dynamics: MolecularDynamics
+    start_nm: np.ndarray
+    state: int
+    watched: Watched
+    recorded: np.ndarray
+    config: BasinsConfig
+    seed: int
+
+
+def sample_basins(
+    dynamics: MolecularDynamics,
+    structures: np.ndarray,
+    watched: Watched,
+    recorded: np.ndarray,
+    config: BasinsConfig,
+    seed: int,
+    pool: WorkerPool,
+) -> BasinSamples:
+    """Simulate both states.
+
+    Args:
+        dynamics: of the molecule.
+        structures: in A and in B [nm], shape (2, n_atoms, 3).
+        watched: the states.
+        recorded: atoms of the torsions that are recorded, shape (n_torsions, 4).
+        config: number of walkers, lengths and intervals.
+        seed: of the run.
+        pool: where walkers run.
+    """
+    tasks = [
+        _Walk(dynamics, structures[k], k, watched, recorded, config, openmm_seed(seed, "basins", k, w))
+        for k in range(2)
+        for w in range(config.walkers)
+    ]
+    with progress_bar(len(tasks), "free simulations", "walker") as bar:
+        found = pool.map(_walk, [(task,) for task in tasks], bar)
+    angles = [f[0] for f in found]
+    counts = [sum(map(len, angles[k * config.walkers : (k + 1) * config.walkers])) for k in range(2)]
+    looks = sum(f[4] for f in found) // 2
+    steps = config.walkers * 2 * (_steps(dynamics, config)[0] + _steps(dynamics, config)[1])
+    return BasinSamples(
+        angles=np.concatenate(angles),
+        log_weights=np.concatenate([np.full(n, -np.log(max(1, n))) for n in counts]),
+        walker=np.repeat(np.arange(len(tasks)), [len(a) for a in angles]),
+        frames=np.concatenate([f[1] for f in found]),
+        transitions=Transitions.joined([f[2] for f in found]),
+        force_evaluations=steps,
+        left=[1.0 - n / looks for n in counts],
+    )
+
+
+def _steps(dynamics: MolecularDynamics, config: BasinsConfig) -> tuple[int, int]:
+    """Integration steps of a walker before and while it is looked at."""
+    every = dynamics.steps(config.sample_interval)
+    looks = max(1, dynamics.steps(config.time) // config.walkers // every)
+    return dynamics.steps(config.discard_time), looks * every
+
+
+def _walk(task: _Walk) -> tuple[np.ndarray, np.ndarray, Transitions, int, int]:
+    config, dynamics, watched = task.config, task.dynamics, task.watched
+    context = dynamics.context(task.seed)
+    context.setPositions(task.start_nm)
+    thermalise(context, dynamics.temperature_k, task.seed)
+    discard, steps = _steps(dynamics, config)
+    advance(context, discard)
+    every = dynamics.steps(config.sample_interval)
+    keep = max(1, dynamics.steps(config.frame_interval) // every)
+    recorder = TransitionRecorder(watched.states)
+    angles, frames = [], []
+    looks = steps // every
+    for begin in range(0, looks, _LOOK_AT_ONCE):
+        seen = []
+        for _ in range(min(_LOOK_AT_ONCE, looks - begin)):
+            context.getIntegrator().step(every)
+            seen.append(positions_of(context))
+        positions = np.array(seen)
+        variables = watched.variables(positions)
+        recorder.look(variables, positions)
+        inside = watched.states[task.state].contains(variables)
+        angles.append(dihedral_angles(positions, task.recorded)[inside])
+        frames.append(positions[::keep].astype(np.float32))
+    return np.concatenate(angles), np.concatenate(frames), recorder.transitions(), discard + steps, looks
+
+
+def with_background(
+    samples: WeightedSamples, torsions: Torsions, log_snr: float, config: BasinsConfig, rng: np.random.Generator
+) -> WeightedSamples:
+    """The samples, and a plain of equal points at ``config.background_kt`` above the bottom where there are none.
+
+    Args:
+        samples: of the states and of what else was seen.
+        torsions: of the representation.
+        log_snr: level at which densities are compared.
+        config: height of the plain, and how many points make up the whole torus.
+        rng: scatters them and draws the samples among which the bottom is looked for.
+    """
+    points = rng.uniform(-np.pi, np.pi, (config.background_points, torsions.n_torsions))
+    features = torsions.features_of_angles(points)
+    tree = KDTree(samples.features)
+    unseen = tree.query(features, distance_upper_bound=2.0 * np.sin(0.5 * _SEEN))[0] == np.inf
+    log_weights = samples.log_weights - np.logaddexp.reduce(samples.log_weights)
+    likely = rng.choice(len(log_weights), _PROBES, p=np.exp(log_weights))
+    radius = np.exp(log_snr)
+    kernels = radius * (samples.features[likely] @ samples.features.T - torsions.n_torsions)
+    highest = logsumexp(kernels + log_weights, axis=1).max() - torsions.n_torsions * np.log(i0e(radius))
+    each = highest - config.background_kt - np.log(config.background_points)
+    return replace(
+        samples,
+        features=np.concatenate([samples.features, features[unseen]]),
+        log_weights=np.concatenate([log_weights, np.full(int(unseen.sum()), each)]),
+    )

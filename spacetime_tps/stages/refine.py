@@ -1,0 +1,277 @@
+"""Stage 4: rounds in which restrained windows along the geodesic correct the model that it came from.
+
+A round simulates windows along the geodesics of the promising channels, weighs their samples and all earlier ones by
+MBAR, trains the denoiser on from its last state and optimises the geodesics anew. It ends when barrier, posterior
+variances and curve have stopped moving. Every round is a folder of its own; ``refined/`` takes the place of the
+run's own model for all later stages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spacetime_tps.analysis.free_energies import Profile, difference_of_states, least_overlap, profile_along
+from spacetime_tps.analysis.windows import WindowComparison, compare_windows
+from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, Solution, solve
+from spacetime_tps.boltzmann.samples import WeightedSamples
+from spacetime_tps.config import BasinsConfig, dump
+from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json, write_text
+from spacetime_tps.geometry.curve import FineCurve, evaluate
+from spacetime_tps.paths.molecular import anneal_molecule
+from spacetime_tps.paths.schedule import schedule_along
+from spacetime_tps.representations import Torsions, wrap
+from spacetime_tps.seeds import openmm_seed
+from spacetime_tps.stages.context import Context, StageResult, run_stage
+from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.stages.geodesic import geodesic
+from spacetime_tps.stages.sample import drawn_samples
+from spacetime_tps.stages.train import load_denoiser, train
+from spacetime_tps.stages.windows import columns_of, seen_in, simulated, starts_near, window_count
+
+logger = logging.getLogger(__name__)
+
+_CENTERS = 200
+"""Points of a curve at which free energies are read, and at which two curves are compared."""
+_FROM_SAMPLER = 20_000
+"""Samples of the sampler at most that enter the pool."""
+_QUICK_PATHS = {"count": 2, "equilibration_steps": 5000, "release_steps": 1, "frames": 200}
+_SIGMAS = 2.0
+"""Standard errors that a measured variance may be off beyond the tolerance."""
+_DIGEST = "settings.txt"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What windows along one geodesic say of it."""
+
+    label: str
+    curve: FineCurve
+    compared: WindowComparison
+    centers: np.ndarray
+
+
+def refine(context: Context) -> StageResult:
+    """Refine until nothing moves, or the rounds are over; write ``refined/`` and ``refinement.npz``."""
+    config = context.config.refine
+    if not config.rounds:
+        context.make_room()
+        write_arrays(context.folder / "refinement.npz", rounds=np.array(0))
+        return StageResult({"rounds": [], "converged": None}, words="no rounds asked for")
+    work = _work_folder(context)
+    rows: list[dict[str, Any]] = []
+    here, pool = context, None
+    for number in range(1, config.rounds + 1):
+        target = RunFolder(work / f"round_{number}")
+        if (target / "round.json").is_file():
+            row, pool = read_json(target / "round.json"), Pool.load(target / "pool.npz")
+        else:
+            row, pool = _round(context, here, first_pool(context) if pool is None else pool, rows, target)
+        rows.append(row)
+        logger.info("refine: %s", words_of(row, context))
+        here = replace(context, folder=target)
+        if row["converged"]:
+            break
+    if not rows[-1]["converged"]:
+        logger.warning("refinement has not converged in %d rounds; raise refine.rounds", len(rows))
+    context.make_room()
+    shutil.rmtree(context.folder / "refined", ignore_errors=True)
+    work.rename(context.folder / "refined")
+    suffix = context.system.suffix
+    write_arrays(
+        context.folder / "refinement.npz",
+        rounds=np.array(len(rows)),
+        barrier=np.array([row[f"barrier_{suffix}"]["value"] for row in rows]),
+        barrier_error=np.array([row[f"barrier_{suffix}"]["error"] for row in rows]),
+        variance_ratios=np.array([[min(row["ratios"]), max(row["ratios"])] for row in rows]),
+    )
+    cost = sum(row["force_evaluations"] for row in rows)
+    summary = {"rounds": rows, "converged": rows[-1]["converged"]}
+    return StageResult(summary, cost, words=f"{len(rows)} rounds, {words_of(rows[-1], context)}")
+
+
+def words_of(row: dict[str, Any], context: Context) -> str:
+    """A round in one line."""
+    suffix, unit = context.system.suffix, context.system.energy_unit
+    barrier, states = row[f"barrier_{suffix}"], row[f"delta_f_states_{suffix}"]
+    words = f"{row['chosen']}, barrier {barrier['value']:.1f} +- {barrier['error']:.1f} {unit}, "
+    words += f"variance within a factor {row['variance_ratio_max']:.2f}"
+    if states is not None:
+        words += f", B-A {states['value']:.2f} +- {states['error']:.2f} {unit}"
+    return words
+
+
+def _work_folder(context: Context) -> Path:
+    """The folder of the rounds so far, empty if they were of other settings."""
+    work = context.folder / "refining"
+    settings = hashlib.sha256(dump(context.config).encode()).hexdigest()
+    stamp = work / _DIGEST
+    if not stamp.is_file() or stamp.read_text().strip() != settings:
+        shutil.rmtree(work, ignore_errors=True)
+        write_text(stamp, settings + "\n")
+    return work
+
+
+def first_pool(context: Context) -> Pool:
+    """The samples of the run: of both states, each an ensemble of its own, or of a sampler that saw everything."""
+    torsions, system = context.system.representation, context.system
+    assert isinstance(torsions, Torsions)
+    samples = drawn_samples(context)
+    recorded = read_arrays(context.folder / "torsions.npz", ("angles", "walker"))
+    inside = np.stack([state.contains(recorded["angles"].astype(np.float64)) for state in system.states], axis=-1)
+    walker = recorded["walker"]
+    if not isinstance(context.config.sampling, BasinsConfig):
+        every = -(-len(walker) // _FROM_SAMPLER)
+        return Pool.of_sampler(
+            samples.features[::every], samples.log_weights[::every], inside[::every], walker[::every],
+            torsions.n_parameters,
+        )  # fmt: skip
+    in_a = walker < context.config.sampling.walkers
+    ends = [
+        Pool.of_walkers(state, samples.features[rows], inside[rows], walker[rows], torsions.n_parameters)
+        for state, rows in ((WITHIN_A, in_a), (WITHIN_B, ~in_a))
+    ]
+    return ends[0].joined(ends[1])
+
+
+def _round(
+    context: Context, here: Context, pool: Pool, before: list[dict[str, Any]], target: RunFolder
+) -> tuple[dict[str, Any], Pool]:
+    """Measure the model of ``here``, and make the next one in ``target``.
+
+    Args:
+        context: of the run.
+        here: the model that is measured.
+        pool: all samples so far.
+        before: earlier rounds.
+        target: folder of the next model.
+    """
+    system, config, torsions = context.system, context.config, context.system.representation
+    assert isinstance(torsions, Torsions)
+    number, cost, measured, earlier = len(before) + 1, 0, [], len(pool.natural)
+    for label, curve in _promising(here):
+        found, more, windows = _measure(context, here, label, curve, number)
+        measured.append(found)
+        pool, cost = pool.joined(windows), cost + more
+    pool.save(target / "pool.npz")
+    solution = solve(pool, torsions)
+    level = config.geodesic.surface_log_snr
+    profiles = {m.label: profile_along(solution, torsions, m.centers, level) for m in measured}
+    chosen = measured[0]
+    drawn = drawn_samples(context).frames
+    WeightedSamples(pool.features, solution.log_weights, drawn, 0).save(target / "samples.npz")
+    fewer = {"steps": config.refine.training_steps, "learning_rate": config.refine.learning_rate}
+    going_on = config.model_copy(update={"denoiser": config.denoiser.model_copy(update=fewer)})
+    there = replace(context, folder=target, make_room=_nothing, system=replace(system, config=going_on))
+    start = load_denoiser(here)
+    run_stage(target, "train", lambda c: train(c, start), there)
+    run_stage(target, "geodesic", geodesic, there)
+    moved = _moved(chosen, there)
+    row = {
+        "chosen": chosen.label,
+        f"barrier_{system.suffix}": _in_unit(profiles[chosen.label], system.kt),
+        f"barriers_{system.suffix}": {label: _in_unit(p, system.kt) for label, p in profiles.items()},
+        "ratios": chosen.compared.ratio.tolist(),
+        "ratio_errors": (chosen.compared.error / chosen.compared.predicted).tolist(),
+        "variance_ratio_max": float(np.exp(np.abs(np.log(chosen.compared.ratio)).max())),
+        "wrong": int(chosen.compared.wrong.sum()),
+        "windows": sum(len(m.compared.ratio) for m in measured),
+        "curve_moved_deg": moved,
+        f"delta_f_states_{system.suffix}": _difference(solution, system.kt),
+        "least_overlap": least_overlap(solution, slice(earlier, earlier + len(chosen.compared.ratio))),
+        "force_evaluations": cost,
+    }
+    row["converged"] = _converged(row, before, context)
+    write_json(target / "round.json", row)
+    return row, pool
+
+
+def _nothing() -> None:
+    """A round's folder is new: there is nothing to make room for."""
+
+
+def _promising(here: Context) -> list[tuple[str, FineCurve]]:
+    """Geodesics of the channels that are simulated, best first."""
+    config, system = here.config.refine, here.system
+    rows = here.folder.record("geodesic")["summary"]["channels"]
+    names = ("coordinates", "natural", "mean", "block_variance")
+    data = read_arrays(here.folder / "geodesic.npz", (*names, "labels"))
+    heights = np.array([row[f"own_barrier_{system.suffix}"] for row in rows]) / system.kt
+    near = np.flatnonzero(heights <= heights[0] + config.within_kt)[: config.channels]
+    return [(str(data["labels"][k]), FineCurve(*(data[name][k] for name in names))) for k in near]
+
+
+def _measure(context: Context, here: Context, label: str, curve: FineCurve, number: int) -> tuple[_Measured, int, Pool]:
+    """Windows along one geodesic, from frames of two quick paths along it."""
+    system, config, torsions = context.system, context.config, context.system.representation
+    assert isinstance(torsions, Torsions)
+    denoiser = load_denoiser(here)
+    schedule = schedule_along(curve, torsions, denoiser, config.refine.curve_points, config.paths.schedule)
+    name, seed = f"refine {number} {label}", config.seed
+    paths = anneal_molecule(
+        system,
+        context.dynamics(),
+        schedule,
+        config.paths.model_copy(update=_QUICK_PATHS),
+        config.refine.steps_per_point,
+        lambda k: openmm_seed(seed, name, "paths", k),
+        context.pool,
+    )
+    natural = torsions.natural(torch.from_numpy(curve.at_constant_speed(window_count(curve, config.windows))))
+    model = evaluate(denoiser, natural)
+    starts = starts_near(paths, torsions, model.mean.numpy())
+    variables, cost = simulated(context, torsions, natural.numpy(), starts, config.windows, name)
+    compared = compare_windows(torsions, model, variables[..., columns_of(system)])
+    measured = _Measured(label, curve, compared, _centers(curve, torsions, here))
+    windows = Pool.of_windows(natural.numpy(), *seen_in(system, variables))
+    return measured, cost + int(paths.force_evaluations.sum()), windows
+
+
+def _centers(curve: FineCurve, torsions: Torsions, of: Context) -> np.ndarray:
+    """Posterior means [rad] at equal steps of a curve's length, shape (_CENTERS, n_torsions)."""
+    natural = torsions.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
+    return torsions.center(evaluate(load_denoiser(of), natural).mean).numpy()
+
+
+def _moved(chosen: _Measured, there: Context) -> float | None:
+    """How far the new geodesic lies from the measured one [deg], root mean square; None if another channel won."""
+    torsions = there.system.representation
+    assert isinstance(torsions, Torsions)
+    label, curve = _promising(there)[0]
+    if label != chosen.label:
+        return None
+    away = wrap(_centers(curve, torsions, there) - chosen.centers)
+    return float(np.rad2deg(np.sqrt(np.square(away).sum(axis=-1).mean())))
+
+
+def _in_unit(profile: Profile, kt: float) -> dict[str, float]:
+    return {"value": kt * profile.barrier, "error": kt * profile.error}
+
+
+def _difference(solution: Solution, kt: float) -> dict[str, float] | None:
+    """Free energies of the states, once windows join them."""
+    if not solution.pool.in_states.any(axis=0).all():
+        return None
+    value, error = difference_of_states(solution)
+    return {"value": kt * value, "error": kt * error}
+
+
+def _converged(row: dict[str, Any], before: list[dict[str, Any]], context: Context) -> bool:
+    """Whether nothing has moved since the round before, and the new curve is where the windows were."""
+    config, key = context.config.refine, f"barrier_{context.system.suffix}"
+    off = np.abs(np.array(row["ratios"]) - 1.0) - _SIGMAS * np.array(row["ratio_errors"])
+    if not before or before[-1]["chosen"] != row["chosen"] or row["curve_moved_deg"] is None:
+        return False
+    step = abs(row[key]["value"] - before[-1][key]["value"]) / context.system.kt
+    return bool(
+        step <= config.barrier_tolerance_kt
+        and off.max() <= config.variance_tolerance
+        and np.deg2rad(row["curve_moved_deg"]) <= config.curve_tolerance
+    )
