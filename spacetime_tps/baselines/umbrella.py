@@ -59,6 +59,7 @@ class WindowPaths:
         weights: of each, shape (n,).
         walker: that found it, shape (n,).
         shots: of all walkers together.
+        shots_of_walker: of one.
         force_evaluations: of the restrained dynamics and the shots.
     """
 
@@ -66,12 +67,29 @@ class WindowPaths:
     weights: np.ndarray
     walker: np.ndarray
     shots: int
+    shots_of_walker: int
     force_evaluations: int
 
     @property
     def effective(self) -> float:
         """Kish's effective number of paths, (sum w)^2 / sum w^2."""
         return float(self.weights.sum() ** 2 / np.square(self.weights).sum()) if len(self.weights) else 0.0
+
+    def flux_over_window(self, interval: float) -> tuple[float, float]:
+        """Transitions from A to B in a unit of equilibrium time over <W>, and the standard error by walkers.
+
+        A trajectory at equilibrium has <W> p of W per frame on transition paths in either direction, p being the share
+        of shots that connect the states, and every path holds the sum of W over its frames: so many paths there are.
+        Time reversal makes half of them run from A to B. Multiplied by the equilibrium average <W> of the window
+        this is the reactive flux, and over the population of A the rate constant (Hummer 2004, section II).
+
+        Args:
+            interval: time between frames.
+        """
+        walkers = self.shots // self.shots_of_walker
+        sums = np.bincount(self.walker, self.weights, minlength=walkers) / (2.0 * interval * self.shots_of_walker)
+        error = float(sums.std(ddof=1) / np.sqrt(walkers)) if walkers > 1 else float("nan")
+        return float(sums.mean()), error
 
     def resampled(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Numbers of ``count`` paths that count alike, by systematic resampling, in random order."""
@@ -125,6 +143,7 @@ def window_paths(
         np.array([weight for _, weight, _ in found]),
         np.array([number for _, _, number in found], dtype=int),
         window.shots * len(starts),
+        window.shots,
         sum(cost for _, cost in results),
     )
 

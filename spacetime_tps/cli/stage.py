@@ -48,9 +48,10 @@ def command(name: str) -> click.Command:
                 raise UserError("--resume goes on with the settings as they are; leave out --set and --geometry.")
             config = folder.changed(name, overrides)
             check_hardware(config, load_system(config, out))
-            run_stages(
-                folder, config, {name: STAGE_FUNCTIONS[name]}, conclude=finish_summary, say=_say, again=overwrite
-            )
+            stages = {name: STAGE_FUNCTIONS[name]}
+            if name == "paths" and not config.refine.rounds and not folder.finished("refine"):
+                stages = {"refine": STAGE_FUNCTIONS["refine"], **stages}  # which has nothing to do
+            run_stages(folder, config, stages, conclude=finish_summary, say=_say, again=overwrite)
         if name == STAGES[-1]:
             print_summary(folder)
 

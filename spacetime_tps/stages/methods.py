@@ -288,7 +288,8 @@ def umbrella(context: Context) -> Raw:
     independent = max(2.0, found.effective / correlation)
     chosen = found.resampled(max(2, int(found.effective)), generator(context.config.seed, name, "resampling"))
     paths = [found.paths[k] for k in chosen]
-    total = cost + found.force_evaluations
+    total, interval = cost + found.force_evaluations, frame_interval(context.config, every)
+    flux, flux_error = found.flux_over_window(interval)
     return Raw(
         variables=[path.variables for path in paths],
         frames=[path.positions for path in paths[: context.config.comparison.examined_paths]],
@@ -300,8 +301,10 @@ def umbrella(context: Context) -> Raw:
             "effective_paths": found.effective,
             "independent_paths": independent,
             "decorrelated_per_million": 1e6 * independent / total,
+            "flux_over_window": flux,
+            "flux_over_window_error": flux_error,
         },
-        interval=frame_interval(context.config, every),
+        interval=interval,
     )
 
 

@@ -56,6 +56,20 @@ def test_weighted_paths_agree_with_brute_force(center: float, width: float, brut
         assert B.contains(path.variables).tolist() == [False] * (len(path) - 1) + [True]
 
 
+@pytest.mark.parametrize(("center", "width"), [(0.0, 0.15), (0.25, 0.3)])
+def test_flux_is_that_of_brute_force(center: float, width: float, brute_force: np.ndarray) -> None:
+    flux, its_error = shot(center, width).flux_over_window(DT)
+    x, y = np.meshgrid(np.linspace(-3, 3, 601), np.linspace(-2, 2, 401), indexing="ij")
+    points = np.stack([x, y], axis=-1).reshape(-1, 2)
+    assert WELL.potential is not None
+    boltzmann = np.exp(-WELL.potential.energy(torch.from_numpy(points)).numpy() / WELL.kt)
+    weight = (boltzmann * window(center, width).selector.weights(points)).sum() / boltzmann.sum()
+    count, time = len(brute_force), 2000 * 8000 * DT
+    expected, error = count / (2 * time), np.sqrt(count) / (2 * time)
+    assert weight * its_error < 0.08 * expected
+    assert abs(weight * flux - expected) < 3 * np.hypot(weight * its_error, error) + 0.03 * expected  # Euler-Maruyama
+
+
 def test_without_the_weights_long_paths_are_found_too_often(brute_force: np.ndarray) -> None:
     lengths = np.array([len(path) for path in shot(0.0, 0.15).paths])
     assert ks_2samp(lengths, brute_force).pvalue < 0.01
@@ -64,7 +78,7 @@ def test_without_the_weights_long_paths_are_found_too_often(brute_force: np.ndar
 
 def test_resampling_keeps_the_weights() -> None:
     weights = np.array([1.0, 3.0, 0.0, 4.0])
-    found = WindowPaths([], weights, np.zeros(4, dtype=int), 10, 0)
+    found = WindowPaths([], weights, np.zeros(4, dtype=int), 10, 10, 0)
     counts = np.bincount(found.resampled(800, np.random.default_rng(1)), minlength=4)
     assert counts.tolist() == [100, 300, 0, 400]
     assert found.effective == pytest.approx(64 / 26)
