@@ -53,7 +53,6 @@ class _Measured:
     """What windows along one geodesic say of it."""
 
     label: str
-    curve: FineCurve
     compared: WindowComparison
     centers: np.ndarray
 
@@ -229,7 +228,7 @@ def _measure(context: Context, here: Context, label: str, curve: FineCurve, numb
     starts = starts_near(paths, torsions, model.mean.numpy())
     variables, cost = simulated(context, torsions, natural.numpy(), starts, config.windows, name)
     compared = compare_windows(torsions, model, variables[..., columns_of(system)])
-    measured = _Measured(label, curve, compared, _centers(curve, torsions, here))
+    measured = _Measured(label, compared, _centers(curve, torsions, here))
     windows = Pool.of_windows(natural.numpy(), *seen_in(system, variables))
     return measured, cost + int(paths.force_evaluations.sum()), windows
 

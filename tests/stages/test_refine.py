@@ -102,3 +102,22 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     assert "sample_interval" in refusal(
         "run", "alanine_dipeptide", "-o", out, "--set", "sampling={kind: basins, time: 1 ps, sample_interval: 2 ps}"
     )
+
+
+def test_a_finished_run_is_refined_with_the_samples_of_its_sampler(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_alanine_run, out)
+    tiny = [each for each in TINY if each.startswith("refine.") and "rounds" not in each]
+    changes = settings(("refine.rounds=1", *tiny))
+    done = run_cli("refine", out, "--overwrite", *changes)
+    assert done.returncode == 0, done.stderr
+    assert not (out / "paths.npz").exists()
+    pool = np.load(out / "refined/round_1/pool.npz")
+    assert pool["confined"][0] == -2  # the sampler's own ensemble, before the windows
+    assert (pool["confined"][1:] == -1).all()
+    assert np.array_equal(pool["sampler_features"], pool["features"][: len(pool["sampler_features"])])
+    row = json.loads((out / "stages/refine.json").read_text())["summary"]["rounds"][0]
+    assert np.isfinite(row["delta_f_states_kj_mol"]["value"])
+    for stage in ("paths", "windows", "export"):
+        done = run_cli(stage, out)
+        assert done.returncode == 0, done.stderr

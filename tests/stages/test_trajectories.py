@@ -22,7 +22,7 @@ SAMPLING = (
 """Enough to cross the barrier, with a frame for every sample."""
 GEODESIC = (
     "reference=null", "hardware.platform=Reference", "denoiser.kind=exact", "geodesic.points=60", "geodesic.nodes=8",
-    "geodesic.starts=1", "geodesic.steps=80", "geodesic.polish_rounds=100", "geodesic.polish_steps=20",
+    "geodesic.starts=1", "geodesic.steps=80", "geodesic.polish_rounds=60", "geodesic.polish_steps=20",
     "geodesic.tolerance=1e-6", "geodesic.log_snr_end=3", "geodesic.channel=phi+ psi-",
     "geodesic.low_variance=30 deg", "geodesic.low_barrier=null",
 )  # fmt: skip
