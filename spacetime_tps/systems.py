@@ -122,6 +122,15 @@ class System:
         return {column: self.variables.names[column] for column in both}
 
     @property
+    def represented(self) -> list[int]:
+        """Columns of the collective variables that are those of the representation."""
+        return [self.variables.names.index(name) for name in self.representation.block_names]
+
+    def in_states(self, variables: np.ndarray) -> np.ndarray:
+        """Whether collective variables, shape (..., n_cv), lie in A and in B, shape (..., 2)."""
+        return np.stack([state.contains(variables) for state in self.states], axis=-1)
+
+    @property
     def time_unit(self) -> str:
         """Of physical times: ``ps``, or ``reduced units``."""
         return "ps" if self.molecule is not None else "reduced units"

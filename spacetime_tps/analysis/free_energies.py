@@ -55,7 +55,7 @@ def least_overlap(solution: Solution, neighbours: slice = slice(None)) -> float:
         solution: of a pool.
         neighbours: ensembles that stand in a row; all of them, unless said otherwise.
     """
-    return float(np.diagonal(solution.reweighted.overlap()[neighbours, neighbours], offset=1).min())
+    return float(np.diagonal(solution.reweighted.overlap[neighbours, neighbours], offset=1).min())
 
 
 def _error(covariance: np.ndarray, i: int, j: int) -> float:

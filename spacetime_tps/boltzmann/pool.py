@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial import KDTree
 from scipy.special import logsumexp
 
-from spacetime_tps.boltzmann.reweighting import Reweighted, covariance_of_targets, solved
+from spacetime_tps.boltzmann.reweighting import Reweighted, covariances_of_targets, solved
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.representations import Representation
 
@@ -190,10 +190,8 @@ class Solution:
         logits = log_targets + self.log_weights[:, None]
         sums = logsumexp(logits, axis=0)
         targets = np.exp(logits - sums)
-        covariances = [
-            covariance_of_targets(self.reweighted, targets, self.pool.ensemble, self.pool.walker, count)
-            for count in (blocks, 1)
-        ]
+        pool = self.pool
+        covariances = covariances_of_targets(self.reweighted, targets, pool.ensemble, pool.walker, (blocks, 1))
         return -sums, max(covariances, key=lambda c: np.diagonal(c + c[0, 0] - c[0] - c[:, :1].T).sum())
 
 

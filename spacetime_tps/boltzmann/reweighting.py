@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
@@ -15,7 +16,6 @@ _TOLERANCE = 1e-9
 """Of the gradient, a difference of shares of all samples."""
 _MANY, _STRIDE = 5000, 16
 """With more samples, one of so many brings the solution near."""
-logging.getLogger("pymbar").setLevel(logging.ERROR)  # its import greets the user with advice on JAX
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,18 @@ class Reweighted:
     free_energies: np.ndarray
     log_mixture: np.ndarray
 
+    @cached_property
     def weights(self) -> np.ndarray:
         """exp(f_k - u_k(x_n) - log_mixture_n), shape (n, n_ensembles); every column sums to one."""
         return np.exp((self.free_energies[:, None] - self.reduced - self.log_mixture).T)
 
+    @cached_property
     def overlap(self) -> np.ndarray:
         """Probability that a sample of ensemble i could as well be one of j, shape (n_ensembles, n_ensembles).
 
         Klimovich, Shirts and Mobley, J. Comput.-Aided Mol. Des. 29, 397 (2015).
         """
-        weights = self.weights()
-        return weights.T @ (weights * self.counts)
+        return self.weights.T @ (self.weights * self.counts)
 
 
 def solved(reduced: np.ndarray, counts: np.ndarray) -> Reweighted:
@@ -109,21 +110,10 @@ def _minimum(potential: np.ndarray, counts: np.ndarray, start: np.ndarray) -> np
     return np.concatenate([[0.0], found.x])
 
 
-def statistical_inefficiency(values: np.ndarray) -> float:
-    """How many correlated values count for one, at least 1 (Chodera et al., J. Chem. Theory Comput. 3, 26 (2007))."""
-    from pymbar.timeseries import statistical_inefficiency as inefficiency
-    from pymbar.utils import ParameterError
-
-    try:
-        return float(inefficiency(values))
-    except ParameterError:  # all alike
-        return 1.0
-
-
-def covariance_of_targets(
-    found: Reweighted, targets: np.ndarray, ensemble: np.ndarray, walker: np.ndarray, blocks: int
-) -> np.ndarray:
-    """Covariance of free energies -log sum_n h(x_n) / mixture_n of functions h, by the spread of blocks of time.
+def covariances_of_targets(
+    found: Reweighted, targets: np.ndarray, ensemble: np.ndarray, walker: np.ndarray, blocks: Sequence[int]
+) -> list[np.ndarray]:
+    """Covariances of free energies -log sum_n h(x_n) / mixture_n of functions h, by the spread of blocks of time.
 
     MBAR solves sum_n w_nk = 1, a sum over samples for each ensemble k; h is one ensemble more, of which there are no
     samples. How such sums scatter says how their solution does, to first order: the sandwich J^-1 S J^-T of Geyer,
@@ -135,28 +125,32 @@ def covariance_of_targets(
         targets: h(x_n) / mixture_n, each column divided by its sum, shape (n, n_targets).
         ensemble: that each sample was drawn in, shape (n,).
         walker: the simulation that each sample comes from, in the order of time, shape (n,).
-        blocks: of every simulation.
+        blocks: numbers of blocks of every simulation; for each a covariance is returned.
 
     Returns:
-        shape (n_targets, n_targets) [kT^2]; only differences of free energies have a meaning.
+        shapes (n_targets, n_targets) [kT^2]; only differences of free energies have a meaning.
     """
-    weights = np.concatenate([found.weights(), targets], axis=1)
-    sampled = len(found.counts)
-    jacobian = np.eye(weights.shape[1])
-    jacobian[:, :sampled] -= weights.T @ (weights[:, :sampled] * found.counts)
-    block = blocks_of_time(walker, blocks)
-    scatter = np.zeros_like(jacobian)
+    sampled, many = len(found.counts), targets.shape[1]
+    jacobian = np.eye(sampled + many)
+    jacobian[:sampled, :sampled] -= found.overlap
+    jacobian[sampled:, :sampled] -= targets.T @ (found.weights * found.counts)
+    fixed = np.flatnonzero(found.counts)[0]  # whose free energy is the zero of all others
+    free = np.concatenate([found.counts > 0, np.ones(many, dtype=bool)])
+    free[fixed] = False
+    inverse = np.linalg.inv(jacobian[np.ix_(free, free)])[-many:]
+    weights = np.concatenate([found.weights, targets], axis=1)[:, free]
+    return [inverse @ _scatter(weights, ensemble, blocks_of_time(walker, each)) @ inverse.T for each in blocks]
+
+
+def _scatter(weights: np.ndarray, ensemble: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Covariance of the sums of columns over all samples, by the sums over the blocks of each ensemble."""
+    scatter = np.zeros((weights.shape[1], weights.shape[1]))
     for k in np.unique(ensemble):
-        rows = np.flatnonzero(ensemble == k)
-        _, inside = np.unique(block[rows], return_inverse=True)
-        count = inside.max() + 1
-        if count < 2:
+        mine = weights[ensemble == k]
+        names, inside = np.unique(block[ensemble == k], return_inverse=True)
+        if len(names) < 2:
             continue
-        sums = np.zeros((count, weights.shape[1]))
-        np.add.at(sums, inside, weights[rows] - weights[rows].mean(axis=0))
-        scatter += count / (count - 1) * sums.T @ sums
-    fixed = int(np.flatnonzero(found.counts)[0])  # whose free energy is the zero of all others
-    free = np.array([k for k in range(len(jacobian)) if k != fixed and (k >= sampled or found.counts[k])])
-    inverse = np.linalg.inv(jacobian[np.ix_(free, free)])
-    covariance = inverse @ scatter[np.ix_(free, free)] @ inverse.T
-    return covariance[-targets.shape[1] :, -targets.shape[1] :]
+        sums = np.zeros((len(names), weights.shape[1]))
+        np.add.at(sums, inside, mine - mine.mean(axis=0))
+        scatter += len(names) / (len(names) - 1) * sums.T @ sums
+    return scatter

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spacetime_tps.cli.options import set_option
+from spacetime_tps.cli.options import say, set_option
 from spacetime_tps.stages import RunFolder, check_hardware, committor_in
 from spacetime_tps.systems import load_system
 
@@ -28,5 +28,5 @@ def command(out: Path, frames: Path | None, shots: int | None, overwrite: bool, 
     with folder.locked():
         config = folder.changed("export", overrides)
         check_hardware(config, load_system(config, out))
-        committor_in(folder, config, frames, overwrite, say=lambda text: click.echo(text, err=True))
+        committor_in(folder, config, frames, overwrite, say=say)
     click.echo(f"Everything: {out / 'committor/committor.json'}")

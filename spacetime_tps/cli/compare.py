@@ -13,9 +13,10 @@ from spacetime_tps.cli.options import (
     output_option,
     read_configuration,
     refuse_both,
+    say,
     system_argument,
 )
-from spacetime_tps.stages import STAGE_FUNCTIONS, check_hardware, compare
+from spacetime_tps.stages import check_hardware, compare, stages_to_run
 from spacetime_tps.systems import load_system
 
 
@@ -30,8 +31,6 @@ def command(system: str, output: Path, seeds: int, resume: bool, overwrite: bool
     refuse_both(resume, overwrite)
     config, source = read_configuration(system, **configuration)
     check_hardware(config, load_system(config, source))
-    compare(
-        output, config, source, seeds, STAGE_FUNCTIONS, resume, overwrite, say=lambda text: click.echo(text, err=True)
-    )
+    compare(output, config, source, seeds, stages_to_run(config), resume, overwrite, say)
     click.echo((output / "compare.md").read_text(encoding="utf-8"), nl=False)
     click.echo(f"\nEverything: {output / 'compare.json'}")

@@ -86,3 +86,8 @@ def refuse_both(resume: bool, overwrite: bool) -> None:
     """--resume and --overwrite contradict each other."""
     if resume and overwrite:
         raise UserError("--resume and --overwrite contradict each other; give one of them.")
+
+
+def say(text: str) -> None:
+    """Tell the user how it goes, beside what is printed as a result."""
+    click.echo(text, err=True)

@@ -13,13 +13,13 @@ from spacetime_tps.cli.options import (
     output_option,
     read_configuration,
     refuse_both,
+    say,
     system_argument,
 )
 from spacetime_tps.cli.report import print_summary
 from spacetime_tps.errors import UserError
 from spacetime_tps.representations import Torsions
 from spacetime_tps.stages import (
-    STAGE_FUNCTIONS,
     STAGES,
     RunFolder,
     check_hardware,
@@ -27,6 +27,7 @@ from spacetime_tps.stages import (
     finish_summary,
     recorded_columns,
     run_stages,
+    stages_to_run,
     with_torsions,
 )
 from spacetime_tps.systems import load_system
@@ -79,8 +80,8 @@ def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool,
             recorded_columns(folder, system.representation)
             folder.make_room("train", config)
             click.echo(f"added {', '.join(added)}", err=True)
-        stages = {name: STAGE_FUNCTIONS[name] for name in STAGES[1 : STAGES.index(last) + 1]}
-        run_stages(folder, config, stages, conclude=finish_summary, say=_say)
+        stages = stages_to_run(config, first="train", last=last)
+        run_stages(folder, config, stages, conclude=finish_summary, say=say)
     if last == STAGES[-1]:
         print_summary(folder)
 
@@ -91,15 +92,11 @@ def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, c
     config, source = read_configuration(system, **configuration)
     check_hardware(config, load_system(config, source))
     folder = RunFolder(output)
-    stages = {name: STAGE_FUNCTIONS[name] for name in STAGES[: STAGES.index(last) + 1]}
+    stages = stages_to_run(config, last=last)
     with folder.locked():
         stored = folder.begin(config, source, resume, overwrite)
-        run_stages(folder, stored, stages, conclude=finish_summary, say=_say)
+        run_stages(folder, stored, stages, conclude=finish_summary, say=say)
         if last == STAGES[-1]:
-            end_with_paths_of_the_ensemble(folder, stored, _say)
+            end_with_paths_of_the_ensemble(folder, stored, say)
     if last == STAGES[-1]:
         print_summary(folder)
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from spacetime_tps.cli.options import configuration_options, folder_options, read_configuration, refuse_both
+from spacetime_tps.cli.options import configuration_options, folder_options, read_configuration, refuse_both, say
 from spacetime_tps.errors import UserError
 from spacetime_tps.stages import RunFolder, check_hardware, path_from_file, shoot_in
 from spacetime_tps.systems import load_system
@@ -47,7 +47,7 @@ def command(
             config = folder.changed("export", overrides)
             check_hardware(config, load_system(config, folder.path))
             as_before = not overrides and source is None
-            shoot_in(folder, config, trajectory, resume, overwrite, _say, as_before)
+            shoot_in(folder, config, trajectory, resume, overwrite, say, as_before)
         _done(folder)
         return
     config, source_folder = read_configuration(target, overrides=overrides, **configuration)
@@ -60,13 +60,9 @@ def command(
     folder = RunFolder(output)
     with folder.locked():
         stored = folder.begin(config, source_folder, resume, overwrite)
-        shoot_in(folder, stored, trajectory, resume, False, _say)
+        shoot_in(folder, stored, trajectory, resume, False, say)
     _done(folder)
 
 
 def _done(folder: RunFolder) -> None:
     click.echo(f"Everything: {folder / 'shooting/summary.json'}")
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

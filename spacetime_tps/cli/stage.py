@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from spacetime_tps.cli.options import geometry_option, refuse_both, set_option, stage_options
+from spacetime_tps.cli.options import geometry_option, refuse_both, say, set_option, stage_options
 from spacetime_tps.cli.report import print_summary
 from spacetime_tps.errors import UserError
 from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, check_hardware, finish_summary, run_stages
@@ -40,18 +40,16 @@ def command(name: str) -> click.Command:
         folder = RunFolder(out)
         folder.config()
         with folder.locked():
-            if folder.finished(name) and not (resume or overwrite):
+            if folder.reached(name) and not (resume or overwrite):
                 raise UserError(
-                    f"The stage {name!r} of {out} is finished; --overwrite runs it again and drops what came after."
+                    f"The stage {name!r} of {out} or one behind it is finished; --overwrite runs it and drops what "
+                    "came after."
                 )
             if overrides and resume:
                 raise UserError("--resume goes on with the settings as they are; leave out --set and --geometry.")
             config = folder.changed(name, overrides)
             check_hardware(config, load_system(config, out))
-            stages = {name: STAGE_FUNCTIONS[name]}
-            if name == "paths" and not config.refine.rounds and not folder.finished("refine"):
-                stages = {"refine": STAGE_FUNCTIONS["refine"], **stages}  # which has nothing to do
-            run_stages(folder, config, stages, conclude=finish_summary, say=_say, again=overwrite)
+            run_stages(folder, config, {name: STAGE_FUNCTIONS[name]}, conclude=finish_summary, say=say, again=overwrite)
         if name == STAGES[-1]:
             print_summary(folder)
 
@@ -61,7 +59,3 @@ def command(name: str) -> click.Command:
 def _geometry_of(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option of the one stage that has it."""
     return geometry_option if name == "geodesic" else lambda run: run
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

@@ -1,5 +1,6 @@
 """The stages of a run, in their order."""
 
+from spacetime_tps.config import RunConfig
 from spacetime_tps.stages.committor import committor_in
 from spacetime_tps.stages.compare import compare
 from spacetime_tps.stages.context import Context, Stage, StageResult, check_hardware, run_stages
@@ -7,7 +8,7 @@ from spacetime_tps.stages.distance import distances_between
 from spacetime_tps.stages.export import export, finish_summary
 from spacetime_tps.stages.extend import with_torsions
 from spacetime_tps.stages.first_paths import path_from_file
-from spacetime_tps.stages.folder import STAGES, RunFolder
+from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.refine import refine
@@ -26,6 +27,13 @@ STAGE_FUNCTIONS: dict[str, Stage] = {
     "export": export,
 }
 
+
+def stages_to_run(config: RunConfig, first: str = STAGES[0], last: str = STAGES[-1]) -> dict[str, Stage]:
+    """The stages that a configuration asks for, from one to another."""
+    wanted = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+    return {name: STAGE_FUNCTIONS[name] for name in stages_of(config) if name in wanted}
+
+
 __all__ = [
     "STAGES",
     "STAGE_FUNCTIONS",
@@ -42,5 +50,7 @@ __all__ = [
     "recorded_columns",
     "run_stages",
     "shoot_in",
+    "stages_of",
+    "stages_to_run",
     "with_torsions",
 ]

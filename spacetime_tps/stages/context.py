@@ -18,7 +18,7 @@ from spacetime_tps.dynamics import MolecularDynamics, available_platforms, choos
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_json, write_json
 from spacetime_tps.parallel import WorkerPool, available_cores
-from spacetime_tps.stages.folder import STAGES, RunFolder
+from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.systems import System, load_system
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Context:
         if not (self.folder / "stages/refine.json").is_file():
             return self
         rounds = len(self.folder.record("refine")["summary"]["rounds"])
-        return replace(self, folder=RunFolder(self.folder / f"refined/round_{rounds}")) if rounds else self
+        return replace(self, folder=RunFolder(self.folder / f"refined/round_{rounds}"))
 
     def device(self) -> str:
         """The torch device for training."""
@@ -150,9 +150,9 @@ def run_stages(
     with opened(folder, config) as context:
         context.device()
         first = next(iter(stages), STAGES[0])
-        before = STAGES.index(first) - 1
-        if before >= 0 and not folder.finished(STAGES[before]):
-            raise UserError(f"The stage {STAGES[before]!r} of {folder.path} is not finished; run it first.")
+        before = [name for name in stages_of(config) if STAGES.index(name) < STAGES.index(first)]
+        if before and not folder.finished(before[-1]):
+            raise UserError(f"The stage {before[-1]!r} of {folder.path} is not finished; run it first.")
         if context.system.molecule is not None:
             context.dynamics()
         for name, stage in stages.items():

@@ -22,7 +22,7 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Torsions
 from spacetime_tps.stages.context import Context, StageResult
-from spacetime_tps.stages.folder import STAGES
+from spacetime_tps.stages.folder import stages_of
 from spacetime_tps.stages.geodesic import reference_bound
 from spacetime_tps.stages.paths import reference_delta_f
 from spacetime_tps.systems import System
@@ -49,7 +49,7 @@ def export(context: Context) -> StageResult:
         context.refined().folder / "geodesic.npz", ("labels", "coordinates", "natural", "mean", "block_variance")
     )
     read_arrays(folder / "windows.npz")
-    for stage in STAGES[:-1]:
+    for stage in stages_of(context.config)[:-1]:
         folder.record(stage)
     problems = _problems(context, paths)
     require_finite("The paths are", "run 'paths' again with --overwrite", paths.frames, paths.work_kt)
@@ -240,8 +240,8 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     delta_f = folder.record("paths")["summary"]["work"]["delta_f"]
     work = figures.work_figure(paths.work_kt[paths.forward], paths.work_kt[~paths.forward], delta_f)
     figures.save(work, target / "work.png", note)
-    refinement = read_arrays(folder / "refinement.npz")
-    if refinement["rounds"]:
+    if context.config.refine.rounds:
+        refinement = read_arrays(folder / "refinement.npz")
         figures.save(figures.refinement_figure(refinement, unit), target / "refinement.png", note)
     loss = np.array(model.record("train")["summary"]["loss"], dtype=float).reshape(-1, 3)
     figures.save(figures.loss_figure(loss), target / "training_loss.png", note)
@@ -265,7 +265,7 @@ def finish_summary(context: Context) -> dict[str, Any]:
     or ``created``.
     """
     folder, config = context.folder, context.config
-    records = {stage: folder.record(stage) for stage in STAGES}
+    records = {stage: folder.record(stage) for stage in stages_of(config)}
     exported = records["export"]["summary"]
     model = context.refined().folder
     train = {key: value for key, value in model.record("train")["summary"].items() if key != "loss"}
@@ -284,7 +284,7 @@ def finish_summary(context: Context) -> dict[str, Any]:
         "denoiser": train,
         "health": health,
         "geodesic": followed,
-        "refinement": records["refine"]["summary"],
+        "refinement": records["refine"]["summary"] if "refine" in records else None,
         "paths": exported["paths"],
         "windows": records["windows"]["summary"],
         "reference": exported["reference"],

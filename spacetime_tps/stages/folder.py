@@ -56,6 +56,11 @@ _MORE_OUTPUT = {
 }
 
 
+def stages_of(config: RunConfig) -> tuple[str, ...]:
+    """The stages that a configuration asks for, in their order."""
+    return tuple(name for name in STAGES if name != "refine" or config.refine.rounds)
+
+
 class RunFolder:
     """Files of one run. Every file is written to a temporary name and renamed; ``summary.json`` comes last."""
 
@@ -217,11 +222,15 @@ class RunFolder:
     # --- stages ----------------------------------------------------------------------------------
 
     def finished(self, stage: str) -> bool:
-        """Whether a stage and all before it are done and what they wrote is still there."""
+        """Whether a stage and all before it that are asked for are done and what they wrote is still there."""
+        before = [name for name in stages_of(self.config()) if STAGES.index(name) < STAGES.index(stage)]
         return all(
-            (self / f"stages/{name}.json").is_file() and (self / _OUTPUT[name]).is_file()
-            for name in STAGES[: STAGES.index(stage) + 1]
+            (self / f"stages/{name}.json").is_file() and (self / _OUTPUT[name]).is_file() for name in (*before, stage)
         )
+
+    def reached(self, stage: str) -> bool:
+        """Whether a stage or one behind it, which would be dropped, has left its record."""
+        return any((self / f"stages/{name}.json").is_file() for name in STAGES[STAGES.index(stage) :])
 
     def record(self, stage: str) -> dict[str, Any]:
         """What a finished stage left: ``summary``, ``force_evaluations``, ``wall_seconds``, ``timings``."""

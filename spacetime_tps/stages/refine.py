@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.free_energies import Profile, difference_of_states, least_overlap, profile_along
+from spacetime_tps.analysis.free_energies import Profile, least_overlap, profile_along
 from spacetime_tps.analysis.windows import WindowComparison, compare_windows
-from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, Solution, solve
+from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, solve
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import BasinsConfig, dump
+from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json, write_text
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.molecular import anneal_molecule
@@ -34,7 +35,7 @@ from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.sample import drawn_samples
 from spacetime_tps.stages.train import load_denoiser, train
-from spacetime_tps.stages.windows import columns_of, seen_in, simulated, starts_near, window_count
+from spacetime_tps.stages.windows import seen_in, simulated, starts_near, states_difference, window_count
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +62,7 @@ def refine(context: Context) -> StageResult:
     """Refine until nothing moves, or the rounds are over; write ``refined/`` and ``refinement.npz``."""
     config = context.config.refine
     if not config.rounds:
-        context.make_room()
-        write_arrays(context.folder / "refinement.npz", rounds=np.array(0))
-        return StageResult({"rounds": [], "converged": None}, words="no rounds asked for")
+        raise UserError("refine.rounds is 0, so nothing is refined; give --set refine.rounds=5.")
     work = _work_folder(context)
     rows: list[dict[str, Any]] = []
     here, pool = context, None
@@ -124,7 +123,7 @@ def first_pool(context: Context) -> Pool:
     assert isinstance(torsions, Torsions)
     samples = drawn_samples(context)
     recorded = read_arrays(context.folder / "torsions.npz", ("angles", "walker"))
-    inside = np.stack([state.contains(recorded["angles"].astype(np.float64)) for state in system.states], axis=-1)
+    inside = system.in_states(recorded["angles"].astype(np.float64))
     walker = recorded["walker"]
     if not isinstance(context.config.sampling, BasinsConfig):
         every = -(-len(walker) // _FROM_SAMPLER)
@@ -183,7 +182,7 @@ def _round(
         "wrong": int(chosen.compared.wrong.sum()),
         "windows": sum(len(m.compared.ratio) for m in measured),
         "curve_moved_deg": moved,
-        f"delta_f_states_{system.suffix}": _difference(solution, system.kt),
+        f"delta_f_states_{system.suffix}": states_difference(solution, system),
         "least_overlap": least_overlap(solution, slice(earlier, earlier + len(chosen.compared.ratio))),
         "force_evaluations": cost,
     }
@@ -227,7 +226,7 @@ def _measure(context: Context, here: Context, label: str, curve: FineCurve, numb
     model = evaluate(denoiser, natural)
     starts = starts_near(paths, torsions, model.mean.numpy())
     variables, cost = simulated(context, torsions, natural.numpy(), starts, config.windows, name)
-    compared = compare_windows(torsions, model, variables[..., columns_of(system)])
+    compared = compare_windows(torsions, model, variables[..., system.represented])
     measured = _Measured(label, compared, _centers(curve, torsions, here))
     windows = Pool.of_windows(natural.numpy(), *seen_in(system, variables))
     return measured, cost + int(paths.force_evaluations.sum()), windows
@@ -252,14 +251,6 @@ def _moved(chosen: _Measured, there: Context) -> float | None:
 
 def _in_unit(profile: Profile, kt: float) -> dict[str, float]:
     return {"value": kt * profile.barrier, "error": kt * profile.error}
-
-
-def _difference(solution: Solution, kt: float) -> dict[str, float] | None:
-    """Free energies of the states, once windows join them."""
-    if not solution.pool.in_states.any(axis=0).all():
-        return None
-    value, error = difference_of_states(solution)
-    return {"value": kt * value, "error": kt * error}
 
 
 def _converged(row: dict[str, Any], before: list[dict[str, Any]], context: Context) -> bool:

@@ -117,44 +117,21 @@ def _molecule(
             "round_trips": sampled.round_trips,
             "discarded": sampled.discarded,
         }
-    in_a, in_b = (state.contains(sampled.angles) for state in system.states)
-    columns = [system.variables.names.index(name) for name in system.representation.block_names]
-    angles = sampled.angles[:, columns]
+    angles, inside = sampled.angles[:, system.represented], system.in_states(sampled.angles)
     features = system.representation.features_of_angles(angles)
     samples = WeightedSamples(features, sampled.log_weights, sampled.frames, sampled.force_evaluations)
-    if samples.effective_size() < _FEW_SAMPLES:
-        logger.warning(
-            "all weight lies on %.1f of %d samples: nothing that follows means anything; check the weights, or sample "
-            "longer",
-            samples.effective_size(),
-            len(features),
-        )
+    _check_weights(samples)
     summary |= {
         "effective_samples": samples.effective_size(),
-        "visited_a": bool(in_a.any()),
-        "visited_b": bool(in_b.any()),
+        "visited_a": bool(inside[:, 0].any()),
+        "visited_b": bool(inside[:, 1].any()),
     }
-    if not isinstance(config, BasinsConfig):
-        covered = coverage(
-            angles,
-            sampled.log_weights,
-            sampled.walker,
-            in_a,
-            in_b,
-            len(sampled.transitions),
-            system.kt,
-            generator(context.config.seed, "coverage"),
-        )
+    if not isinstance(sampled, BasinSamples):
+        rng = generator(context.config.seed, "coverage")
+        in_a, in_b, crossings = inside[:, 0], inside[:, 1], len(sampled.transitions)
+        covered = coverage(angles, sampled.log_weights, sampled.walker, in_a, in_b, crossings, system.kt, rng)
         _warn(covered)
-        summary |= {
-            "connected": covered.connected,
-            "connection_gap_deg": covered.gap_deg,
-            "delta_f_states_kj_mol": {
-                "value": covered.delta_f,
-                "error": covered.delta_f_error,
-                "of": "states, B minus A",
-            },
-        }
+        summary |= _joining(covered)
     torsions = {
         "quadruples": recorded,
         "represented": system.representation.quadruples,
@@ -162,6 +139,24 @@ def _molecule(
         "walker": sampled.walker,
     }
     return samples, sampled.transitions, summary, torsions
+
+
+def _joining(covered: Coverage) -> dict[str, Any]:
+    return {
+        "connected": covered.connected,
+        "connection_gap_deg": covered.gap_deg,
+        "delta_f_states_kj_mol": {"value": covered.delta_f, "error": covered.delta_f_error, "of": "states, B minus A"},
+    }
+
+
+def _check_weights(samples: WeightedSamples) -> None:
+    if samples.effective_size() < _FEW_SAMPLES:
+        logger.warning(
+            "all weight lies on %.1f of %d samples: nothing that follows means anything; check the weights, or sample "
+            "longer",
+            samples.effective_size(),
+            len(samples.features),
+        )
 
 
 def _check_basins(sampled: BasinSamples, system: System) -> None:

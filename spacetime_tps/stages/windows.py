@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.free_energies import difference_of_states, least_overlap, profile_along
+from spacetime_tps.analysis.free_energies import Profile, difference_of_states, least_overlap, profile_along
 from spacetime_tps.analysis.friction import Friction, friction_of
 from spacetime_tps.analysis.windows import CLOSE, WindowComparison, compare_windows
 from spacetime_tps.boltzmann.pool import EVERYWHERE, WITHIN_A, WITHIN_B, Pool, Solution, solve
@@ -30,7 +30,6 @@ _CENTERS = 200
 _SUBDIVISIONS = 8
 """Of the way between two windows, for the derivative of the curve."""
 _LEAST_OVERLAP = 0.03
-"""Below, errors of free energies are not to be trusted (Klimovich, Shirts and Mobley 2015)."""
 
 
 def windows(context: Context) -> StageResult:
@@ -55,20 +54,19 @@ def windows(context: Context) -> StageResult:
     looks, cost = simulated(context, representation, natural.numpy(), starts, config, "windows", config.look_every)
     stride = config.sample_every // config.look_every
     variables = looks[:, :, stride - 1 :: stride]
-    friction = _friction(context, curve, representation, looks[..., columns_of(system)])
-    angles = variables[..., columns_of(system)]
+    friction = _friction(context, curve, representation, looks[..., system.represented])
+    angles = variables[..., system.represented]
     compared = compare_windows(representation, model, angles)
-    pool, whole, more = _with_states(context, Pool.of_windows(natural.numpy(), *seen_in(system, variables)))
+    pool, more = _between_states(context, Pool.of_windows(natural.numpy(), *seen_in(system, variables)))
     solution = solve(pool, representation)
     dense = representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
     centers = representation.center(evaluate(denoiser, dense).mean).numpy()
-    level = context.config.geodesic.surface_log_snr
-    smoothed = profile_along(solution, representation, centers, level)
+    smoothed = profile_along(solution, representation, centers, context.config.geodesic.surface_log_snr)
     assert model.log_partition is not None
     predicted = representation.profile(natural, model.log_partition).numpy()
     log_partition = -solution.reweighted.free_energies[pool.confined == EVERYWHERE]
     measured = representation.profile(natural, torch.from_numpy(log_partition)).numpy()
-    _warn(compared, share)
+    _warn(compared, share, solution)
     context.make_room()
     write_arrays(
         context.folder / "windows.npz",
@@ -82,33 +80,61 @@ def windows(context: Context) -> StageResult:
         measured_profile=system.kt * (measured - measured[0]),
         smoothed_parameter=np.linspace(0.0, 1.0, _CENTERS),
         smoothed_free_energy=system.kt * smoothed.free_energy,
-        overlap=solution.reweighted.overlap(),
+        overlap=solution.reweighted.overlap,
         metric=friction.metric,
         relaxation_time=friction.relaxation,
     )
-    barrier = {
-        "value": system.kt * smoothed.barrier,
-        "error": system.kt * smoothed.error,
-        "of": f"density smoothed at log-SNR {level:g}, largest climb along the geodesic",
-    }
     summary = {
         "count": len(share),
         "close_fraction": float(compared.close.mean()),
         "wrong": int(compared.wrong.sum()),
         "points": _points(compared, share, representation),
-        f"barrier_{system.suffix}": barrier,
         f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - measured)),
-        "least_overlap": _checked_overlap(solution),
-        "thermodynamic_length": friction.length,
-        "relaxation_time_ps": friction.mean_relaxation,
-        "dissipated_work_kt": _dissipation(context, friction),
-        f"delta_f_states_{system.suffix}": _difference(solution, system) if whole else None,
+        **_free_energies(context, solution, smoothed),
+        **_slowness(context, friction),
     }
+    barrier = summary[f"barrier_{system.suffix}"]
     words = (
         f"variance within a factor {CLOSE:g} of the model's at {compared.close.sum()} of {len(share)} windows, "
         f"barrier {barrier['value']:.1f} +- {barrier['error']:.1f} {system.energy_unit}"
     )
     return StageResult(summary, cost + more, words=words)
+
+
+def _free_energies(context: Context, solution: Solution, smoothed: Profile) -> dict[str, Any]:
+    system, level = context.system, context.config.geodesic.surface_log_snr
+    return {
+        f"barrier_{system.suffix}": {
+            "value": system.kt * smoothed.barrier,
+            "error": system.kt * smoothed.error,
+            "of": f"density smoothed at log-SNR {level:g}, largest climb along the geodesic",
+        },
+        f"delta_f_states_{system.suffix}": states_difference(solution, system),
+        "least_overlap": least_overlap(solution),
+    }
+
+
+def _slowness(context: Context, friction: Friction) -> dict[str, Any]:
+    """How fast the windows relax, and what linear response expects of the annealed paths."""
+    points, last = context.config.paths.curve_points, context.folder.record("paths")["summary"]["rounds"][-1]
+    interval = last["steps_per_point"] * context.dynamics().time_step_ps
+    return {
+        "thermodynamic_length": friction.length,
+        "relaxation_time_ps": friction.mean_relaxation,
+        "dissipated_work_kt": {
+            "predicted": friction.dissipation(points, interval),
+            "if_always_relaxed": friction.length**2 / (2 * points),
+            "of": "annealed paths, by linear response",
+        },
+    }
+
+
+def states_difference(solution: Solution, system: System) -> dict[str, Any] | None:
+    """Free energy of B minus that of A with its error, in the system's unit; None if a state has no sample."""
+    if not solution.pool.in_states.any(axis=0).all():
+        return None
+    value, error = difference_of_states(solution)
+    return {"value": system.kt * value, "error": system.kt * error, "of": "states, B minus A"}
 
 
 def simulated(
@@ -138,60 +164,26 @@ def _friction(context: Context, curve: FineCurve, torsions: Torsions, angles: np
     return friction_of(velocity, torsions.statistics(torsions.features_of_angles(angles)), interval)
 
 
-def _dissipation(context: Context, friction: Friction) -> dict[str, Any]:
-    """Of the annealed paths, by linear response."""
-    points, steps = context.config.paths.curve_points, context.folder.record("paths")["summary"]["rounds"][-1]
-    interval = steps["steps_per_point"] * context.dynamics().time_step_ps
-    return {
-        "predicted": friction.dissipation(points, interval),
-        "if_always_relaxed": friction.length**2 / (2 * points),
-        "of": "annealed paths, by linear response",
-    }
-
-
-def columns_of(system: System) -> list[int]:
-    """Which of the collective variables are those of the representation."""
-    return [system.variables.names.index(name) for name in system.representation.block_names]
-
-
 def seen_in(system: System, variables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Features, and whether they lie in A and in B, of collective variables, shape (..., n_cv)."""
     assert isinstance(system.representation, Torsions)
-    inside = np.stack([state.contains(variables) for state in system.states], axis=-1)
-    return system.representation.features_of_angles(variables[..., columns_of(system)]), inside
+    return system.representation.features_of_angles(variables[..., system.represented]), system.in_states(variables)
 
 
-def _with_states(context: Context, windows: Pool) -> tuple[Pool, bool, int]:
-    """The windows between free simulations in A and in B, whether both states have samples, and their cost."""
+def _between_states(context: Context, windows: Pool) -> tuple[Pool, int]:
+    """The windows between free simulations in A and in B, as far as these stayed there, and their cost."""
     system, config = context.system, context.config.windows
     torsions = system.representation
     assert isinstance(torsions, Torsions)
     if not config.free_walkers:
-        return windows, False, 0
+        return windows, 0
     free = np.zeros((2, torsions.n_parameters))
     starts = np.repeat(system.structures[:, None], config.free_walkers, axis=1)
     longer = config.model_copy(update={"steps": config.free_steps})
     found, cost = simulated(context, torsions, free, starts, longer, "free simulations")
-    ends = [Pool.of_state(k, *seen_in(system, found[k]), torsions.n_parameters) for k in (WITHIN_A, WITHIN_B)]
-    if not all(map(len, ends)):
-        return windows, False, cost
-    return ends[0].joined(windows).joined(ends[1]), True, cost
-
-
-def _checked_overlap(solution: Solution) -> float:
-    least = least_overlap(solution)
-    if least < _LEAST_OVERLAP:
-        logger.warning(
-            "neighbouring windows share %.1g of their samples: free energies by windows are uncertain; "
-            "lower windows.spacing",
-            least,
-        )
-    return least
-
-
-def _difference(solution: Solution, system: System) -> dict[str, Any]:
-    value, error = difference_of_states(solution)
-    return {"value": system.kt * value, "error": system.kt * error, "of": "states, B minus A"}
+    in_a, in_b = (Pool.of_state(k, *seen_in(system, found[k]), torsions.n_parameters) for k in (WITHIN_A, WITHIN_B))
+    pool = in_a.joined(windows) if len(in_a) else windows
+    return pool.joined(in_b) if len(in_b) else pool, cost
 
 
 def window_count(curve: FineCurve, config: WindowsConfig) -> int:
@@ -230,7 +222,13 @@ def _points(compared: WindowComparison, share: np.ndarray, torsions: Torsions) -
     ]
 
 
-def _warn(compared: WindowComparison, share: np.ndarray) -> None:
+def _warn(compared: WindowComparison, share: np.ndarray, solution: Solution) -> None:
+    if (least := least_overlap(solution)) < _LEAST_OVERLAP:
+        logger.warning(
+            "neighbouring windows share %.1g of their samples: free energies by windows are uncertain; "
+            "lower windows.spacing",
+            least,
+        )
     if compared.wrong.any():
         where = ", ".join(f"{s:.2f}" for s in share[compared.wrong])
         logger.warning(

@@ -67,7 +67,7 @@ def test_free_energies_of_windows_and_states_are_those_of_quadrature() -> None:
     partition = [*(np.exp(-ENERGY)[:, None] * in_states(THETA)).sum(axis=0)]
     partition[1:1] = np.exp(NATURAL @ features - ENERGY).sum(axis=1)
     assert solution.reweighted.free_energies == pytest.approx(-np.log(np.array(partition) / partition[0]), abs=0.06)
-    assert solution.reweighted.overlap().sum(axis=1) == pytest.approx(1.0)
+    assert solution.reweighted.overlap.sum(axis=1) == pytest.approx(1.0)
     assert len(found) == int(found.counts.sum()) < 2 * 4000 * 10
 
 

@@ -9,12 +9,13 @@ import torch
 from spacetime_tps.analysis.free_energies import profile_along
 from spacetime_tps.analysis.windows import compare_windows
 from spacetime_tps.boltzmann.pool import Pool, Solution, solve
-from spacetime_tps.boltzmann.windows import sample_windows
+from spacetime_tps.boltzmann.windows import WindowSteps, sample_windows, sample_windows_of_potential
 from spacetime_tps.config import WindowsConfig
 from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.geometry.channels import climb
 from spacetime_tps.parallel import WorkerPool
-from spacetime_tps.representations import Torsions
+from spacetime_tps.potentials import DoubleWell
+from spacetime_tps.representations import Identity, Torsions
 from tests.boltzmann.dihedral import dihedral, energy_kt
 from tests.oracles import circle, four_atoms
 
@@ -71,6 +72,31 @@ def test_their_free_energies_and_their_profile_are_those_of_quadrature(angles: n
     assert found.free_energy == pytest.approx(smoothed - smoothed.min(), abs=0.15)
     assert found.barrier == pytest.approx(climb(smoothed), abs=0.1)  # 7.9 kT
     assert 0.01 < found.error < 0.2
+
+
+def test_windows_of_a_potential_are_its_posteriors_and_relax_at_its_pace() -> None:
+    """Against quadrature; a free walker in a harmonic well forgets at the rate kT of one over its stiffness."""
+    potential, space, kt = DoubleWell(barrier=3.0, stiffness=10.0), Identity(2), 2.0
+    centers = torch.tensor([[-0.9, 0.1, 3.0], [0.0, 0.0, 2.0], [0.4, -0.2, 1.0]], dtype=torch.float64)
+    natural = space.natural(centers).numpy()
+    steps = WindowSteps(equilibration=500, sampled=3000, every=20, time_step=5e-3)
+    starts = np.repeat(centers.numpy()[:, None, :2], 100, axis=1)
+    points, cost = sample_windows_of_potential(potential, kt, space, natural, starts, steps, seed=4)
+    assert points.shape == (3, 100, 150, 2)
+    assert cost == 3501 * 300
+    grid = np.stack(np.meshgrid(np.linspace(-3, 3, 601), np.linspace(-3, 3, 601), indexing="ij"), axis=-1)
+    flat = grid.reshape(-1, 2)
+    energy = potential.energy(torch.from_numpy(flat)).numpy() / kt
+    for eta, seen in zip(natural, points, strict=True):
+        logits = space.statistics(flat) @ eta - energy
+        weights = np.exp(logits - logits.max())
+        weights /= weights.sum()
+        mean = weights @ flat
+        assert seen.mean(axis=(0, 1)) == pytest.approx(mean, abs=0.02)
+        assert seen.var(axis=(0, 1)) == pytest.approx(weights @ np.square(flat - mean), rel=0.06)
+    y = points[2, :, :, 1]  # harmonic: curvature 10 of the well and kT exp(1) of the restraint
+    correlation = ((y[:, 1:] * y[:, :-1]).mean() - y.mean() ** 2) / y.var()
+    assert -np.log(correlation) / (steps.every * steps.time_step) == pytest.approx(10.0 + kt * np.e, rel=0.15)
 
 
 def test_a_wrong_model_is_flagged_where_it_is_wrong(angles: np.ndarray) -> None:

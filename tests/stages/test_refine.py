@@ -92,8 +92,10 @@ def test_a_new_geodesic_drops_the_refinement(refined: Path, tmp_path: Path) -> N
     assert "'refine'" in refusal("paths", out)
 
 
-def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
+def test_bad_input_is_one_sentence(tiny_alanine_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    assert "nothing is refined" in refusal("refine", tiny_alanine_run, "--overwrite")
+    assert (tiny_alanine_run / "summary.json").is_file()
     assert "analytic potential" in refusal("run", "mueller_brown", "-o", out, "--set", "refine.rounds=2")
     three = "representation.torsions=[phi, psi, theta, zeta]"
     four = refusal("run", "alanine_dipeptide_four_torsions", "-o", out, "--set", three, "--set", BASINS)
@@ -109,6 +111,7 @@ def test_a_finished_run_is_refined_with_the_samples_of_its_sampler(tiny_alanine_
     shutil.copytree(tiny_alanine_run, out)
     tiny = [each for each in TINY if each.startswith("refine.") and "rounds" not in each]
     changes = settings(("refine.rounds=1", *tiny))
+    assert "drops what came after" in refusal("refine", out, *changes)
     done = run_cli("refine", out, "--overwrite", *changes)
     assert done.returncode == 0, done.stderr
     assert not (out / "paths.npz").exists()
