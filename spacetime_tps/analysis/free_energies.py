@@ -26,10 +26,9 @@ class Profile:
 
 
 def difference_of_states(solution: Solution) -> tuple[float, float]:
-    """Free energy of state B minus that of state A, and its standard error [kT]."""
+    """Free energy of state B minus that of state A, and its standard error [kT], infinite if nothing joins them."""
     with np.errstate(divide="ignore"):
-        states, covariance = solution.estimate(np.log(solution.pool.in_states.astype(float)))
-    return float(states[1] - states[0]), _error(covariance, 0, 1)
+        return solution.estimate(np.log(solution.pool.in_states.astype(float))).difference(0, 1)
 
 
 def profile_along(solution: Solution, torsions: Torsions, centers: np.ndarray, log_snr: float) -> Profile:
@@ -42,10 +41,11 @@ def profile_along(solution: Solution, torsions: Torsions, centers: np.ndarray, l
         log_snr: level of the smoothing.
     """
     natural = np.exp(log_snr) * torsions.features_of_angles(centers)
-    height, covariance = solution.estimate(torsions.statistics(solution.pool.features) @ natural.T)
+    found = solution.estimate(torsions.statistics(solution.pool.features) @ natural.T)
+    height = found.values
     top = int(np.argmax(height - np.minimum.accumulate(height)))
     bottom = int(np.argmin(height[: top + 1]))
-    return Profile(height - height.min(), float(height[top] - height[bottom]), _error(covariance, bottom, top))
+    return Profile(height - height.min(), *found.difference(bottom, top))
 
 
 def least_overlap(solution: Solution, neighbours: slice = slice(None)) -> float:
@@ -56,7 +56,3 @@ def least_overlap(solution: Solution, neighbours: slice = slice(None)) -> float:
         neighbours: ensembles that stand in a row; all of them, unless said otherwise.
     """
     return float(np.diagonal(solution.reweighted.overlap[neighbours, neighbours], offset=1).min())
-
-
-def _error(covariance: np.ndarray, i: int, j: int) -> float:
-    return float(np.sqrt(max(0.0, covariance[i, i] + covariance[j, j] - 2.0 * covariance[i, j])))

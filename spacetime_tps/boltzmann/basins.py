@@ -90,40 +90,38 @@ def sample_basins(
     ]
     with progress_bar(len(tasks), "free simulations", "walker") as bar:
         found = pool.map(_walk, [(task,) for task in tasks], bar)
-    angles = [f[0] for f in found]
+    angles, frames, transitions = zip(*found, strict=True)
     counts = [sum(map(len, angles[k * config.walkers : (k + 1) * config.walkers])) for k in range(2)]
-    looks = sum(f[4] for f in found) // 2
-    steps = config.walkers * 2 * (_steps(dynamics, config)[0] + _steps(dynamics, config)[1])
+    discard, looks, every = _lengths(dynamics, config)
     return BasinSamples(
         angles=np.concatenate(angles),
         log_weights=np.concatenate([np.full(n, -np.log(max(1, n))) for n in counts]),
         walker=np.repeat(np.arange(len(tasks)), [len(a) for a in angles]),
-        frames=np.concatenate([f[1] for f in found]),
-        transitions=Transitions.joined([f[2] for f in found]),
-        force_evaluations=steps,
-        left=[1.0 - n / looks for n in counts],
+        frames=np.concatenate(frames),
+        transitions=Transitions.joined(transitions),
+        force_evaluations=len(tasks) * (discard + looks * every),
+        left=[1.0 - n / (config.walkers * looks) for n in counts],
     )
 
 
-def _steps(dynamics: MolecularDynamics, config: BasinsConfig) -> tuple[int, int]:
-    """Integration steps of a walker before and while it is looked at."""
+def _lengths(dynamics: MolecularDynamics, config: BasinsConfig) -> tuple[int, int, int]:
+    """Of every walker: integration steps before it is looked at, looks, and steps from look to look."""
     every = dynamics.steps(config.sample_interval)
     looks = max(1, dynamics.steps(config.time) // config.walkers // every)
-    return dynamics.steps(config.discard_time), looks * every
+    return dynamics.steps(config.discard_time), looks, every
 
 
-def _walk(task: _Walk) -> tuple[np.ndarray, np.ndarray, Transitions, int, int]:
+def _walk(task: _Walk) -> tuple[np.ndarray, np.ndarray, Transitions]:
+    """Recorded torsions of the looks within the state, some frames, and transitions."""
     config, dynamics, watched = task.config, task.dynamics, task.watched
     context = dynamics.context(task.seed)
     context.setPositions(task.start_nm)
     thermalise(context, dynamics.temperature_k, task.seed)
-    discard, steps = _steps(dynamics, config)
+    discard, looks, every = _lengths(dynamics, config)
     advance(context, discard)
-    every = dynamics.steps(config.sample_interval)
     keep = max(1, dynamics.steps(config.frame_interval) // every)
     recorder = TransitionRecorder(watched.states)
     angles, frames = [], []
-    looks = steps // every
     for begin in range(0, looks, _LOOK_AT_ONCE):
         seen = []
         for _ in range(min(_LOOK_AT_ONCE, looks - begin)):
@@ -135,7 +133,7 @@ def _walk(task: _Walk) -> tuple[np.ndarray, np.ndarray, Transitions, int, int]:
         inside = watched.states[task.state].contains(variables)
         angles.append(dihedral_angles(positions, task.recorded)[inside])
         frames.append(positions[::keep].astype(np.float32))
-    return np.concatenate(angles), np.concatenate(frames), recorder.transitions(), discard + steps, looks
+    return np.concatenate(angles), np.concatenate(frames), recorder.transitions()
 
 
 def with_background(

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial import KDTree
 from scipy.special import logsumexp
 
-from spacetime_tps.boltzmann.reweighting import Reweighted, covariances_of_targets, solved
+from spacetime_tps.boltzmann.reweighting import Estimate, Reweighted, estimated, solved
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.representations import Representation
 
@@ -174,25 +174,9 @@ class Solution:
         """Of the samples in the unrestrained ensemble, shape (n,)."""
         return -self.reweighted.log_mixture
 
-    def estimate(self, log_targets: np.ndarray, blocks: int = 4) -> tuple[np.ndarray, np.ndarray]:
-        """Free energies -log <h> of functions h(x) >= 0 and their covariance, to be used in differences.
-
-        The covariance is the larger (by its trace of differences from the first) of two: of blocks of time, and of
-        whole simulations, which shows what they have not forgotten.
-
-        Args:
-            log_targets: log h(x_n), shape (n, n_targets); -inf where h is zero.
-            blocks: of time, of every simulation.
-
-        Returns:
-            shapes (n_targets,) and (n_targets, n_targets) [kT, kT^2].
-        """
-        logits = log_targets + self.log_weights[:, None]
-        sums = logsumexp(logits, axis=0)
-        targets = np.exp(logits - sums)
-        pool = self.pool
-        covariances = covariances_of_targets(self.reweighted, targets, pool.ensemble, pool.walker, (blocks, 1))
-        return -sums, max(covariances, key=lambda c: np.diagonal(c + c[0, 0] - c[0] - c[:, :1].T).sum())
+    def estimate(self, log_targets: np.ndarray) -> Estimate:
+        """Free energies -log <h> of functions whose log h(x_n) are given, shape (n, n_targets)."""
+        return estimated(self.reweighted, log_targets, self.pool.ensemble, self.pool.walker)
 
 
 def solve(pool: Pool, representation: Representation) -> Solution:

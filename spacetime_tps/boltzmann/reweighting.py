@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.sparse.csgraph import connected_components
 from scipy.special import logsumexp
 
 from spacetime_tps.boltzmann.blocks import blocks_of_time
 
+_BLOCKS = (4, 1)
+"""Of every simulation, for errors."""
 _TOLERANCE = 1e-9
 """Of the gradient, a difference of shares of all samples."""
 _MANY, _STRIDE = 5000, 16
@@ -47,6 +49,12 @@ class Reweighted:
         Klimovich, Shirts and Mobley, J. Comput.-Aided Mol. Des. 29, 397 (2015).
         """
         return self.weights.T @ (self.weights * self.counts)
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Number of the group of each ensemble, shape (n_ensembles,): between groups not one sample is shared."""
+        shared = self.counts[:, None] * self.overlap >= 1.0
+        return connected_components(shared, directed=False)[1]
 
 
 def solved(reduced: np.ndarray, counts: np.ndarray) -> Reweighted:
@@ -110,36 +118,58 @@ def _minimum(potential: np.ndarray, counts: np.ndarray, start: np.ndarray) -> np
     return np.concatenate([[0.0], found.x])
 
 
-def covariances_of_targets(
-    found: Reweighted, targets: np.ndarray, ensemble: np.ndarray, walker: np.ndarray, blocks: Sequence[int]
-) -> list[np.ndarray]:
-    """Covariances of free energies -log sum_n h(x_n) / mixture_n of functions h, by the spread of blocks of time.
+@dataclass(frozen=True)
+class Estimate:
+    """Free energies of functions h(x) >= 0, -log <h>, of which only differences have a meaning.
+
+    Attributes:
+        values: shape (n_targets,) [kT].
+        covariance: shape (n_targets, n_targets) [kT^2].
+        group: of ensembles that share samples, to which each belongs, shape (n_targets,).
+    """
+
+    values: np.ndarray
+    covariance: np.ndarray
+    group: np.ndarray
+
+    def difference(self, i: int, j: int) -> tuple[float, float]:
+        """Free energy of j minus that of i and its standard error [kT], infinite if no samples join them."""
+        c = self.covariance
+        error = np.sqrt(max(0.0, c[i, i] + c[j, j] - 2.0 * c[i, j])) if self.group[i] == self.group[j] else np.inf
+        return float(self.values[j] - self.values[i]), float(error)
+
+
+def estimated(found: Reweighted, log_targets: np.ndarray, ensemble: np.ndarray, walker: np.ndarray) -> Estimate:
+    """Free energies of functions h, with errors by the spread of blocks of time.
 
     MBAR solves sum_n w_nk = 1, a sum over samples for each ensemble k; h is one ensemble more, of which there are no
     samples. How such sums scatter says how their solution does, to first order: the sandwich J^-1 S J^-T of Geyer,
     "Estimating normalizing constants and reweighting mixtures" (1994), section 4, with S from sums over blocks, which
-    holds for correlated samples (Doss and Tan, J. R. Stat. Soc. B 76, 683 (2014)).
+    holds for correlated samples (Doss and Tan, J. R. Stat. Soc. B 76, 683 (2014)). Blocks are four of every simulation,
+    or whole simulations, which shows what they have not forgotten; the larger covariance counts.
 
     Args:
         found: solution.
-        targets: h(x_n) / mixture_n, each column divided by its sum, shape (n, n_targets).
+        log_targets: log h(x_n), shape (n, n_targets); -inf where h is zero.
         ensemble: that each sample was drawn in, shape (n,).
         walker: the simulation that each sample comes from, in the order of time, shape (n,).
-        blocks: numbers of blocks of every simulation; for each a covariance is returned.
-
-    Returns:
-        shapes (n_targets, n_targets) [kT^2]; only differences of free energies have a meaning.
     """
+    logits = log_targets - found.log_mixture[:, None]
+    sums = logsumexp(logits, axis=0)
+    targets = np.exp(logits - sums)
+    shares = targets.T @ (found.weights * found.counts)
     sampled, many = len(found.counts), targets.shape[1]
     jacobian = np.eye(sampled + many)
     jacobian[:sampled, :sampled] -= found.overlap
-    jacobian[sampled:, :sampled] -= targets.T @ (found.weights * found.counts)
-    fixed = np.flatnonzero(found.counts)[0]  # whose free energy is the zero of all others
-    free = np.concatenate([found.counts > 0, np.ones(many, dtype=bool)])
-    free[fixed] = False
+    jacobian[sampled:, :sampled] -= shares
+    free = np.ones(sampled + many, dtype=bool)
+    free[np.unique(found.groups, return_index=True)[1]] = False  # the zeros that all others of a group count from
     inverse = np.linalg.inv(jacobian[np.ix_(free, free)])[-many:]
     weights = np.concatenate([found.weights, targets], axis=1)[:, free]
-    return [inverse @ _scatter(weights, ensemble, blocks_of_time(walker, each)) @ inverse.T for each in blocks]
+    covariances = [inverse @ _scatter(weights, ensemble, blocks_of_time(walker, b)) @ inverse.T for b in _BLOCKS]
+    covariance = max(covariances, key=lambda c: np.diagonal(c + c[0, 0] - c[0] - c[:, :1].T).sum())
+    of_group = shares @ (found.groups[:, None] == np.arange(found.groups.max() + 1))
+    return Estimate(-sums, covariance, of_group.argmax(axis=1))
 
 
 def _scatter(weights: np.ndarray, ensemble: np.ndarray, block: np.ndarray) -> np.ndarray:

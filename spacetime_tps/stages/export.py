@@ -235,8 +235,7 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     measured = read_arrays(folder / "windows.npz")
     if len(measured["curve_parameter"]):
         figures.save(figures.windows_figure(measured, unit), target / "windows.png", note)
-        if len(measured["overlap"]):
-            figures.save(figures.overlap_figure(measured["overlap"]), target / "overlap.png", note)
+        figures.save(figures.overlap_figure(measured["overlap"]), target / "overlap.png", note)
     delta_f = folder.record("paths")["summary"]["work"]["delta_f"]
     work = figures.work_figure(paths.work_kt[paths.forward], paths.work_kt[~paths.forward], delta_f)
     figures.save(work, target / "work.png", note)

@@ -35,7 +35,7 @@ from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.sample import drawn_samples
 from spacetime_tps.stages.train import load_denoiser, train
-from spacetime_tps.stages.windows import seen_in, simulated, starts_near, states_difference, window_count
+from spacetime_tps.stages.windows import seen_in, simulated, starts_near, states_difference, window_count, with_error
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def refine(context: Context) -> StageResult:
         context.folder / "refinement.npz",
         rounds=np.array(len(rows)),
         barrier=np.array([row[f"barrier_{suffix}"]["value"] for row in rows]),
-        barrier_error=np.array([row[f"barrier_{suffix}"]["error"] for row in rows]),
+        barrier_error=np.array([row[f"barrier_{suffix}"]["error"] for row in rows], dtype=float),
         variance_ratios=np.array([[min(row["ratios"]), max(row["ratios"])] for row in rows]),
     )
     cost = sum(row["force_evaluations"] for row in rows)
@@ -97,13 +97,11 @@ def refine(context: Context) -> StageResult:
 
 def words_of(row: dict[str, Any], context: Context) -> str:
     """A round in one line."""
-    suffix, unit = context.system.suffix, context.system.energy_unit
-    barrier, states = row[f"barrier_{suffix}"], row[f"delta_f_states_{suffix}"]
-    words = f"{row['chosen']}, barrier {barrier['value']:.1f} +- {barrier['error']:.1f} {unit}, "
+    system = context.system
+    barrier, states = row[f"barrier_{system.suffix}"], row[f"delta_f_states_{system.suffix}"]
+    words = f"{row['chosen']}, barrier {with_error(barrier, system)}, "
     words += f"variance within a factor {row['variance_ratio_max']:.2f}"
-    if states is not None:
-        words += f", B-A {states['value']:.2f} +- {states['error']:.2f} {unit}"
-    return words
+    return words if states is None else f"{words}, B-A {with_error(states, system)}"
 
 
 def _work_folder(context: Context) -> Path:

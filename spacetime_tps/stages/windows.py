@@ -93,10 +93,9 @@ def windows(context: Context) -> StageResult:
         **_free_energies(context, solution, smoothed),
         **_slowness(context, friction),
     }
-    barrier = summary[f"barrier_{system.suffix}"]
     words = (
         f"variance within a factor {CLOSE:g} of the model's at {compared.close.sum()} of {len(share)} windows, "
-        f"barrier {barrier['value']:.1f} +- {barrier['error']:.1f} {system.energy_unit}"
+        f"barrier {with_error(summary[f'barrier_{system.suffix}'], system)}"
     )
     return StageResult(summary, cost + more, words=words)
 
@@ -135,6 +134,13 @@ def states_difference(solution: Solution, system: System) -> dict[str, Any] | No
         return None
     value, error = difference_of_states(solution)
     return {"value": system.kt * value, "error": system.kt * error, "of": "states, B minus A"}
+
+
+def with_error(estimate: dict[str, Any], system: System) -> str:
+    """A value and its error in words; windows that do not overlap leave the error unknown."""
+    error = estimate["error"]
+    known = f"{error:.2g}" if error is not None and np.isfinite(error) else "unknown"
+    return f"{estimate['value']:.1f} +- {known} {system.energy_unit}"
 
 
 def simulated(

@@ -94,13 +94,14 @@ def test_covariance_is_that_of_repetition() -> None:
         with np.errstate(divide="ignore"):
             return np.log(((theta[:, None] >= edges[:5]) & (theta[:, None] < edges[1:6])).astype(float))
 
-    values, covariances = [], []
+    values, errors = [], []
     for seed in range(100):
         found = pool(np.random.default_rng(seed), 200)
-        value, covariance = solve(found, TORSION).estimate(log_bins(found))
-        values.append(value - value[0])
-        covariances.append(covariance + covariance[0, 0] - covariance[0] - covariance[:, :1])
-    scatter, told = np.std(values, axis=0), np.sqrt(np.mean([np.diagonal(c) for c in covariances], axis=0))
+        estimate = solve(found, TORSION).estimate(log_bins(found))
+        differences = np.array([estimate.difference(0, k) for k in range(5)])
+        values.append(differences[:, 0])
+        errors.append(differences[:, 1])
+    scatter, told = np.std(values, axis=0), np.sqrt(np.mean(np.square(errors), axis=0))
     assert told[1:] == pytest.approx(scatter[1:], rel=0.25)
 
 
@@ -142,3 +143,15 @@ def test_a_pool_is_read_back_as_it_was(tmp_path: Path) -> None:
         assert np.array_equal(getattr(again, name), getattr(both, name))
     assert again.sampler is not None
     assert np.array_equal(again.sampler[0], features)
+
+
+def test_ensembles_that_share_nothing_leave_the_difference_unknown() -> None:
+    """Confined to both states, without windows between them."""
+    rng = np.random.default_rng(0)
+    theta = np.stack([rng.uniform(-0.6, 0.6, (2, 50)), np.pi + rng.uniform(-0.4, 0.4, (2, 50))])
+    parts = [
+        Pool.of_state(state, TORSION.features_of_angles(x[..., None]), in_states(x), 2)
+        for state, x in zip((WITHIN_A, WITHIN_B), theta, strict=True)
+    ]
+    _, error = difference_of_states(solve(parts[0].joined(parts[1]), TORSION))
+    assert error == np.inf
