@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from spacetime_tps.analysis.free_energies import difference_of_states, least_overlap
-from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, solve
+from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, Seen, solve
 from spacetime_tps.boltzmann.windows import WindowSteps, sample_windows_of_potential
 from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.geometry.constraints import LowVariance
@@ -80,13 +80,13 @@ def repetitions(
     walkers = np.repeat(starts[:, None], count * WALKERS, axis=1)
     potential, kt, space = system.potential, system.potential_kt, system.representation
     points, _ = sample_windows_of_potential(potential, kt, space, etas, walkers, STEPS, seed)
-    inside = np.stack([state.contains(points) for state in system.states], axis=-1)
+    seen = Seen(points, np.stack([state.contains(points) for state in system.states], axis=-1), points)
     found = []
     with progress_bar(count, "MBAR", "repetition") as bar:
         for k in range(count):
             mine = slice(k * WALKERS, (k + 1) * WALKERS)
-            ends = [Pool.of_state(s, points[e, mine], inside[e, mine], 3) for s, e in ((WITHIN_A, 0), (WITHIN_B, -1))]
-            windows = Pool.of_windows(natural, points[1:-1, mine], inside[1:-1, mine])
+            ends = [Pool.of_state(s, seen[e, mine], 3) for s, e in ((WITHIN_A, 0), (WITHIN_B, -1))]
+            windows = Pool.of_windows(natural, seen[1:-1, mine])
             solution = solve(ends[0].joined(windows).joined(ends[1]), space)
             found.append((*difference_of_states(solution), least_overlap(solution)))
             bar.update()

@@ -439,6 +439,8 @@ class RefineConfig(Model):
     curve_points: int = Field(2000, ge=10)
     """Points of the two quick paths along each of them, from whose frames the windows start."""
     steps_per_point: int = Field(10, ge=1)
+    exchange_every: int = Field(5, ge=0)
+    """Samples of a window between attempts to exchange configurations with its neighbours; 0: none."""
     training_steps: int = Field(1000, ge=1)
     """With which the denoiser goes on from its last state."""
     learning_rate: float = Field(0.02, gt=0)
@@ -474,6 +476,8 @@ class WindowsConfig(Model):
     """Fisher-Rao length between neighbours; about one lets them overlap."""
     most: int = Field(64, ge=2)
     """So many windows at most; on a longer geodesic they stand farther apart."""
+    least_overlap: float = Field(0.1, ge=0, lt=0.5)
+    """Between neighbours that overlap less another one is put, twice at most; a right model leaves about 0.2."""
     equilibration_steps: int = Field(5000, ge=0)
     steps: int = Field(25_000, ge=1)
     """Integration steps from each of two starts: a frame of a path from A, and of one from B."""

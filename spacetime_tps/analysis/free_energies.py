@@ -48,11 +48,6 @@ def profile_along(solution: Solution, torsions: Torsions, centers: np.ndarray, l
     return Profile(height - height.min(), *found.difference(bottom, top))
 
 
-def least_overlap(solution: Solution, neighbours: slice = slice(None)) -> float:
-    """Between neighbouring ensembles: below 0.03 nothing is certain (Klimovich, Shirts and Mobley 2015).
-
-    Args:
-        solution: of a pool.
-        neighbours: ensembles that stand in a row; all of them, unless said otherwise.
-    """
-    return float(np.diagonal(solution.reweighted.overlap[neighbours, neighbours], offset=1).min())
+def least_overlap(solution: Solution) -> float:
+    """Between neighbouring ensembles: below 0.03 nothing is certain (Klimovich, Shirts and Mobley 2015)."""
+    return float(np.diagonal(solution.reweighted.overlap, offset=1).min())

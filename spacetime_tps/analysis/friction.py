@@ -21,10 +21,12 @@ class Friction:
     """Along a curve whose parameter s runs from 0 to 1.
 
     Attributes:
+        share: s at the windows, shape (n_windows,).
         force: conjugate force dη/ds . T(x) about its mean, shape (n_windows, n_starts, n).
         interval: time between looks at it.
     """
 
+    share: np.ndarray
     force: np.ndarray
     interval: float
 
@@ -41,12 +43,12 @@ class Friction:
     @property
     def length(self) -> float:
         """Fisher-Rao length by the windows, which is thermodynamic length (Crooks 2007)."""
-        return _integral(np.sqrt(self.metric))
+        return self._integral(np.sqrt(self.metric))
 
     @property
     def mean_relaxation(self) -> float:
         """Relaxation time, averaged with the metric."""
-        return _integral(self.metric * self.relaxation) / max(_integral(self.metric), 1e-300)
+        return self._integral(self.metric * self.relaxation) / max(self._integral(self.metric), 1e-300)
 
     def dissipation(self, points: int, interval: float) -> float:
         """Dissipated work [kT] of a protocol of equal steps in s, one every ``interval`` (in the time's unit).
@@ -60,20 +62,25 @@ class Friction:
             interval: time between them.
         """
         stride = max(1, round(interval / self.interval))
-        share = _half_sum(self.force[..., ::stride]) * stride * self.interval / interval
-        return _integral(self.metric * share) / points
+        lasting = _half_sum(self.force[..., ::stride]) * stride * self.interval / interval
+        return self._integral(self.metric * lasting) / points
+
+    def _integral(self, values: np.ndarray) -> float:
+        """Over s."""
+        return float(trapezoid(values, self.share))
 
 
-def friction_of(velocity: np.ndarray, statistics: np.ndarray, interval: float) -> Friction:
+def friction_of(share: np.ndarray, velocity: np.ndarray, statistics: np.ndarray, interval: float) -> Friction:
     """Measure both in restrained simulations.
 
     Args:
+        share: s at the windows, ascending from 0 to 1, shape (n_windows,).
         velocity: dη/ds at the windows, shape (n_windows, n_parameters).
         statistics: T(x) in the order of time, shape (n_windows, n_starts, n, n_parameters).
         interval: time between samples.
     """
     force = np.einsum("wknp,wp->wkn", statistics, velocity)
-    return Friction(force - force.mean(axis=2, keepdims=True), interval)
+    return Friction(share, force - force.mean(axis=2, keepdims=True), interval)
 
 
 def _half_sum(force: np.ndarray) -> np.ndarray:
@@ -83,8 +90,3 @@ def _half_sum(force: np.ndarray) -> np.ndarray:
     means = force[..., : blocks * each].reshape(*force.shape[:-1], blocks, each).mean(axis=-1)
     scatter, variance = means.var(axis=-1, ddof=1).mean(axis=-1), force.var(axis=(1, 2))
     return 0.5 * each * scatter / np.maximum(variance, 1e-300)
-
-
-def _integral(values: np.ndarray) -> float:
-    """Over s, from 0 to 1 at equal steps."""
-    return float(trapezoid(values, dx=1.0 / (len(values) - 1)))

@@ -7,8 +7,9 @@ samples of a sampler are one more. MBAR gives all of them their weights in the u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -23,7 +24,31 @@ _IMPOSSIBLE_KT = 1e4
 """Potential outside the state that an ensemble is confined to."""
 _NEIGHBOURS, _REACH = 16, 2.0 * np.sin(0.5 * np.deg2rad(15.0))
 """Samples that a sampler's bias is averaged over, and how far away they may be."""
-_ARRAYS = ("natural", "confined", "features", "in_states", "ensemble", "walker")
+_ARRAYS = ("natural", "confined", "features", "in_states", "variables", "ensemble", "walker")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Samples as a pool wants them.
+
+    Attributes:
+        features: shape (..., n_features).
+        in_states: whether they lie in A and in B, shape (..., 2).
+        variables: collective variables, shape (..., n_cv).
+    """
+
+    features: np.ndarray
+    in_states: np.ndarray
+    variables: np.ndarray
+
+    @property
+    def flat(self) -> Seen:
+        """With one leading axis."""
+        return Seen(*(part.reshape(-1, part.shape[-1]) for part in (self.features, self.in_states, self.variables)))
+
+    def __getitem__(self, rows: Any) -> Seen:
+        """Some of them."""
+        return Seen(self.features[rows], self.in_states[rows], self.variables[rows])
 
 
 @dataclass(frozen=True)
@@ -35,8 +60,10 @@ class Pool:
         confined: EVERYWHERE, WITHIN_A, WITHIN_B or SAMPLER for each ensemble, shape (n_ensembles,).
         features: of the samples, shape (n, n_features).
         in_states: whether a sample lies in A and in B, shape (n, 2).
+        variables: collective variables, shape (n, n_cv).
         ensemble: number of the ensemble that each sample was drawn in, shape (n,).
-        walker: number of the independent simulation that each comes from, in the order of time, shape (n,).
+        walker: number of the independent simulation that each comes from, shape (n,); in the order of time within an
+            ensemble.
         sampler: features of a sampler's biased samples, and their log-weights; see ``sampler_bias``.
     """
 
@@ -44,81 +71,66 @@ class Pool:
     confined: np.ndarray
     features: np.ndarray
     in_states: np.ndarray
+    variables: np.ndarray
     ensemble: np.ndarray
     walker: np.ndarray
     sampler: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
-    def of_windows(cls, natural: np.ndarray, features: np.ndarray, in_states: np.ndarray) -> Pool:
+    def of_windows(cls, natural: np.ndarray, seen: Seen, walker: np.ndarray | None = None) -> Pool:
         """Samples of restrained windows.
 
         Args:
             natural: shape (n_windows, n_parameters).
-            features: shape (n_windows, n_starts, n, n_features).
-            in_states: shape (n_windows, n_starts, n, 2).
+            seen: of leading shape (n_windows, n_starts, n).
+            walker: number of the simulation behind each window and start, shape (n_windows, n_starts): one number
+                for all whose configurations were exchanged. None: each is one of its own.
         """
-        windows, starts, each = features.shape[:3]
-        walker = np.repeat(np.arange(windows * starts), each)
-        return cls(
-            natural=natural,
-            confined=np.full(windows, EVERYWHERE),
-            features=features.reshape(-1, features.shape[-1]),
-            in_states=in_states.reshape(-1, 2),
-            ensemble=walker // starts,
-            walker=walker,
-        )
+        windows, starts, each = seen.features.shape[:3]
+        walker = np.arange(windows * starts) if walker is None else walker
+        return cls._of(
+            natural, np.full(windows, EVERYWHERE), seen.flat, np.repeat(np.arange(windows), starts * each),
+            np.repeat(walker.ravel(), each),
+        )  # fmt: skip
 
     @classmethod
-    def of_state(cls, state: int, features: np.ndarray, in_states: np.ndarray, n_parameters: int) -> Pool:
+    def of_state(cls, state: int, seen: Seen, n_parameters: int) -> Pool:
         """Samples of free simulations that started in a state; what lies outside it is left out.
 
         Args:
             state: WITHIN_A or WITHIN_B.
-            features: shape (n_walkers, n, n_features).
-            in_states: shape (n_walkers, n, 2).
+            seen: of leading shape (n_walkers, n).
             n_parameters: of the representation.
         """
-        walkers, each = features.shape[:2]
-        flat = features.reshape(-1, features.shape[-1])
-        return cls.of_walkers(state, flat, in_states.reshape(-1, 2), np.repeat(np.arange(walkers), each), n_parameters)
+        walkers, each = seen.features.shape[:2]
+        return cls.of_walkers(state, seen.flat, np.repeat(np.arange(walkers), each), n_parameters)
 
     @classmethod
-    def of_walkers(
-        cls, state: int, features: np.ndarray, in_states: np.ndarray, walker: np.ndarray, n_parameters: int
-    ) -> Pool:
-        """The same of walkers that have as many samples as they like, shapes (n, n_features), (n, 2), (n,)."""
-        kept = in_states[:, state]
-        return cls(
-            natural=np.zeros((1, n_parameters)),
-            confined=np.array([state]),
-            features=features[kept],
-            in_states=in_states[kept],
-            ensemble=np.zeros(int(kept.sum()), dtype=int),
-            walker=walker[kept],
-        )
+    def of_walkers(cls, state: int, seen: Seen, walker: np.ndarray, n_parameters: int) -> Pool:
+        """The same of walkers that have as many samples as they like, leading shape (n,), and their numbers."""
+        kept = seen.in_states[:, state]
+        ensemble = np.zeros(int(kept.sum()), dtype=int)
+        return cls._of(np.zeros((1, n_parameters)), np.array([state]), seen[kept], ensemble, walker[kept])
 
     @classmethod
-    def of_sampler(
-        cls, features: np.ndarray, log_weights: np.ndarray, in_states: np.ndarray, walker: np.ndarray, n_parameters: int
-    ) -> Pool:
+    def of_sampler(cls, seen: Seen, log_weights: np.ndarray, walker: np.ndarray, n_parameters: int) -> Pool:
         """Biased samples with log-weights, of whatever sampler.
 
         Args:
-            features: shape (n, n_features).
+            seen: of leading shape (n,).
             log_weights: shape (n,).
-            in_states: shape (n, 2).
             walker: shape (n,).
             n_parameters: of the representation.
         """
-        return cls(
-            natural=np.zeros((1, n_parameters)),
-            confined=np.array([SAMPLER]),
-            features=features,
-            in_states=in_states,
-            ensemble=np.zeros(len(features), dtype=int),
-            walker=walker,
-            sampler=(features, log_weights),
-        )
+        ensemble = np.zeros(len(walker), dtype=int)
+        found = cls._of(np.zeros((1, n_parameters)), np.array([SAMPLER]), seen, ensemble, walker)
+        return replace(found, sampler=(seen.features, log_weights))
+
+    @classmethod
+    def _of(
+        cls, natural: np.ndarray, confined: np.ndarray, seen: Seen, ensemble: np.ndarray, walker: np.ndarray
+    ) -> Pool:
+        return cls(natural, confined, seen.features, seen.in_states, seen.variables, ensemble, walker)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -136,6 +148,7 @@ class Pool:
             confined=np.concatenate([self.confined, other.confined]),
             features=np.concatenate([self.features, other.features]),
             in_states=np.concatenate([self.in_states, other.in_states]),
+            variables=np.concatenate([self.variables, other.variables]),
             ensemble=np.concatenate([self.ensemble, other.ensemble + len(self.natural)]),
             walker=np.concatenate([self.walker, other.walker + walkers]),
             sampler=self.sampler or other.sampler,

@@ -152,7 +152,7 @@ def estimated(found: Reweighted, log_targets: np.ndarray, ensemble: np.ndarray, 
         found: solution.
         log_targets: log h(x_n), shape (n, n_targets); -inf where h is zero.
         ensemble: that each sample was drawn in, shape (n,).
-        walker: the simulation that each sample comes from, in the order of time, shape (n,).
+        walker: the simulation that each sample comes from, shape (n,), in the order of time within an ensemble.
     """
     logits = log_targets - found.log_mixture[:, None]
     sums = logsumexp(logits, axis=0)
@@ -166,21 +166,25 @@ def estimated(found: Reweighted, log_targets: np.ndarray, ensemble: np.ndarray, 
     free[np.unique(found.groups, return_index=True)[1]] = False  # the zeros that all others of a group count from
     inverse = np.linalg.inv(jacobian[np.ix_(free, free)])[-many:]
     weights = np.concatenate([found.weights, targets], axis=1)[:, free]
-    covariances = [inverse @ _scatter(weights, ensemble, blocks_of_time(walker, b)) @ inverse.T for b in _BLOCKS]
+    blocks = [blocks_of_time(walker, each, ensemble) for each in _BLOCKS]
+    covariances = [inverse @ _scatter(weights, ensemble, block) @ inverse.T for block in blocks]
     covariance = max(covariances, key=lambda c: np.diagonal(c + c[0, 0] - c[0] - c[:, :1].T).sum())
     of_group = shares @ (found.groups[:, None] == np.arange(found.groups.max() + 1))
     return Estimate(-sums, covariance, of_group.argmax(axis=1))
 
 
 def _scatter(weights: np.ndarray, ensemble: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Covariance of the sums of columns over all samples, by the sums over the blocks of each ensemble."""
-    scatter = np.zeros((weights.shape[1], weights.shape[1]))
+    """Covariance of the sums of columns over all samples, by the sums over blocks about the means of ensembles.
+
+    A block that reaches over several ensembles, since configurations were exchanged, counts with its sum over them all.
+    """
+    sums = np.zeros((int(block.max(initial=0)) + 1, weights.shape[1]))
     for k in np.unique(ensemble):
         mine = weights[ensemble == k]
         names, inside = np.unique(block[ensemble == k], return_inverse=True)
         if len(names) < 2:
             continue
-        sums = np.zeros((len(names), weights.shape[1]))
-        np.add.at(sums, inside, mine - mine.mean(axis=0))
-        scatter += len(names) / (len(names) - 1) * sums.T @ sums
-    return scatter
+        own = np.zeros((len(names), weights.shape[1]))
+        np.add.at(own, inside, mine - mine.mean(axis=0))
+        sums[names] += np.sqrt(len(names) / (len(names) - 1)) * own
+    return sums.T @ sums

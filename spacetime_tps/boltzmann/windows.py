@@ -6,6 +6,7 @@ posterior is, a short simulation does, and what all windows saw is one set of un
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,39 +15,84 @@ from torch import Tensor
 
 from spacetime_tps.boltzmann.langevin import mala_step
 from spacetime_tps.config import WindowsConfig
-from spacetime_tps.dynamics import MolecularDynamics, advance, positions_of, thermalise
+from spacetime_tps.dynamics import MolecularDynamics, advance, look_lengths, phase_of, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import Potential
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Identity, Torsions, dihedral_angles
-from spacetime_tps.seeds import openmm_seed
+from spacetime_tps.seeds import generator, openmm_seed
+
+_ROW = 8
+"""Windows that exchange configurations with one another; rows from the other start lie across their ends."""
 
 
-def sample_window(
-    dynamics: MolecularDynamics,
-    torsions: Torsions,
-    natural: np.ndarray,
-    start_nm: np.ndarray,
-    config: WindowsConfig,
-    seed: int,
-    recorded: np.ndarray,
-    every: int,
-) -> np.ndarray:
-    """Torsion angles [rad] of the ``recorded`` quadruples, shape (n, n_recorded), of one restrained simulation.
+@dataclass(frozen=True)
+class WindowSamples:
+    """What restrained simulations saw.
 
-    A sample is taken ``every`` so many steps.
+    Attributes:
+        angles: [rad], shape (n_windows, n_starts, n, n_recorded).
+        simulation: number of the simulation behind each window and start, shape (n_windows, n_starts); windows that
+            exchanged configurations are one simulation.
+        accepted: share of the exchanges that were tried; NaN if none was.
+        force_evaluations: of all.
     """
-    restraint = torsions.restraint(dynamics.kt)
-    context = dynamics.context(seed, [restraint.force])
-    context.setPositions(start_nm)
-    restraint.move_to(natural, context)
-    thermalise(context, dynamics.temperature_k, seed)
-    advance(context, config.equilibration_steps)
-    seen = []
-    for _ in range(config.steps // every):
-        context.getIntegrator().step(every)
-        seen.append(positions_of(context))
-    return dihedral_angles(np.array(seen), recorded)
+
+    angles: np.ndarray
+    simulation: np.ndarray
+    accepted: float
+    force_evaluations: int
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Windows that exchange configurations, or a single one; see ``sample_windows``."""
+
+    dynamics: MolecularDynamics
+    torsions: Torsions
+    natural: np.ndarray
+    starts: np.ndarray
+    config: WindowsConfig
+    seeds: list[int]
+    exchanges: np.random.Generator
+    recorded: np.ndarray
+    every: int
+    exchange_every: int
+
+
+def _sample_row(row: _Row) -> tuple[np.ndarray, int, int]:
+    """Angles, shape (n_windows, n, n_recorded), of restrained simulations by turns, exchanges accepted and tried."""
+    restraint = row.torsions.restraint(row.dynamics.kt)
+    context = row.dynamics.context(row.seeds[0], [restraint.force])
+    windows = range(len(row.natural))
+    here = []
+    for w in windows:
+        context.setPositions(row.starts[w])
+        restraint.move_to(row.natural[w], context)
+        thermalise(context, row.dynamics.temperature_k, row.seeds[w])
+        advance(context, row.config.equilibration_steps)
+        here.append(phase_of(context))
+    total = row.config.steps // row.every
+    seen: list[list[np.ndarray]] = [[] for _ in windows]
+    accepted = tried = 0
+    for turn, samples in enumerate(look_lengths(total, row.exchange_every or total)):
+        for w in windows:
+            if len(windows) > 1:
+                context.setPositions(here[w][0])
+                context.setVelocities(here[w][1])
+                restraint.move_to(row.natural[w], context)
+            for _ in range(samples):
+                context.getIntegrator().step(row.every)
+                seen[w].append(positions_of(context))
+            here[w] = phase_of(context)
+        statistics = row.torsions.statistics(row.torsions.features(np.array([positions for positions, _ in here])))
+        for w in range(turn % 2, len(windows) - 1, 2):
+            gain = (row.natural[w] - row.natural[w + 1]) @ (statistics[w + 1] - statistics[w])
+            tried += 1
+            if np.log1p(-row.exchanges.random()) < gain:
+                here[w], here[w + 1] = here[w + 1], here[w]
+                accepted += 1
+    return dihedral_angles(np.array(seen), row.recorded), accepted, tried
 
 
 def sample_windows(
@@ -60,13 +106,18 @@ def sample_windows(
     recorded: np.ndarray | None = None,
     name: str = "windows",
     every: int | None = None,
-) -> tuple[np.ndarray, int]:
+    exchange_every: int = 0,
+) -> WindowSamples:
     """Simulate every window from each of its starts.
+
+    Neighbours i and j exchange configurations with probability min(1, exp((eta_i - eta_j) . (T(x_j) - T(x_i)))), which
+    leaves the ensembles of both as they are.
 
     Args:
         dynamics: of the molecule.
         torsions: that are restrained.
-        natural: eta of the windows, zero for a free simulation, shape (n_windows, n_parameters).
+        natural: eta of the windows, zero for a free simulation, shape (n_windows, n_parameters); those that exchange in
+            a row.
         starts: frames [nm], shape (n_windows, n_starts, n_atoms, 3).
         config: lengths.
         seed: of the run.
@@ -74,21 +125,39 @@ def sample_windows(
         recorded: atoms of the torsions that are returned, shape (n_recorded, 4); None: those that are restrained.
         name: of the simulations and their random streams.
         every: steps between samples; None: ``config.sample_every``.
-
-    Returns:
-        angles [rad], shape (n_windows, n_starts, n, n_recorded), and the number of force evaluations.
+        exchange_every: samples of a window between attempts to exchange; 0: none.
     """
     recorded, every = torsions.quadruples if recorded is None else recorded, every or config.sample_every
     windows, sides = starts.shape[:2]
+    rows = _rows(windows, sides, exchange_every > 0)
     tasks = [
-        (dynamics, torsions, natural[w], starts[w, k], config, openmm_seed(seed, name, w, k), recorded, every)
-        for w in range(windows)
-        for k in range(sides)
-    ]
+        _Row(
+            dynamics, torsions, natural[part], starts[part, k], config,
+            [openmm_seed(seed, name, w, k) for w in range(part.start, part.stop)],
+            generator(seed, name, "exchanges", part.start, k), recorded, every, exchange_every,
+        )
+        for k, part in rows
+    ]  # fmt: skip
     with progress_bar(len(tasks), name, "run") as bar:
-        angles = np.array(pool.map(sample_window, tasks, bar))
-    cost = len(tasks) * (config.equilibration_steps + config.steps // every * every)
-    return angles.reshape(windows, sides, *angles.shape[1:]), cost
+        found = pool.map(_sample_row, [(task,) for task in tasks], bar)
+    angles = np.empty((windows, sides, *found[0][0].shape[1:]))
+    simulation = np.empty((windows, sides), dtype=int)
+    for number, ((k, part), (seen, _, _)) in enumerate(zip(rows, found, strict=True)):
+        angles[part, k], simulation[part, k] = seen, number
+    tried = sum(row[2] for row in found)
+    cost = windows * sides * (config.equilibration_steps + config.steps // every * every)
+    return WindowSamples(angles, simulation, sum(row[1] for row in found) / tried if tried else float("nan"), cost)
+
+
+def _rows(windows: int, sides: int, exchanging: bool) -> list[tuple[int, slice]]:
+    """Start and windows of each simulation."""
+    if not exchanging:
+        return [(k, slice(w, w + 1)) for w in range(windows) for k in range(sides)]
+    found = []
+    for k in range(sides):
+        edges = [0, *range(_ROW if k % 2 == 0 else _ROW // 2, windows, _ROW), windows]
+        found += [(k, slice(*ends)) for ends in itertools.pairwise(edges)]
+    return found
 
 
 @dataclass(frozen=True)

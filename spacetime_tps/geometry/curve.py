@@ -87,15 +87,21 @@ class FineCurve:
 
     def at_constant_speed(self, points: int) -> np.ndarray:
         """Chart coordinates at ``points`` equal steps of Fisher-Rao length, shape (points, n_coordinates)."""
-        return self._at_equal_steps(np.sqrt(np.maximum(self.chords, 1e-12 * np.abs(self.chords).max())), points)
+        return self.at_shares(np.linspace(0.0, 1.0, points))
+
+    def at_shares(self, shares: np.ndarray) -> np.ndarray:
+        """Chart coordinates where given shares of the Fisher-Rao length are travelled, shape (n, n_coordinates)."""
+        chords = self.chords
+        return self._at(shares, np.sqrt(np.maximum(chords, 1e-12 * np.abs(chords).max())))
 
     def at_equal_chart_steps(self, points: int) -> np.ndarray:
         """Chart coordinates at ``points`` equal steps of Euclidean length in the chart itself."""
-        return self._at_equal_steps(np.linalg.norm(np.diff(self.coordinates, axis=0), axis=-1), points)
+        steps = np.linalg.norm(np.diff(self.coordinates, axis=0), axis=-1)
+        return self._at(np.linspace(0.0, 1.0, points), steps)
 
-    def _at_equal_steps(self, steps: np.ndarray, points: int) -> np.ndarray:
+    def _at(self, shares: np.ndarray, steps: np.ndarray) -> np.ndarray:
         travelled = np.concatenate([[0.0], np.cumsum(steps)])
-        wanted = np.linspace(0.0, travelled[-1], points)
+        wanted = shares * travelled[-1]
         return np.stack([np.interp(wanted, travelled, column) for column in self.coordinates.T], axis=-1)
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.free_energies import Profile, least_overlap, profile_along
-from spacetime_tps.analysis.windows import WindowComparison, compare_windows
+from spacetime_tps.analysis.free_energies import Profile, profile_along
+from spacetime_tps.analysis.windows import WindowComparison
 from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, solve
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import BasinsConfig, dump
@@ -33,9 +33,10 @@ from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.stages.context import Context, StageResult, run_stage
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.geodesic import geodesic
+from spacetime_tps.stages.placement import Placed, place_windows, seen_in
 from spacetime_tps.stages.sample import drawn_samples
 from spacetime_tps.stages.train import load_denoiser, train
-from spacetime_tps.stages.windows import seen_in, simulated, starts_near, states_difference, window_count, with_error
+from spacetime_tps.stages.windows import states_difference, with_error
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,10 @@ class _Measured:
     """What windows along one geodesic say of it."""
 
     label: str
+    windows: Placed
     compared: WindowComparison
     centers: np.ndarray
+    force_evaluations: int
 
 
 def refine(context: Context) -> StageResult:
@@ -121,17 +124,15 @@ def first_pool(context: Context) -> Pool:
     assert isinstance(torsions, Torsions)
     samples = drawn_samples(context)
     recorded = read_arrays(context.folder / "torsions.npz", ("angles", "walker"))
-    inside = system.in_states(recorded["angles"].astype(np.float64))
-    walker = recorded["walker"]
+    variables = recorded["angles"][:, : len(system.variables.names)].astype(np.float64)
+    seen, walker = seen_in(system, variables), recorded["walker"]
     if not isinstance(context.config.sampling, BasinsConfig):
         every = -(-len(walker) // _FROM_SAMPLER)
-        return Pool.of_sampler(
-            samples.features[::every], samples.log_weights[::every], inside[::every], walker[::every],
-            torsions.n_parameters,
-        )  # fmt: skip
+        some = slice(None, None, every)
+        return Pool.of_sampler(seen[some], samples.log_weights[some], walker[some], torsions.n_parameters)
     in_a = walker < context.config.sampling.walkers
     ends = [
-        Pool.of_walkers(state, samples.features[rows], inside[rows], walker[rows], torsions.n_parameters)
+        Pool.of_walkers(state, seen[rows], walker[rows], torsions.n_parameters)
         for state, rows in ((WITHIN_A, in_a), (WITHIN_B, ~in_a))
     ]
     return ends[0].joined(ends[1])
@@ -151,11 +152,10 @@ def _round(
     """
     system, config, torsions = context.system, context.config, context.system.representation
     assert isinstance(torsions, Torsions)
-    number, cost, measured, earlier = len(before) + 1, 0, [], len(pool.natural)
-    for label, curve in _promising(here):
-        found, more, windows = _measure(context, here, label, curve, number)
-        measured.append(found)
-        pool, cost = pool.joined(windows), cost + more
+    number = len(before) + 1
+    measured = [_measure(context, here, label, curve, number) for label, curve in _promising(here)]
+    for found in measured:
+        pool = pool.joined(found.windows.pool(system))
     pool.save(target / "pool.npz")
     solution = solve(pool, torsions)
     level = config.geodesic.surface_log_snr
@@ -178,11 +178,12 @@ def _round(
         "ratio_errors": (chosen.compared.error / chosen.compared.predicted).tolist(),
         "variance_ratio_max": float(np.exp(np.abs(np.log(chosen.compared.ratio)).max())),
         "wrong": int(chosen.compared.wrong.sum()),
-        "windows": sum(len(m.compared.ratio) for m in measured),
+        "windows": sum(len(m.windows.share) for m in measured),
         "curve_moved_deg": moved,
         f"delta_f_states_{system.suffix}": states_difference(solution, system),
-        "least_overlap": least_overlap(solution, slice(earlier, earlier + len(chosen.compared.ratio))),
-        "force_evaluations": cost,
+        "least_overlap": float(chosen.windows.overlaps(system).min()),
+        "exchanges_accepted": chosen.windows.accepted,
+        "force_evaluations": sum(m.force_evaluations for m in measured),
     }
     row["converged"] = _converged(row, before, context)
     write_json(target / "round.json", row)
@@ -204,7 +205,7 @@ def _promising(here: Context) -> list[tuple[str, FineCurve]]:
     return [(str(data["labels"][k]), FineCurve(*(data[name][k] for name in names))) for k in near]
 
 
-def _measure(context: Context, here: Context, label: str, curve: FineCurve, number: int) -> tuple[_Measured, int, Pool]:
+def _measure(context: Context, here: Context, label: str, curve: FineCurve, number: int) -> _Measured:
     """Windows along one geodesic, from frames of two quick paths along it."""
     system, config, torsions = context.system, context.config, context.system.representation
     assert isinstance(torsions, Torsions)
@@ -220,14 +221,10 @@ def _measure(context: Context, here: Context, label: str, curve: FineCurve, numb
         lambda k: openmm_seed(seed, name, "paths", k),
         context.pool,
     )
-    natural = torsions.natural(torch.from_numpy(curve.at_constant_speed(window_count(curve, config.windows))))
-    model = evaluate(denoiser, natural)
-    starts = starts_near(paths, torsions, model.mean.numpy())
-    variables, cost = simulated(context, torsions, natural.numpy(), starts, config.windows, name)
-    compared = compare_windows(torsions, model, variables[..., system.represented])
-    measured = _Measured(label, compared, _centers(curve, torsions, here))
-    windows = Pool.of_windows(natural.numpy(), *seen_in(system, variables))
-    return measured, cost + int(paths.force_evaluations.sum()), windows
+    windows = place_windows(context, curve, denoiser, paths, name, exchange_every=config.refine.exchange_every)
+    compared = windows.compared(system, evaluate(denoiser, torch.from_numpy(windows.natural)))
+    cost = windows.force_evaluations + int(paths.force_evaluations.sum())
+    return _Measured(label, windows, compared, _centers(curve, torsions, here), cost)
 
 
 def _centers(curve: FineCurve, torsions: Torsions, of: Context) -> np.ndarray:

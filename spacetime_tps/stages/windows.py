@@ -10,16 +10,15 @@ import torch
 
 from spacetime_tps.analysis.free_energies import Profile, difference_of_states, least_overlap, profile_along
 from spacetime_tps.analysis.friction import Friction, friction_of
-from spacetime_tps.analysis.windows import CLOSE, WindowComparison, compare_windows
+from spacetime_tps.analysis.windows import CLOSE, WindowComparison
 from spacetime_tps.boltzmann.pool import EVERYWHERE, WITHIN_A, WITHIN_B, Pool, Solution, solve
-from spacetime_tps.boltzmann.windows import sample_windows
-from spacetime_tps.config import WindowsConfig
-from spacetime_tps.files import require_finite, write_arrays
+from spacetime_tps.files import write_arrays
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.representations import Torsions
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.paths import chosen_curve
+from spacetime_tps.stages.placement import place_windows, seen_in, simulated
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
 
@@ -27,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 _CENTERS = 200
 """Points of the curve at which the windows' free energy is read."""
-_SUBDIVISIONS = 8
-"""Of the way between two windows, for the derivative of the curve."""
+_FINE = 400
+"""Points of the curve between which its derivative is taken."""
 _LEAST_OVERLAP = 0.03
 
 
@@ -47,17 +46,14 @@ def windows(context: Context) -> StageResult:
         return StageResult()
     followed = context.refined()
     curve, denoiser = chosen_curve(followed), load_denoiser(followed)
-    share = np.linspace(0.0, 1.0, window_count(curve, config))
-    natural = representation.natural(torch.from_numpy(curve.at_constant_speed(len(share))))
+    paths = PathEnsemble.load(context.folder / "paths.npz")
+    looks = place_windows(context, curve, denoiser, paths, "windows", config.look_every)
+    placed = looks.every(config.sample_every // config.look_every)
+    share, natural = placed.share, torch.from_numpy(placed.natural)
+    friction = _friction(context, curve, share, looks.variables[..., system.represented])
     model = evaluate(denoiser, natural)
-    starts = starts_near(PathEnsemble.load(context.folder / "paths.npz"), representation, model.mean.numpy())
-    looks, cost = simulated(context, representation, natural.numpy(), starts, config, "windows", config.look_every)
-    stride = config.sample_every // config.look_every
-    variables = looks[:, :, stride - 1 :: stride]
-    friction = _friction(context, curve, representation, looks[..., system.represented])
-    angles = variables[..., system.represented]
-    compared = compare_windows(representation, model, angles)
-    pool, more = _between_states(context, Pool.of_windows(natural.numpy(), *seen_in(system, variables)))
+    compared = placed.compared(system, model)
+    pool, more = _between_states(context, placed.pool(system))
     solution = solve(pool, representation)
     dense = representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
     centers = representation.center(evaluate(denoiser, dense).mean).numpy()
@@ -72,7 +68,7 @@ def windows(context: Context) -> StageResult:
         context.folder / "windows.npz",
         curve_parameter=share,
         natural=natural.numpy(),
-        angles=angles.astype(np.float32),
+        angles=placed.variables[..., system.represented].astype(np.float32),
         predicted_variance=compared.predicted,
         measured_variance=compared.measured,
         measured_variance_error=compared.error,
@@ -97,7 +93,7 @@ def windows(context: Context) -> StageResult:
         f"variance within a factor {CLOSE:g} of the model's at {compared.close.sum()} of {len(share)} windows, "
         f"barrier {with_error(summary[f'barrier_{system.suffix}'], system)}"
     )
-    return StageResult(summary, cost + more, words=words)
+    return StageResult(summary, placed.force_evaluations + more, words=words)
 
 
 def _free_energies(context: Context, solution: Solution, smoothed: Profile) -> dict[str, Any]:
@@ -143,37 +139,16 @@ def with_error(estimate: dict[str, Any], system: System) -> str:
     return f"{estimate['value']:.1f} +- {known} {system.energy_unit}"
 
 
-def simulated(
-    context: Context,
-    torsions: Torsions,
-    natural: np.ndarray,
-    starts: np.ndarray,
-    config: WindowsConfig,
-    name: str,
-    every: int | None = None,
-) -> tuple[np.ndarray, int]:
-    """Collective variables, shape (n_windows, n_starts, n, n_cv), of restrained simulations, and their cost."""
-    four, seed = context.system.variables.quadruples, context.config.seed
-    found, cost = sample_windows(
-        context.dynamics(), torsions, natural, starts, config, seed, context.pool, four, name, every
-    )
-    require_finite("The windows are", "lower the time step or geodesic.log_snr_end", found)
-    return found, cost
-
-
-def _friction(context: Context, curve: FineCurve, torsions: Torsions, angles: np.ndarray) -> Friction:
+def _friction(context: Context, curve: FineCurve, share: np.ndarray, angles: np.ndarray) -> Friction:
     """By looks at the windows, shape (n_windows, n_starts, n, n_torsions) [rad]."""
-    fine = curve.at_constant_speed((len(angles) - 1) * _SUBDIVISIONS + 1)
-    natural = torsions.natural(torch.from_numpy(fine)).numpy()
-    velocity = np.gradient(natural, 1.0 / (len(fine) - 1), axis=0)[::_SUBDIVISIONS]
+    torsions = context.system.representation
+    assert isinstance(torsions, Torsions)
+    fine = np.linspace(0.0, 1.0, _FINE)
+    natural = torsions.natural(torch.from_numpy(curve.at_shares(fine))).numpy()
+    slopes = np.gradient(natural, fine, axis=0)
+    velocity = np.stack([np.interp(share, fine, column) for column in slopes.T], axis=-1)
     interval = context.config.windows.look_every * context.dynamics().time_step_ps
-    return friction_of(velocity, torsions.statistics(torsions.features_of_angles(angles)), interval)
-
-
-def seen_in(system: System, variables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Features, and whether they lie in A and in B, of collective variables, shape (..., n_cv)."""
-    assert isinstance(system.representation, Torsions)
-    return system.representation.features_of_angles(variables[..., system.represented]), system.in_states(variables)
+    return friction_of(share, velocity, torsions.statistics(torsions.features_of_angles(angles)), interval)
 
 
 def _between_states(context: Context, windows: Pool) -> tuple[Pool, int]:
@@ -185,28 +160,12 @@ def _between_states(context: Context, windows: Pool) -> tuple[Pool, int]:
         return windows, 0
     free = np.zeros((2, torsions.n_parameters))
     starts = np.repeat(system.structures[:, None], config.free_walkers, axis=1)
-    longer = config.model_copy(update={"steps": config.free_steps})
-    found, cost = simulated(context, torsions, free, starts, longer, "free simulations")
-    in_a, in_b = (Pool.of_state(k, *seen_in(system, found[k]), torsions.n_parameters) for k in (WITHIN_A, WITHIN_B))
+    found = simulated(context, free, starts, config.free_steps, "free simulations")
+    in_a, in_b = (
+        Pool.of_state(k, seen_in(system, found.angles[k]), torsions.n_parameters) for k in (WITHIN_A, WITHIN_B)
+    )
     pool = in_a.joined(windows) if len(in_a) else windows
-    return pool.joined(in_b) if len(in_b) else pool, cost
-
-
-def window_count(curve: FineCurve, config: WindowsConfig) -> int:
-    """How many windows a curve gets."""
-    return int(min(config.most, 1 + np.ceil(curve.length / config.spacing)))
-
-
-def starts_near(paths: PathEnsemble, torsions: Torsions, means: np.ndarray) -> np.ndarray:
-    """For each window the frame nearest to its posterior mean of one path from A and of one from B, in turn."""
-    found = []
-    for w, mean in enumerate(means):
-        pair = []
-        for side in (np.flatnonzero(paths.forward), np.flatnonzero(~paths.forward)):
-            frames = paths.frames[side[w % len(side)]].astype(float)
-            pair.append(frames[np.square(torsions.features(frames) - mean).sum(axis=-1).argmin()])
-        found.append(pair)
-    return np.array(found)
+    return pool.joined(in_b) if len(in_b) else pool, found.force_evaluations
 
 
 def _points(compared: WindowComparison, share: np.ndarray, torsions: Torsions) -> list[dict[str, Any]]:

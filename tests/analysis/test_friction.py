@@ -9,6 +9,7 @@ from scipy.linalg import expm, solve_continuous_lyapunov
 from spacetime_tps.analysis.friction import friction_of
 
 DISTANCE, WINDOWS, STARTS, INTERVAL = 6.0, 5, 40, 0.05
+SHARE = np.array([0.0, 0.1, 0.4, 0.8, 1.0])
 
 
 def slope(friction: float) -> np.ndarray:
@@ -45,7 +46,7 @@ def dragged(friction: float, points: int, interval: float) -> float:
 @pytest.mark.parametrize("interval", [0.05, 0.5, 20.0])
 def test_dissipation_is_that_of_a_harmonic_system(friction: float, interval: float) -> None:
     """Oscillating and overdamped; steps far shorter than the relaxation, about as long, and far longer."""
-    found = friction_of(np.full((WINDOWS, 1), DISTANCE), at_rest(friction, np.random.default_rng(2)), INTERVAL)
+    found = friction_of(SHARE, np.full((WINDOWS, 1), DISTANCE), at_rest(friction, np.random.default_rng(2)), INTERVAL)
     assert found.length == pytest.approx(DISTANCE, rel=0.03)
     assert found.mean_relaxation == pytest.approx(friction, rel=0.12)
     if interval < 20.0:
@@ -55,5 +56,5 @@ def test_dissipation_is_that_of_a_harmonic_system(friction: float, interval: flo
 
 
 def test_no_motion_dissipates_nothing() -> None:
-    found = friction_of(np.zeros((WINDOWS, 1)), at_rest(1.0, np.random.default_rng(2), 100), INTERVAL)
+    found = friction_of(SHARE, np.zeros((WINDOWS, 1)), at_rest(1.0, np.random.default_rng(2), 100), INTERVAL)
     assert found.dissipation(100, 1.0) == 0.0

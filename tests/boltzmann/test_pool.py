@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spacetime_tps.analysis.free_energies import difference_of_states, least_overlap
-from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, sampler_bias, solve
+from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, Seen, sampler_bias, solve
 from spacetime_tps.representations import Torsions, wrap
 from tests.oracles import circle
 
@@ -22,6 +22,10 @@ NATURAL = 15.0 * np.stack([np.cos(CENTERS), np.sin(CENTERS)], axis=-1)
 
 def in_states(theta: np.ndarray) -> np.ndarray:
     return np.stack([np.abs(theta) < 0.7, np.abs(wrap(theta - np.pi)) < 0.5], axis=-1)
+
+
+def seen(theta: np.ndarray) -> Seen:
+    return Seen(TORSION.features_of_angles(theta[..., None]), in_states(theta), theta[..., None])
 
 
 def exact() -> float:
@@ -44,8 +48,8 @@ def pool(rng: np.random.Generator, each: int, walkers: int = 2, repeats: int = 1
         # what left its state: must not count
         theta = drawn(np.where(in_states(THETA)[:, state], -ENERGY, -20.0), (walkers, each), rng, repeats)
         theta[:, -repeats:] += np.pi
-        parts.append(Pool.of_state(state, TORSION.features_of_angles(theta[..., None]), in_states(theta), 2))
-    between = Pool.of_windows(NATURAL, TORSION.features_of_angles(windows[..., None]), in_states(windows))
+        parts.append(Pool.of_state(state, seen(theta), 2))
+    between = Pool.of_windows(NATURAL, seen(windows))
     return parts[0].joined(between).joined(parts[1])
 
 
@@ -114,7 +118,7 @@ def test_a_samplers_bias_is_found_from_its_weights_and_joins_the_windows() -> No
     probes = np.array([-2.5, -1.0, 0.3, 1.8])
     bias = sampler_bias(features, log_weights, TORSION.features_of_angles(probes[:, None]))
     assert bias == pytest.approx(-0.5 * np.interp(probes, THETA, ENERGY) + 3.0, abs=0.15)
-    everywhere = Pool.of_sampler(features, log_weights, in_states(theta), np.repeat(np.arange(4), 2000), 2)
+    everywhere = Pool.of_sampler(seen(theta), log_weights, np.repeat(np.arange(4), 2000), 2)
     both = everywhere.joined(pool(np.random.default_rng(6), 200))
     solution = solve(both, TORSION)
     delta_f, error = difference_of_states(solution)
@@ -134,24 +138,20 @@ def test_far_from_a_samplers_samples_nothing_can_be_sampled() -> None:
 
 def test_a_pool_is_read_back_as_it_was(tmp_path: Path) -> None:
     theta = np.linspace(-3, 3, 40)
-    features = TORSION.features_of_angles(theta[:, None])
-    everywhere = Pool.of_sampler(features, np.zeros(40), in_states(theta), np.zeros(40, dtype=int), 2)
+    everywhere = Pool.of_sampler(seen(theta), np.zeros(40), np.zeros(40, dtype=int), 2)
     both = everywhere.joined(pool(np.random.default_rng(6), 20))
     both.save(tmp_path / "pool.npz")
     again = Pool.load(tmp_path / "pool.npz")
-    for name in ("natural", "confined", "features", "in_states", "ensemble", "walker"):
+    for name in ("natural", "confined", "features", "in_states", "variables", "ensemble", "walker"):
         assert np.array_equal(getattr(again, name), getattr(both, name))
     assert again.sampler is not None
-    assert np.array_equal(again.sampler[0], features)
+    assert np.array_equal(again.sampler[0], TORSION.features_of_angles(theta[:, None]))
 
 
 def test_ensembles_that_share_nothing_leave_the_difference_unknown() -> None:
     """Confined to both states, without windows between them."""
     rng = np.random.default_rng(0)
     theta = np.stack([rng.uniform(-0.6, 0.6, (2, 50)), np.pi + rng.uniform(-0.4, 0.4, (2, 50))])
-    parts = [
-        Pool.of_state(state, TORSION.features_of_angles(x[..., None]), in_states(x), 2)
-        for state, x in zip((WITHIN_A, WITHIN_B), theta, strict=True)
-    ]
+    parts = [Pool.of_state(state, seen(x), 2) for state, x in zip((WITHIN_A, WITHIN_B), theta, strict=True)]
     _, error = difference_of_states(solve(parts[0].joined(parts[1]), TORSION))
     assert error == np.inf

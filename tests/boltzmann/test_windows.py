@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from spacetime_tps.analysis.free_energies import profile_along
 from spacetime_tps.analysis.windows import compare_windows
-from spacetime_tps.boltzmann.pool import Pool, Solution, solve
+from spacetime_tps.boltzmann.pool import Pool, Seen, Solution, solve
 from spacetime_tps.boltzmann.windows import WindowSteps, sample_windows, sample_windows_of_potential
 from spacetime_tps.config import WindowsConfig
 from spacetime_tps.diffusion.denoiser import Posterior
@@ -39,9 +41,11 @@ def exact() -> tuple[Posterior, np.ndarray]:
 @pytest.fixture(scope="module")
 def angles() -> np.ndarray:
     starts = np.array([[four_atoms(center), four_atoms(center + 0.1)] for center in CENTERS])
-    found, cost = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1))
-    assert cost == 19 * 2 * 10_500
-    return found
+    found = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1))
+    assert found.force_evaluations == 19 * 2 * 10_500
+    assert found.simulation.ravel().tolist() == list(range(38))
+    assert np.isnan(found.accepted)
+    return found.angles
 
 
 def test_windows_are_the_denoising_posteriors(angles: np.ndarray) -> None:
@@ -57,9 +61,31 @@ def test_windows_are_the_denoising_posteriors(angles: np.ndarray) -> None:
     assert np.rad2deg(found.starts_apart).max() < 4
 
 
+def test_exchanges_are_accepted_as_often_as_they_should_and_leave_the_ensembles_alone() -> None:
+    posterior, free_energies = exact()
+    starts = np.array([[four_atoms(center), four_atoms(center + 0.1)] for center in CENTERS])
+    found = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1), exchange_every=5)
+    assert found.simulation[:, 0].tolist() == [0] * 8 + [1] * 8 + [2] * 3
+    assert found.simulation[:, 1].tolist() == [3] * 4 + [4] * 8 + [5] * 7
+    statistics = np.stack([np.cos(THETA), np.sin(THETA)], axis=-1)[::20]
+    logits = NATURAL @ statistics.T - energy_kt(THETA[::20])
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    expected = []
+    for (p, q), step in zip(itertools.pairwise(weights), -np.diff(NATURAL, axis=0), strict=True):
+        gain = statistics @ step
+        expected.append(p @ np.exp(np.minimum(0.0, gain - gain[:, None])) @ q)
+    assert found.accepted == pytest.approx(np.mean(expected), abs=0.03)
+    compared = compare_windows(TORSION, posterior, found.angles)
+    sigmas = (compared.measured - compared.predicted) / compared.error
+    assert np.abs(sigmas).max() < 4.5
+    assert np.mean(sigmas**2) < 2.5
+    assert solved(found.angles).reweighted.free_energies == pytest.approx(free_energies, abs=0.15)
+
+
 def solved(angles: np.ndarray) -> Solution:
     nowhere = np.zeros((*angles.shape[:-1], 2), dtype=bool)
-    return solve(Pool.of_windows(NATURAL, TORSION.features_of_angles(angles), nowhere), TORSION)
+    return solve(Pool.of_windows(NATURAL, Seen(TORSION.features_of_angles(angles), nowhere, angles)), TORSION)
 
 
 def test_their_free_energies_and_their_profile_are_those_of_quadrature(angles: np.ndarray) -> None:

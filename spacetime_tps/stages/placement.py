@@ -1,0 +1,163 @@
+"""Restrained windows along a geodesic: where they stand, how they start, and what they saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from spacetime_tps.analysis.windows import WindowComparison, compare_windows
+from spacetime_tps.boltzmann.pool import Pool, Seen, solve
+from spacetime_tps.boltzmann.windows import WindowSamples, sample_windows
+from spacetime_tps.diffusion.denoiser import Denoiser, Posterior
+from spacetime_tps.files import require_finite
+from spacetime_tps.geometry.curve import FineCurve, evaluate
+from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.representations import Torsions
+from spacetime_tps.stages.context import Context
+from spacetime_tps.systems import System
+
+_FILLINGS = 2
+"""Times that windows are put between neighbours that overlap too little."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Windows in the order in which they stand along a curve.
+
+    Attributes:
+        share: of the curve's length that is travelled at each, shape (n_windows,).
+        natural: eta of each, shape (n_windows, n_parameters).
+        variables: collective variables that were seen, shape (n_windows, n_starts, n, n_cv).
+        simulation: see ``WindowSamples``, shape (n_windows, n_starts).
+        accepted: share of exchanges between those that were placed first; NaN if there were none.
+        force_evaluations: of all.
+    """
+
+    share: np.ndarray
+    natural: np.ndarray
+    variables: np.ndarray
+    simulation: np.ndarray
+    accepted: float
+    force_evaluations: int
+
+    def joined(self, other: Placed) -> Placed:
+        """Both."""
+        order = np.argsort(np.concatenate([self.share, other.share]), kind="stable")
+        later = other.simulation + self.simulation.max() + 1
+        return Placed(
+            np.concatenate([self.share, other.share])[order],
+            np.concatenate([self.natural, other.natural])[order],
+            np.concatenate([self.variables, other.variables])[order],
+            np.concatenate([self.simulation, later])[order],
+            self.accepted,
+            self.force_evaluations + other.force_evaluations,
+        )
+
+    def every(self, stride: int) -> Placed:
+        """With one of ``stride`` samples."""
+        return Placed(
+            self.share, self.natural, self.variables[:, :, stride - 1 :: stride], self.simulation, self.accepted,
+            self.force_evaluations,
+        )  # fmt: skip
+
+    def pool(self, system: System) -> Pool:
+        """Their samples."""
+        return Pool.of_windows(self.natural, seen_in(system, self.variables), self.simulation)
+
+    def overlaps(self, system: System) -> np.ndarray:
+        """Of neighbours, by the windows alone, shape (n_windows - 1,)."""
+        return np.diagonal(solve(self.pool(system), system.representation).reweighted.overlap, offset=1)
+
+    def compared(self, system: System, model: Posterior) -> WindowComparison:
+        """Against the model's posteriors at ``natural``."""
+        assert isinstance(system.representation, Torsions)
+        return compare_windows(system.representation, model, self.variables[..., system.represented])
+
+
+def place_windows(
+    context: Context,
+    curve: FineCurve,
+    denoiser: Denoiser,
+    paths: PathEnsemble,
+    name: str,
+    look_every: int | None = None,
+    exchange_every: int = 0,
+) -> Placed:
+    """Simulate windows at equal steps of the curve's length, and more of them where neighbours overlap too little.
+
+    Args:
+        context: of the run; ``windows`` of its configuration says how many and how long.
+        curve: along which they stand.
+        denoiser: that the curve belongs to.
+        paths: from whose frames they start.
+        name: of the simulations and their random streams.
+        look_every: steps between samples; None: as configured.
+        exchange_every: samples between exchanges of neighbours; 0: none.
+    """
+    config, system = context.config.windows, context.system
+    stride = 1 if look_every is None else config.sample_every // look_every
+
+    def at(share: np.ndarray, name: str) -> Placed:
+        natural, means = _points(curve, share, denoiser, system)
+        starts = _starts_near(paths, system, means)
+        found = simulated(context, natural, starts, config.steps, name, look_every, exchange_every)
+        return Placed(share, natural, found.angles, found.simulation, found.accepted, found.force_evaluations)
+
+    count = int(min(config.most, 1 + np.ceil(curve.length / config.spacing)))
+    placed = at(np.linspace(0.0, 1.0, count), name)
+    for filling in range(1, _FILLINGS + 1):
+        overlaps = placed.every(stride).overlaps(system)
+        poor = np.argsort(overlaps, kind="stable")[: config.most - len(placed.share)]
+        poor = np.sort(poor[overlaps[poor] < config.least_overlap])
+        if not len(poor):
+            break
+        placed = placed.joined(at(0.5 * (placed.share[poor] + placed.share[poor + 1]), f"{name}, between {filling}"))
+    return placed
+
+
+def simulated(
+    context: Context,
+    natural: np.ndarray,
+    starts: np.ndarray,
+    steps: int,
+    name: str,
+    look_every: int | None = None,
+    exchange_every: int = 0,
+) -> WindowSamples:
+    """Restrained simulations of the system, whose angles are its collective variables."""
+    system, config = context.system, context.config.windows.model_copy(update={"steps": steps})
+    assert isinstance(system.representation, Torsions)
+    found = sample_windows(
+        context.dynamics(), system.representation, natural, starts, config, context.config.seed, context.pool,
+        system.variables.quadruples, name, look_every, exchange_every,
+    )  # fmt: skip
+    require_finite("The windows are", "lower the time step or geodesic.log_snr_end", found.angles)
+    return found
+
+
+def seen_in(system: System, variables: np.ndarray) -> Seen:
+    """Samples of which the collective variables are known, shape (..., n_cv)."""
+    assert isinstance(system.representation, Torsions)
+    features = system.representation.features_of_angles(variables[..., system.represented])
+    return Seen(features, system.in_states(variables), variables)
+
+
+def _points(curve: FineCurve, share: np.ndarray, denoiser: Denoiser, system: System) -> tuple[np.ndarray, np.ndarray]:
+    """Natural parameters and posterior means where shares of the curve are travelled."""
+    natural = system.representation.natural(torch.from_numpy(curve.at_shares(share)))
+    return natural.numpy(), evaluate(denoiser, natural).mean.numpy()
+
+
+def _starts_near(paths: PathEnsemble, system: System, means: np.ndarray) -> np.ndarray:
+    """For each window the frame nearest to its posterior mean of one path from A and of one from B, in turn."""
+    found = []
+    for w, mean in enumerate(means):
+        pair = []
+        for side in (np.flatnonzero(paths.forward), np.flatnonzero(~paths.forward)):
+            frames = paths.frames[side[w % len(side)]].astype(float)
+            away = np.square(system.representation.features(frames) - mean).sum(axis=-1)
+            pair.append(frames[away.argmin()])
+        found.append(pair)
+    return np.array(found)

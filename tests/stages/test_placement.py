@@ -1,0 +1,58 @@
+"""Where restrained windows stand along a geodesic."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.stages.context import opened
+from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.stages.paths import chosen_curve
+from spacetime_tps.stages.placement import Placed, place_windows
+from spacetime_tps.stages.train import load_denoiser
+
+
+@pytest.fixture(scope="module")
+def run(tiny_alanine_run: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    out = tmp_path_factory.mktemp("placed") / "run"
+    shutil.copytree(tiny_alanine_run, out)
+    return RunFolder(out)
+
+
+def placed(run: RunFolder, **windows: object) -> tuple[Placed, np.ndarray]:
+    """Windows of a run with other settings, and the overlaps of neighbours."""
+    config = run.config()
+    config = config.model_copy(update={"windows": config.windows.model_copy(update=windows)})
+    with opened(run, config) as context:
+        paths = PathEnsemble.load(run / "paths.npz")
+        found = place_windows(context, chosen_curve(context), load_denoiser(context), paths, "windows")
+        return found, found.overlaps(context.system)
+
+
+def test_more_windows_stand_where_neighbours_overlap_too_little(run: RunFolder) -> None:
+    first, overlaps = placed(run, least_overlap=0.0)
+    count = len(first.share)
+    assert np.diff(first.share) == pytest.approx(1 / (count - 1))
+    limit = float(np.median(overlaps))
+    more, improved = placed(run, least_overlap=limit)
+    assert np.isin(first.share, more.share).all()
+    halves = 0.5 * (first.share[:-1] + first.share[1:])[overlaps < limit]
+    assert len(halves) > 0
+    assert np.isin(halves, more.share).all()
+    assert (np.diff(more.share) > 0).all()
+    assert improved.min() > overlaps.min()
+    assert len(np.unique(more.simulation)) == more.simulation.size
+    assert more.force_evaluations / first.force_evaluations == pytest.approx(len(more.share) / count)
+
+
+def test_there_are_not_more_than_the_most_and_the_worst_gaps_come_first(run: RunFolder) -> None:
+    first, overlaps = placed(run, least_overlap=0.0)
+    count = len(first.share)
+    more, _ = placed(run, least_overlap=0.49, most=count + 1)
+    added = more.share[~np.isin(more.share, first.share)]
+    worst = int(overlaps.argmin())
+    assert added.tolist() == [0.5 * (first.share[worst] + first.share[worst + 1])]
