@@ -46,6 +46,15 @@ def mean_weight(context: Context) -> tuple[float, float]:
     return mean(np.ones(len(walker), dtype=bool)), float(jackknife_error(left))
 
 
+def population_of_a(context: Context) -> float:
+    """Share of state A at equilibrium, by the samples of the run."""
+    recorded = read_arrays(context.folder / "torsions.npz")
+    logs = WeightedSamples.load(context.folder / "samples.npz").log_weights
+    variables = recorded["angles"][:, : len(context.system.variables.names)].astype(float)
+    weights = np.exp(logs - logs.max())
+    return float(weights @ context.system.in_states(variables)[:, 0] / weights.sum())
+
+
 def brute_force(context: Context) -> tuple[int, int, float]:
     """Transitions in both directions through the window and elsewhere, and the simulated time [ns]."""
     config, found = context.config, unbiased(context)
@@ -61,13 +70,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     run = [sys.executable, "-c", "from spacetime_tps.cli.main import main; main()", "run", SYSTEM]
-    fluxes, errors, through, elsewhere, time = [], [], 0, 0, 0.0
+    fluxes, errors, shares, through, elsewhere, time = [], [], [], 0, 0, 0.0
     for seed in range(given.seeds):
         folder = RunFolder(given.output / f"seed_{seed}")
         options = ["-o", str(folder.path), "--seed", str(seed), "--stop-after", "sample", "--resume"]
         subprocess.run([*run, *options], check=True)
         with opened(folder, folder.config()) as context:
             weight, its_error = mean_weight(context)
+            shares.append(population_of_a(context))
             shots = umbrella(context).scalars
             near, far, spent = brute_force(context)
         flux = 1e3 * weight * shots["flux_over_window"]
@@ -85,9 +95,11 @@ def main() -> None:
         error = max(error, float(np.std(fluxes, ddof=1) / np.sqrt(len(fluxes))))
     brute, its = through / (2 * time), np.sqrt(through) / (2 * time)
     apart = abs(flux - brute) / np.hypot(error, its)
+    share = float(np.mean(shares))
     print(
         f"reactive flux {flux:.3f} +- {error:.3f} /ns, brute force {brute:.3f} +- {its:.3f} /ns: {apart:.1f} standard "
-        f"errors apart; elsewhere {elsewhere / (2 * time):.3f} /ns"
+        f"errors apart; elsewhere {elsewhere / (2 * time):.3f} /ns. Share of A {share:.3f}: rate constant from A to B "
+        f"{flux / share:.3f} +- {error / share:.3f} /ns"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 
 from spacetime_tps.analysis.path_metrics import binomial_error
 
@@ -115,3 +116,30 @@ def explained_share(p_b: np.ndarray, shots: np.ndarray, coordinates: np.ndarray)
         return float("nan")
     residual = logit - columns @ np.linalg.lstsq(columns, logit, rcond=None)[0]
     return float(1.0 - np.square(residual).sum() / (n - k) * (n - 1) / total)
+
+
+def half_at(coordinate: np.ndarray, p_b: np.ndarray, shots: np.ndarray) -> float:
+    """Where along a coordinate the committor is one half, by the most likely logistic function.
+
+    Args:
+        coordinate: of the frames, shape (n,).
+        p_b: their committors, shape (n,).
+        shots: decided trajectories of each, shape (n,); frames without any are left out.
+
+    Returns:
+        NaN where it is one half nowhere between the outermost frames.
+    """
+    used = shots > 0
+    if used.sum() < 2:
+        return float("nan")
+    s, reached, tried = coordinate[used], p_b[used] * shots[used], shots[used]
+    scale = max(float(s.std()), 1e-12)
+    z = (s - s.mean()) / scale
+
+    def unlikeliness(at: np.ndarray) -> float:
+        logit = at[0] + at[1] * z
+        return float((tried * np.logaddexp(0.0, logit) - reached * logit).sum() + 1e-3 * at[1] ** 2)
+
+    offset, slope = minimize(unlikeliness, np.array([0.0, 1.0])).x
+    found = float(s.mean() - offset / slope * scale) if slope else float("nan")
+    return found if s.min() <= found <= s.max() else float("nan")

@@ -48,6 +48,41 @@ def profile_along(solution: Solution, torsions: Torsions, centers: np.ndarray, l
     return Profile(height - height.min(), *found.difference(bottom, top))
 
 
+@dataclass(frozen=True)
+class VariableProfile:
+    """Free energy along one collective variable, whatever the others do where the pool has samples.
+
+    Attributes:
+        edges: of the bins that hold samples, lower and upper, shape (n, 2).
+        free_energy: of each above the lowest [kT], shape (n,).
+        error: standard error of it [kT], shape (n,); infinite where no sample joins a bin to the lowest.
+    """
+
+    edges: np.ndarray
+    free_energy: np.ndarray
+    error: np.ndarray
+
+
+def profile_of(solution: Solution, variable: int, edges: np.ndarray) -> VariableProfile:
+    """Free energy -log of the unbiased probability of bins of a collective variable.
+
+    Windows along a curve see a tube around it: where another tube is as likely at the same value, this is too high.
+
+    Args:
+        solution: of a pool.
+        variable: column of the pool's collective variables.
+        edges: of equal bins, ascending, shape (n_bins + 1,).
+    """
+    values = solution.pool.variables[:, variable]
+    inside = (values[:, None] >= edges[:-1]) & (values[:, None] < edges[1:])
+    filled = inside.any(axis=0)
+    with np.errstate(divide="ignore"):
+        found = solution.estimate(np.log(inside[:, filled].astype(float)))
+    lowest = int(found.values.argmin())
+    differences = np.array([found.difference(lowest, k) for k in range(len(found.values))])
+    return VariableProfile(np.stack([edges[:-1], edges[1:]], axis=-1)[filled], *differences.T)
+
+
 def least_overlap(solution: Solution) -> float:
     """Between neighbouring ensembles: below 0.03 nothing is certain (Klimovich, Shirts and Mobley 2015)."""
     return float(np.diagonal(solution.reweighted.overlap, offset=1).min())

@@ -16,11 +16,16 @@ from spacetime_tps.systems import load_system
 @click.option(
     "--frames", type=click.Path(path_type=Path), help="Trajectory of frames; default: the annealed paths at the top."
 )
+@click.option("--along", is_flag=True, help="Of the annealed paths frames between the states, along the whole curve.")
 @click.option("--shots", type=click.IntRange(min=2), help="Trajectories from each frame; default 50.")
 @click.option("--overwrite", is_flag=True, help="Drop earlier committors.")
 @set_option
-def command(out: Path, frames: Path | None, shots: int | None, overwrite: bool, overrides: tuple[str, ...]) -> None:
+def command(
+    out: Path, frames: Path | None, along: bool, shots: int | None, overwrite: bool, overrides: tuple[str, ...]
+) -> None:
     """Shoot from frames with fresh velocities and count which state is reached first, in the run folder OUT."""
+    if along and frames is not None:
+        raise click.UsageError("--along takes frames of the annealed paths; give either it or --frames.")
     if shots is not None:
         overrides = (*overrides, f"committor.shots={shots}")
     folder = RunFolder(out)
@@ -28,5 +33,5 @@ def command(out: Path, frames: Path | None, shots: int | None, overwrite: bool, 
     with folder.locked():
         config = folder.changed("export", overrides)
         check_hardware(config, load_system(config, out))
-        committor_in(folder, config, frames, overwrite, say=say)
+        committor_in(folder, config, frames, overwrite, say, along)
     click.echo(f"Everything: {out / 'committor/committor.json'}")

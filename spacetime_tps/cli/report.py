@@ -46,6 +46,11 @@ def _windows(windows: dict[str, Any], suffix: str, unit: str) -> str:
     return f"windows           {windows['count']} simulated: {right} ({worst}){wrong}; climb from the start {height}"
 
 
+def _by_windows(windows: dict[str, Any], suffix: str) -> str:
+    ends = windows.get(f"delta_f_ends_{suffix}")
+    return f", {_number(ends['value'])} +- {_number(ends['error'])} by windows" if ends else ""
+
+
 def _slowness(windows: dict[str, Any]) -> str:
     expected = windows["dissipated_work_kt"]
     return (
@@ -80,6 +85,7 @@ def print_summary(folder: RunFolder) -> None:
         f"dissipated work   {_number(work['forward'])} +- {_number(work['forward_error'])} kT forward, "
         f"{_number(work['backward'])} +- {_number(work['backward_error'])} kT backward",
         f"restrained ends   B-A {_number(delta_f['crooks'])} +- {_number(delta_f['error'])} {unit} by work"
+        + _by_windows(summary["windows"], suffix)
         + ("" if delta_f["reference"] is None else f", {_number(delta_f['reference'])} by the reference"),
     ]
     highest = paths.get(f"max_free_energy_{suffix}")

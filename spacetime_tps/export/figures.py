@@ -180,6 +180,23 @@ def overlap_figure(overlap: np.ndarray) -> Figure:
     return figure
 
 
+def profiles_figure(profiles: np.ndarray, names: Sequence[str], unit: str) -> Figure:
+    """Free energy along every collective variable, by the windows and free simulations.
+
+    Args:
+        profiles: of ``windows.npz``, shape (n, 5).
+        names: of the variables.
+        unit: of the energies.
+    """
+    figure, panels = _figure(len(names), width=3.6, height=3.2)
+    for k, (name, axes) in enumerate(zip(names, panels, strict=True)):
+        _, lower, upper, height, error = profiles[profiles[:, 0] == k].T
+        known = np.isfinite(error)
+        axes.errorbar(np.rad2deg(0.5 * (lower + upper))[known], height[known], error[known], fmt="k.", ms=3, lw=0.8)
+        axes.set(xlabel=f"{name} [deg]", xlim=(-180, 180), ylabel=f"free energy [{unit}]" if k == 0 else None)
+    return figure
+
+
 def refinement_figure(refinement: dict[str, np.ndarray], unit: str) -> Figure:
     """Barrier and posterior variances, measured over predicted, from round to round.
 
@@ -270,6 +287,15 @@ def comparison_figure(
     right.legend(fontsize=7, ncols=2)
     right.set(xscale="log", xlabel="force evaluations, sampling and training included",
               ylabel=f"W1 in MaxFreeEnergy to the true ensemble [{unit}]", ylim=(0, None))  # fmt: skip
+    return figure
+
+
+def committor_along_figure(along: np.ndarray, p_b: np.ndarray, error: np.ndarray) -> Figure:
+    """Committors of frames along the curve."""
+    figure, (axes,) = _figure()
+    axes.errorbar(along, p_b, error, fmt="o", color=FORWARD, ms=4)
+    axes.axhline(0.5, color="black", ls="--", lw=1)
+    axes.set(xlabel="curve parameter (A = 0, B = 1)", ylabel="committor to B", ylim=(-0.05, 1.05))
     return figure
 
 

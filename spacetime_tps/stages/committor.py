@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.committor import Committor, committor, committor_spread, explained_share
+from spacetime_tps.analysis.committor import Committor, committor, committor_spread, explained_share, half_at
 from spacetime_tps.config import RunConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.export import figures
@@ -47,6 +47,23 @@ _WORTH_A_WORD = 0.1
 
 
 @dataclass(frozen=True)
+class _Chosen:
+    """Frames to shoot from.
+
+    Attributes:
+        frames: shape (n, ...).
+        source: what they are, in words.
+        along: curve parameter of each, shape (n,), if they are spread along the curve.
+        top: curve parameter where the free energy along the curve is highest, if it was asked for.
+    """
+
+    frames: np.ndarray
+    source: str
+    along: np.ndarray | None = None
+    top: float | None = None
+
+
+@dataclass(frozen=True)
 class _Shots:
     """Trajectories from some frames, picklable."""
 
@@ -76,6 +93,7 @@ def committor_in(
     file: Path | None,
     overwrite: bool,
     say: Callable[[str], None] = logger.info,
+    along: bool = False,
 ) -> dict[str, Any]:
     """Committors of the frames of a file, or of the annealed paths where their curve is highest; writes ``committor/``.
 
@@ -85,6 +103,7 @@ def committor_in(
         file: trajectory of frames, or a ``.npy`` array of points.
         overwrite: delete what an earlier call left.
         say: is told when it is done.
+        along: frames of the annealed paths between the states instead, at equal steps of the curve parameter.
 
     Raises:
         UserError: there are results already, or no frames.
@@ -94,7 +113,8 @@ def committor_in(
         raise UserError(f"{target} holds earlier committors; --overwrite drops them.")
     started = time.perf_counter()
     with opened(run, config) as context:
-        frames, source = _frames(context, file)
+        chosen = _frames(context, file, along)
+        frames = chosen.frames
         recipe, settings = recipe_of(context), config.committor
         limit = max(1, settings.max_steps // recipe.frame_every)
         batches = [frames] if recipe.potential is not None else [frame[None] for frame in frames]
@@ -114,11 +134,10 @@ def committor_in(
             results = [_shoot(*tasks[0])] if len(tasks) == 1 else context.pool.map(_shoot, tasks, bar)
         fates, cost = np.concatenate([fate for fate, _ in results]), sum(cost for _, cost in results)
         shutil.rmtree(target, ignore_errors=True)
-        summary = _write(context, target, frames, committor(fates), source, cost, time.perf_counter() - started)
+        summary = _write(context, target, chosen, committor(fates), cost, time.perf_counter() - started)
     say(
         f"committor: {len(frames)} frames, {settings.shots} trajectories each, {cost:,} force evaluations; "
-        f"{_words(summary['spread_beyond_binomial'])}, {summary['undecided']} undecided"
-        f"{_decisive(summary['explained'])}"
+        f"{_said(summary)}, {summary['undecided']} undecided" + ("" if along else _decisive(summary["explained"]))
     )
     return summary
 
@@ -136,6 +155,14 @@ def _decisive(explained: dict[str, Any] | None) -> str:
     )
 
 
+def _said(summary: dict[str, Any]) -> str:
+    if (along := summary["along"]) is None:
+        return _words(summary["spread_beyond_binomial"])
+    at = along["half_at"]
+    found = "p_B passes one half nowhere" if at is None else f"p_B is one half at curve parameter {at:.3f}"
+    return f"{found}, the free energy highest at {along['highest_at']:.3f}"
+
+
 def _words(spread: dict[str, float]) -> str:
     if not np.isfinite(spread["mean"]):
         return "too few trajectories reached a state"
@@ -145,26 +172,53 @@ def _words(spread: dict[str, float]) -> str:
     return f"mean committor to B {spread['mean']:.2f} +- {spread['mean_error']:.2f}, {beyond}"
 
 
-def _frames(context: Context, file: Path | None) -> tuple[np.ndarray, str]:
-    """Frames to shoot from, shape (n, ...), and what they are."""
+def _frames(context: Context, file: Path | None, along: bool) -> _Chosen:
+    """Frames of a file, or of the annealed paths."""
     if file is not None:
-        frames, source = frames_from_file(file, context.system), file.name
+        frames = frames_from_file(file, context.system)
         dynamics = context.dynamics() if context.system.molecule is not None else None
         if reason := unphysical(frames, context.system, dynamics):
             raise UserError(f"{file} holds frames that are not physical: {reason}.")
-    else:
-        frames, source = _at_the_top(context)
-    count = min(context.config.committor.frames, len(frames))
-    chosen = np.unique(np.linspace(0, len(frames) - 1, count).astype(int))
-    return frames[chosen], source
+        return _Chosen(frames[_spread(context, len(frames))], file.name)
+    if not context.folder.finished("paths"):
+        raise UserError(
+            f"{context.folder.path} has no annealed paths; run its stages up to 'paths' first, or give --frames."
+        )
+    paths = PathEnsemble.load(context.folder / "paths.npz")
+    top, what = _top(context)
+    if along:
+        wanted = np.linspace(*_between_states(context, paths), context.config.committor.frames)
+        rows = np.arange(len(wanted)) % len(paths)
+        nearest = np.abs(paths.curve_parameter[rows] - wanted[:, None]).argmin(axis=1)
+        frames, at = paths.frames[rows, nearest].astype(float), paths.curve_parameter[rows, nearest]
+        return _Chosen(frames, "annealed paths at equal steps of the curve parameter between the states", at, top)
+    nearest = np.abs(paths.curve_parameter - top).argmin(axis=1)
+    frames = paths.frames[np.arange(len(paths)), nearest].astype(float)
+    source = f"annealed paths at curve parameter {top:.3f}, where the {what} along the geodesic is highest"
+    return _Chosen(frames[_spread(context, len(frames))], source)
 
 
-def _at_the_top(context: Context) -> tuple[np.ndarray, str]:
-    """Of every annealed path the frame nearest to where the free energy along the chosen curve is highest."""
-    folder, system = context.folder, context.system
-    if not folder.finished("paths"):
-        raise UserError(f"{folder.path} has no annealed paths; run its stages up to 'paths' first, or give --frames.")
-    model = context.refined()
+def _spread(context: Context, count: int) -> np.ndarray:
+    """Numbers of at most as many of ``count`` frames as configured."""
+    return np.unique(np.linspace(0, count - 1, min(context.config.committor.frames, count)).astype(int))
+
+
+def _between_states(context: Context, paths: PathEnsemble) -> tuple[float, float]:
+    """Curve parameters at which paths leave A for good and enter B, the median over paths.
+
+    Raises:
+        UserError: no path has a frame outside both states.
+    """
+    outside = np.logical_not(context.system.in_states(paths.variables).any(axis=-1))
+    crossing = [at[mine] for at, mine in zip(paths.curve_parameter, outside, strict=True) if mine.any()]
+    if not crossing:
+        raise UserError("No annealed path has a frame between the states; raise paths.frames, and run 'paths' again.")
+    return float(np.median([at.min() for at in crossing])), float(np.median([at.max() for at in crossing]))
+
+
+def _top(context: Context) -> tuple[float, str]:
+    """Curve parameter where the free energy along the chosen curve is highest, and which free energy that is."""
+    system, model = context.system, context.refined()
     data = read_arrays(model.folder / "geodesic.npz", ("coordinates", "natural", "mean", "block_variance"))
     curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))
     surface = system.reference
@@ -180,11 +234,7 @@ def _at_the_top(context: Context) -> tuple[np.ndarray, str]:
             height = density.free_energy(torch.from_numpy(means), level).numpy()
         what = f"denoiser's {what}, smoothed at log-SNR {level:g},"
     travelled = np.concatenate([[0.0], np.cumsum(np.sqrt(np.maximum(curve.chords, 0.0)))])
-    top = float(travelled[int(np.argmax(height))] / travelled[-1])
-    paths = PathEnsemble.load(folder / "paths.npz")
-    nearest = np.abs(paths.curve_parameter - top).argmin(axis=1)
-    frames = paths.frames[np.arange(len(paths)), nearest].astype(float)
-    return frames, f"annealed paths at curve parameter {top:.3f}, where the {what} along the geodesic is highest"
+    return float(travelled[int(np.argmax(height))] / travelled[-1]), what
 
 
 def _explained(context: Context, frames: np.ndarray, found: Committor) -> dict[str, Any] | None:
@@ -209,10 +259,17 @@ def _explained(context: Context, frames: np.ndarray, found: Committor) -> dict[s
     }
 
 
+def _along(chosen: _Chosen, found: Committor) -> dict[str, float | None]:
+    """Where along the curve the committor is one half, and where the free energy is highest."""
+    assert chosen.along is not None
+    at = half_at(chosen.along, found.p_b, found.decided)
+    return {"half_at": at if np.isfinite(at) else None, "highest_at": chosen.top}
+
+
 def _write(
-    context: Context, target: Path, frames: np.ndarray, found: Committor, source: str, cost: int, seconds: float
+    context: Context, target: Path, chosen: _Chosen, found: Committor, cost: int, seconds: float
 ) -> dict[str, Any]:
-    system, config = context.system, context.config
+    system, config, frames = context.system, context.config, chosen.frames
     note = NOT_FOR_SCIENCE if config.preset == "quick" else None
     rng = generator(config.seed, FOLDER, "bootstrap")
     angular = system.variables.angular
@@ -222,14 +279,21 @@ def _write(
         [k, *values[k], found.p_b[k], found.error[k], int(found.decided[k]), int(found.undecided[k])]
         for k in range(len(frames))
     ]
-    write_csv(target / "committor.csv", ["frame", *names, "p_b", "error", "decided", "undecided"], rows, note)
+    header = ["frame", *names, "p_b", "error", "decided", "undecided"]
+    if chosen.along is not None:
+        header, rows = [*header, "curve_parameter"], [[*row, at] for row, at in zip(rows, chosen.along, strict=True)]
+    write_csv(target / "committor.csv", header, rows, note)
     counts, edges = np.histogram(found.p_b[found.decided > 0], bins=10, range=(0.0, 1.0))
     if system.molecule is not None:
         writer = MoleculeWriter(system.molecule.topology, system.structures[0])
         writer.structure(target / "topology.pdb", note)
         writer.trajectory(target / "frames.dcd", frames, 1.0)
-    if (found.decided > 0).any():
-        figures.save(figures.committor_figure(found.p_b[found.decided > 0]), target / "committor.png", note)
+    decided = found.decided > 0
+    if chosen.along is not None and decided.any():
+        along = figures.committor_along_figure(chosen.along[decided], found.p_b[decided], found.error[decided])
+        figures.save(along, target / "committor.png", note)
+    elif decided.any():
+        figures.save(figures.committor_figure(found.p_b[decided]), target / "committor.png", note)
     summary = {
         "schema_version": SCHEMA_VERSION,
         "system": config.name,
@@ -238,11 +302,12 @@ def _write(
         "definition": config.system.model_dump(mode="json"),
         "settings": config.committor.model_dump(mode="json"),
         "representation": system.representation.block_names,
-        "frames": source,
+        "frames": chosen.source,
         "count": len(frames),
         "histogram": {"edges": edges, "counts": counts},
         "spread_beyond_binomial": committor_spread(found.p_b, found.decided, rng),
         "explained": _explained(context, frames, found),
+        "along": None if chosen.along is None else _along(chosen, found),
         "undecided": int(found.undecided.sum()),
         "force_evaluations": cost,
         "wall_seconds": {"committor": round(seconds, 2)},

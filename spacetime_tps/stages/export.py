@@ -202,6 +202,13 @@ def _write_tables(
         for t in range(paths.frames.shape[1])
     ]
     write_csv(folder / "colvar.csv", header, rows, note)
+    measured = read_arrays(folder / "windows.npz")
+    if "profiles" in measured:
+        header = ["variable", "from_deg", "to_deg", f"free_energy_{suffix}", f"error_{suffix}"]
+        profiles = [
+            [system.variables.names[int(row[0])], *np.rad2deg(row[1:3]), *row[3:]] for row in measured["profiles"]
+        ]
+        write_csv(folder / "profiles.csv", header, profiles, note)
 
 
 def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | None, note: str | None) -> None:
@@ -236,6 +243,8 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     if len(measured["curve_parameter"]):
         figures.save(figures.windows_figure(measured, unit), target / "windows.png", note)
         figures.save(figures.overlap_figure(measured["overlap"]), target / "overlap.png", note)
+        profiles = figures.profiles_figure(measured["profiles"], system.variables.names, unit)
+        figures.save(profiles, target / "profiles.png", note)
     delta_f = folder.record("paths")["summary"]["work"]["delta_f"]
     work = figures.work_figure(paths.work_kt[paths.forward], paths.work_kt[~paths.forward], delta_f)
     figures.save(work, target / "work.png", note)

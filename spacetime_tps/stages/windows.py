@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.free_energies import Profile, difference_of_states, least_overlap, profile_along
+from spacetime_tps.analysis.free_energies import Profile, difference_of_states, least_overlap, profile_along, profile_of
 from spacetime_tps.analysis.friction import Friction, friction_of
 from spacetime_tps.analysis.windows import CLOSE, WindowComparison
 from spacetime_tps.boltzmann.pool import EVERYWHERE, WITHIN_A, WITHIN_B, Pool, Solution, solve
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _CENTERS = 200
 """Points of the curve at which the windows' free energy is read."""
+_BINS = 72
+"""Of a collective variable's circle."""
 _FINE = 400
 """Points of the curve between which its derivative is taken."""
 _LEAST_OVERLAP = 0.03
@@ -57,6 +59,7 @@ def windows(context: Context) -> StageResult:
     solution = solve(pool, representation)
     dense = representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
     centers = representation.center(evaluate(denoiser, dense).mean).numpy()
+    profiles = _profiles(context, solution)
     smoothed = profile_along(solution, representation, centers, context.config.geodesic.surface_log_snr)
     assert model.log_partition is not None
     predicted = representation.profile(natural, model.log_partition).numpy()
@@ -77,6 +80,7 @@ def windows(context: Context) -> StageResult:
         smoothed_parameter=np.linspace(0.0, 1.0, _CENTERS),
         smoothed_free_energy=system.kt * smoothed.free_energy,
         overlap=solution.reweighted.overlap,
+        profiles=profiles,
         metric=friction.metric,
         relaxation_time=friction.relaxation,
     )
@@ -87,6 +91,7 @@ def windows(context: Context) -> StageResult:
         "points": _points(compared, share, representation),
         f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - measured)),
         **_free_energies(context, solution, smoothed),
+        f"delta_f_ends_{system.suffix}": _ends(context, solution, placed.natural),
         **_slowness(context, friction),
     }
     words = (
@@ -107,6 +112,30 @@ def _free_energies(context: Context, solution: Solution, smoothed: Profile) -> d
         f"delta_f_states_{system.suffix}": states_difference(solution, system),
         "least_overlap": least_overlap(solution),
     }
+
+
+def _ends(context: Context, solution: Solution, natural: np.ndarray) -> dict[str, Any]:
+    """What the work of the annealed paths says by Crooks' theorem, by the windows."""
+    system = context.system
+    statistics = system.representation.statistics(solution.pool.features)
+    value, error = solution.estimate(statistics @ natural[[0, -1]].T).difference(0, 1)
+    return {"value": system.kt * value, "error": system.kt * error, "of": "restrained end ensembles, B minus A"}
+
+
+def _profiles(context: Context, solution: Solution) -> np.ndarray:
+    """Free energy along every collective variable in a row.
+
+    Returns:
+        shape (n, 5): number of the variable, edges of the bin [rad], free energy and error in the system's unit.
+    """
+    system, edges = context.system, np.linspace(-np.pi, np.pi, _BINS + 1)
+    rows = []
+    for k in range(len(system.variables.names)):
+        found = profile_of(solution, k, edges)
+        number = np.full(len(found.edges), float(k))
+        values = (number, *found.edges.T, system.kt * found.free_energy, system.kt * found.error)
+        rows.append(np.stack(values, axis=-1))
+    return np.concatenate(rows)
 
 
 def _slowness(context: Context, friction: Friction) -> dict[str, Any]:

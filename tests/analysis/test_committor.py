@@ -12,6 +12,7 @@ from spacetime_tps.analysis.committor import (
     committor,
     committor_spread,
     explained_share,
+    half_at,
 )
 from spacetime_tps.analysis.path_metrics import binomial_error
 
@@ -104,3 +105,18 @@ def test_frames_with_too_few_shots_are_left_out() -> None:
     alone = committor_spread(p_b[:1], 4, np.random.default_rng(5))
     assert alone["mean"] == 0.25
     assert np.isnan(alone["spread"])
+
+
+def test_half_of_a_logistic_committor_is_found_where_it_is() -> None:
+    rng = np.random.default_rng(4)
+    s = np.linspace(0.2, 0.8, 32)
+    truth = 1 / (1 + np.exp(-(s - 0.53) / 0.03))
+    found = [half_at(s, committor(f).p_b, np.full(32, 50)) for f in (fates(truth, 50, rng) for _ in range(20))]
+    assert np.mean(found) == pytest.approx(0.53, abs=0.003)
+    assert np.std(found) < 0.01
+
+
+def test_half_is_nowhere_if_all_frames_lie_on_one_side() -> None:
+    s, shots = np.linspace(0.2, 0.8, 8), np.full(8, 50)
+    assert np.isnan(half_at(s, np.full(8, 0.02), shots))
+    assert np.isnan(half_at(s, np.full(8, np.nan), np.zeros(8, dtype=int)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from spacetime_tps.analysis.free_energies import profile_along
+from spacetime_tps.analysis.free_energies import profile_along, profile_of
 from spacetime_tps.analysis.windows import compare_windows
 from spacetime_tps.boltzmann.pool import Pool, Seen, Solution, solve
 from spacetime_tps.boltzmann.windows import WindowSteps, sample_windows, sample_windows_of_potential
@@ -98,6 +98,22 @@ def test_their_free_energies_and_their_profile_are_those_of_quadrature(angles: n
     assert found.free_energy == pytest.approx(smoothed - smoothed.min(), abs=0.15)
     assert found.barrier == pytest.approx(climb(smoothed), abs=0.1)  # 7.9 kT
     assert 0.01 < found.error < 0.2
+
+
+def test_a_profile_along_the_variable_itself_is_that_of_quadrature(angles: np.ndarray) -> None:
+    """Between the outer windows, bins of 10 degrees; errors hold and vanish at the lowest bin, by definition."""
+    found = profile_of(solved(angles), 0, np.linspace(-np.pi, np.pi, 37))
+    between = (np.abs(found.edges) < 1.6).all(axis=1)
+    mass = np.array([np.exp(-energy_kt(THETA[(a <= THETA) & (b > THETA)])).sum() for a, b in found.edges[between]])
+    lowest = int(found.free_energy[between].argmin())
+    exact = -np.log(mass / mass[lowest])
+    assert len(mass) == 18
+    assert found.error[between][lowest] == 0
+    others = np.arange(18) != lowest
+    sigmas = ((found.free_energy[between] - exact) / np.where(others, found.error[between], 1.0))[others]
+    assert np.abs(sigmas).max() < 4
+    assert np.mean(sigmas**2) < 2.5
+    assert found.error[between].max() < 0.3
 
 
 def test_windows_of_a_potential_are_its_posteriors_and_relax_at_its_pace() -> None:

@@ -300,5 +300,18 @@ def test_committors_of_the_annealed_paths_and_of_given_frames(shot: Path, tmp_pa
     ends.save_dcd(str(tmp_path / "angstrom.dcd"))
     assert "potential energy" in refusal("committor", shot, "--overwrite", "--frames", tmp_path / "angstrom.dcd")
     assert (shot / "committor/committor.json").is_file()
+    done = run_cli("committor", shot, "--overwrite", "--along", "--set", "committor.frames=6", "--shots", "4")
+    assert done.returncode == 0, done.stderr
+    assert "curve parameter" in done.stderr
+    rows = list(csv.DictReader((shot / "committor/committor.csv").open()))
+    along = [float(row["curve_parameter"]) for row in rows]
+    assert len(along) == 6
+    assert along == sorted(along)
+    assert 0 < along[0] < along[-1] < 1
+    found = json.loads((shot / "committor/committor.json").read_text())["along"]
+    assert 0 < found["highest_at"] < 1
+    assert found["half_at"] is None or along[0] <= found["half_at"] <= along[-1]
+    assert (shot / "committor/committor.png").is_file()
+    assert "give either" in refusal("committor", shot, "--along", "--frames", tmp_path / "ends.dcd")
     done = run_cli("committor", shot, "--overwrite", "--set", "committor.max_steps=1", "--shots", "2")
     assert "too few trajectories reached a state" in done.stderr
