@@ -1,9 +1,10 @@
 """The true transition path ensemble from refined annealed paths: what shooting makes of them.
 
-Takes finished runs that end with shooting, such as those of ``reproduce_refinement.py --set tps=200``, and prints for
-each: acceptance, decorrelation, lengths, whether the chains have mixed, committors of the annealed paths where the free
-energy along their curve is highest, and what was exported. Of every two runs of one system the lengths are compared by
-a Kolmogorov-Smirnov test over paths of the chains that lie an autocorrelation time of the length apart and share no
+Takes finished runs, such as those of ``reproduce_refinement.py``, and shoots in those that do not end with it already
+(``tps`` in the configuration): eight chains of 12,000 steps, 2000 of them burn-in. Prints for each: acceptance,
+decorrelation, lengths, whether the chains have mixed, committors of the annealed paths where the free energy along
+their curve is highest, and what was exported. Of every two runs of one system the lengths are compared by a
+Kolmogorov-Smirnov test over paths of the chains that lie an autocorrelation time of the length apart and share no
 frame: all that the chains are worth.
 
     python scripts/reproduce_ensemble.py runs/refinement/seed_0 runs/refinement/seed_1 runs/tetrapeptide
@@ -26,6 +27,11 @@ from scipy.stats import ks_2samp
 from spacetime_tps.files import read_json
 
 COMMAND = [sys.executable, "-c", "from spacetime_tps.cli.main import main; main()"]
+LONG = [
+    word
+    for change in ("chains=8", "steps=12000", "burn_in=2000", "keep_every=50", "trajectories=200")
+    for word in ("--set", f"shooting.{change}")
+]
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ def independent(folder: Path, summary: dict) -> Ensemble:
 
 
 def report(folder: Path) -> Ensemble:
+    if not (folder / "shooting/summary.json").is_file():
+        subprocess.run([*COMMAND, "shoot", str(folder), "--resume", *LONG], check=True, capture_output=True)
     summary = read_json(folder / "shooting/summary.json")
     found = independent(folder, summary)
     acceptance, length = summary["acceptance"]["all"], summary["length"]
