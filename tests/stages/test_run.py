@@ -25,7 +25,7 @@ UNREFINED = [name for name in STAGES if name != "refine"]
 MAY_DIFFER = {"wall_seconds", "versions", "platform", "created"}
 FIGURES = {
     "free_energy_surface.png", "energies.png", "spacetime.png", "work.png", "training_loss.png", "windows.png",
-    "overlap.png",
+    "overlap.png", "profiles.png",
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def comparable(folder: Path) -> dict[str, Any]:
 def test_run_folder_holds_what_is_promised(tiny_alanine_run: Path) -> None:
     present = {p.name for p in tiny_alanine_run.iterdir()}
     assert {"config.yaml", "samples.npz", "denoiser.pt", "geodesic.npz", "topology.pdb", "paths.csv"} <= present
-    assert {"colvar.csv", "summary.json"} <= present
+    assert {"colvar.csv", "profiles.csv", "summary.json"} <= present
     assert {p.name for p in (tiny_alanine_run / "figures").iterdir()} == FIGURES
     assert not list(tiny_alanine_run.rglob(".partial-*"))
 
