@@ -26,7 +26,8 @@ class _Commands(click.Group):
     """Imports a verb's module when it is called, and turns failures into one sentence each."""
 
     stage_verbs = ("train", "geodesic", "refine", "paths", "windows", "export")
-    verbs = ("init", "run", "sample", *stage_verbs, "shoot", "committor", "compare", "distance", "config", "doctor")
+    later_verbs = ("shoot", "committor", "report", "compare", "distance", "config", "doctor")
+    verbs = ("init", "run", "sample", *stage_verbs, *later_verbs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)

@@ -16,7 +16,7 @@ from spacetime_tps.cli.options import (
     say,
     system_argument,
 )
-from spacetime_tps.cli.report import print_summary
+from spacetime_tps.cli.summary import print_summary
 from spacetime_tps.errors import UserError
 from spacetime_tps.representations import Torsions
 from spacetime_tps.stages import (
@@ -29,6 +29,7 @@ from spacetime_tps.stages import (
     run_stages,
     stages_to_run,
     with_torsions,
+    write_report,
 )
 from spacetime_tps.systems import load_system
 
@@ -82,6 +83,8 @@ def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool,
             click.echo(f"added {', '.join(added)}", err=True)
         stages = stages_to_run(config, first="train", last=last)
         run_stages(folder, config, stages, conclude=finish_summary, say=say)
+        if last == STAGES[-1]:
+            write_report(folder)
     if last == STAGES[-1]:
         print_summary(folder)
 
@@ -98,5 +101,6 @@ def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, c
         run_stages(folder, stored, stages, conclude=finish_summary, say=say)
         if last == STAGES[-1]:
             end_with_paths_of_the_ensemble(folder, stored, say)
+            write_report(folder)
     if last == STAGES[-1]:
         print_summary(folder)

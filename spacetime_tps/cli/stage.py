@@ -8,9 +8,17 @@ from pathlib import Path
 import click
 
 from spacetime_tps.cli.options import geometry_option, refuse_both, say, set_option, stage_options
-from spacetime_tps.cli.report import print_summary
+from spacetime_tps.cli.summary import print_summary
 from spacetime_tps.errors import UserError
-from spacetime_tps.stages import STAGE_FUNCTIONS, STAGES, RunFolder, check_hardware, finish_summary, run_stages
+from spacetime_tps.stages import (
+    STAGE_FUNCTIONS,
+    STAGES,
+    RunFolder,
+    check_hardware,
+    finish_summary,
+    run_stages,
+    write_report,
+)
 from spacetime_tps.systems import load_system
 
 _HELP = {
@@ -50,6 +58,8 @@ def command(name: str) -> click.Command:
             config = folder.changed(name, overrides)
             check_hardware(config, load_system(config, out))
             run_stages(folder, config, {name: STAGE_FUNCTIONS[name]}, conclude=finish_summary, say=say, again=overwrite)
+            if name == STAGES[-1]:
+                write_report(folder)
         if name == STAGES[-1]:
             print_summary(folder)
 

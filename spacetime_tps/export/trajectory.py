@@ -32,16 +32,24 @@ class MoleculeWriter:
 
     def structure(self, path: Path, remark: str | None = None) -> None:
         """Write a PDB file that keeps the chain and residue numbers of the input."""
+        write_text(path, self.pdb(self._structure, remark))
+
+    def pdb(self, frame_nm: np.ndarray, remark: str | None = None) -> str:
+        """A frame of the molecule alone, shape (n_atoms, 3) [nm], in the PDB format."""
         text = io.StringIO()
         if remark:
             text.write(f"REMARK   1 {remark}\n")
-        app.PDBFile.writeModel(self._topology, self._structure * unit.nanometer, text, keepIds=True)
+        app.PDBFile.writeModel(self._topology, frame_nm * unit.nanometer, text, keepIds=True)
         app.PDBFile.writeFooter(self._topology, text)
-        write_text(path, text.getvalue())
+        return text.getvalue()
+
+    def superposed(self, frames_nm: np.ndarray) -> mdtraj.Trajectory:
+        """Frames of all atoms, shape (T, n_atoms, 3) [nm], as those of the molecule alone, onto the structure."""
+        return superposed(self._converted, frames_nm[:, self._atoms], self._structure)
 
     def trajectory(self, path: Path, frames_nm: np.ndarray, interval_ps: float) -> None:
         """Write frames of all atoms, shape (T, n_atoms, 3) [nm], as a DCD file."""
-        write_dcd(path, superposed(self._converted, frames_nm[:, self._atoms], self._structure), interval_ps)
+        write_dcd(path, self.superposed(frames_nm), interval_ps)
 
 
 def superposed(topology: mdtraj.Topology, frames_nm: np.ndarray, onto_nm: np.ndarray) -> mdtraj.Trajectory:

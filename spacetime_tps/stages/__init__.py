@@ -12,6 +12,8 @@ from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.refine import refine
+from spacetime_tps.stages.report import FILE as REPORT
+from spacetime_tps.stages.report import write_report
 from spacetime_tps.stages.sample import recorded_columns, sample
 from spacetime_tps.stages.shoot import end_with_paths_of_the_ensemble, shoot_in
 from spacetime_tps.stages.train import train
@@ -35,6 +37,7 @@ def stages_to_run(config: RunConfig, first: str = STAGES[0], last: str = STAGES[
 
 
 __all__ = [
+    "REPORT",
     "STAGES",
     "STAGE_FUNCTIONS",
     "Context",
@@ -53,4 +56,5 @@ __all__ = [
     "stages_of",
     "stages_to_run",
     "with_torsions",
+    "write_report",
 ]

@@ -1,0 +1,266 @@
+"""What a run is worth, in words: one finding for each question a careful reader asks of its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GOOD, DOUBT, BAD, OPEN = "good", "doubt", "bad", "open"
+"""Levels of a finding: as it should be; look closer; wrong; not asked yet."""
+_CLOSE_SIGMAS = 2.0
+_DISSIPATION_KT = (3.0, 10.0)
+_ARRIVED = (0.9, 0.5)
+_VARIANCE = (1.5, 2.5)
+_HYSTERESIS_DEG = 30.0
+_MIXED = 1.1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Question, answer, how good that is, and what to do about it."""
+
+    question: str
+    answer: str
+    level: str
+    advice: str = ""
+
+
+def verdict(
+    summary: Mapping[str, Any], shooting: Mapping[str, Any] | None, committor: Mapping[str, Any] | None
+) -> list[Finding]:
+    """Findings on a run, in the order in which its stages come.
+
+    Args:
+        summary: of the run, ``summary.json``.
+        shooting: ``shooting/summary.json``, if there is one.
+        committor: ``committor/committor.json``, if there is one.
+    """
+    askers: list[Callable[[Mapping[str, Any]], Finding | None]] = [
+        _samples, _model, _geodesic, _arrival, _structure, _slowness, _free_energy, _hysteresis, _height, _temperature,
+    ]  # fmt: skip
+    found = [finding for ask in askers if (finding := ask(summary)) is not None]
+    return [*found, _top(committor), _ensemble(shooting)]
+
+
+def overall(findings: list[Finding], for_science: bool) -> tuple[str, str]:
+    """The level of the whole and one sentence."""
+    if not for_science:
+        return BAD, "Not for science: this run used the preset quick, whose numbers mean nothing."
+    bad = [finding.question for finding in findings if finding.level == BAD]
+    doubtful = [finding.question for finding in findings if finding.level == DOUBT]
+    if bad:
+        return BAD, f"Do not trust these paths: {_listed(bad)}"
+    if doubtful:
+        return DOUBT, f"Use these paths with care: {_listed(doubtful)}"
+    return GOOD, "Nothing speaks against these paths, for what they are: guided ways over the barrier, no statistics."
+
+
+def _listed(questions: list[str]) -> str:
+    return f"the answer to “{'”, “'.join(questions)}” is not what it should be."
+
+
+def suffix_and_unit(summary: Mapping[str, Any]) -> tuple[str, str]:
+    """Ending of energy keys, and the unit."""
+    molecular = summary["definition"]["kind"] == "molecule"
+    return ("kj_mol", "kJ/mol") if molecular else ("kt", "kT")
+
+
+def _level(value: float, good: float, bad: float) -> str:
+    """By limits that a value should stay below."""
+    return GOOD if value <= good else DOUBT if value <= bad else BAD
+
+
+def _samples(summary: Mapping[str, Any]) -> Finding:
+    question, sampling, refined = "Did the samples see both states and what lies between?", summary["sampling"], False
+    if summary["refinement"] is not None:
+        refined = bool(summary["refinement"]["rounds"])
+    effective = f"{sampling['effective_samples']:,.0f} effective samples"
+    if not (sampling["visited_a"] and sampling["visited_b"]):
+        return Finding(
+            question, f"{effective}, but not in both states.", BAD, "Sample longer, or start in both states."
+        )
+    if sampling.get("connected") or sampling["transitions"]:
+        return Finding(question, f"{effective}, {sampling['transitions']:,} transitions between the states.", GOOD)
+    if refined:
+        answer = f"{effective} within the states; what lies between comes from windows, round by round."
+        return Finding(question, answer, GOOD)
+    advice = "Let windows fill the gap (refine.rounds), sample longer, or raise the temperature or the bias."
+    return Finding(question, f"{effective}, but nothing joins the states.", BAD, advice)
+
+
+def _model(summary: Mapping[str, Any]) -> Finding:
+    question, windows = "Is the model right along the path?", summary["windows"]
+    if windows:
+        ratios = [point["ratio"] for point in windows["points"]]
+        answer = (
+            f"In {windows['count']} restrained windows the posterior variance is {min(ratios):.2f} to "
+            f"{max(ratios):.2f} times the model's; within a factor 1.5 at {windows['close_fraction']:.0%}."
+        )
+        level = BAD if windows["wrong"] else GOOD if windows["close_fraction"] == 1 else DOUBT
+        return Finding(question, answer, level, "" if level == GOOD else "Refine the model: refine.rounds=5.")
+    health = summary["health"]
+    model, exact = health["chosen_max_posterior_variance"], health["chosen_max_posterior_variance_exact"]
+    factor = max(model / exact, exact / model)
+    answer = f"Its largest posterior variance is {model:.3g}, that of the {health['exact_posterior']} {exact:.3g}."
+    level = _level(factor, *_VARIANCE)
+    return Finding(question, answer, level, "" if level == GOOD else "Train longer (denoiser.steps).")
+
+
+def _geodesic(summary: Mapping[str, Any]) -> Finding:
+    channel = summary["geodesic"]["channels"][0]
+    exceeded = [name for name, g in channel["constraint_violations"].items() if g > 0]
+    negative = channel["negative_chord_fraction"]
+    words = f"{channel['label']}, length {channel['length']:.1f}"
+    words += ", converged" if channel["converged"] else ", not converged"
+    words += f"; exceeded: {', '.join(exceeded)}" if exceeded else "; all constraints held"
+    if negative:
+        words += f"; {negative:.1%} of its chords are negative, so the model contradicts itself there"
+    level = GOOD if channel["converged"] and not exceeded and not negative else DOUBT
+    advice = "" if level == GOOD else "More geodesic.polish_rounds, or a higher geodesic.penalty."
+    return Finding("Is the geodesic found, and within its constraints?", f"{words}.", level, advice)
+
+
+def _arrival(summary: Mapping[str, Any]) -> Finding:
+    paths = summary["paths"]
+    arrived, started = paths["arrived_fraction"], paths["started_fraction"]
+    least = min(arrived, started)
+    level = GOOD if least >= _ARRIVED[0] else DOUBT if least >= _ARRIVED[1] else BAD
+    answer = f"Of {paths['count']} paths {arrived:.0%} arrived and stayed when released; {started:.0%} had started so."
+    advice = "" if level == GOOD else "Longer paths (paths.steps_per_point), or states that are truly metastable."
+    return Finding("Do the paths arrive, and stay?", answer, level, advice)
+
+
+def _structure(summary: Mapping[str, Any]) -> Finding | None:
+    if summary["definition"]["kind"] != "molecule":
+        return None
+    broken = summary["paths"]["integrity"]["broken"]
+    question = "Do stereocentres, peptide bonds and rings stay as they are?"
+    if not broken:
+        return Finding(question, "In all paths.", GOOD)
+    reasons = sorted({reason for row in summary["paths"]["integrity"]["reasons"].values() for reason in row})
+    level = DOUBT if broken < summary["paths"]["count"] / 2 else BAD
+    return Finding(
+        question, f"Not in {broken} paths: {'; '.join(reasons[:3])}.", level, "These do not count as arrived."
+    )
+
+
+def _slowness(summary: Mapping[str, Any]) -> Finding:
+    work = summary["paths"]["dissipated_work_kt"]
+    worst = max(work["forward"], work["backward"])
+    answer = (
+        f"{work['forward']:.2f} ± {_known(work['forward_error'])} kT dissipated from A to B, {work['backward']:.2f} ± "
+        f"{_known(work['backward_error'])} from B to A; {_known(work['lag'])} times what a system always at rest loses."
+    )
+    level = _level(worst, *_DISSIPATION_KT)
+    advice = "" if level == GOOD else "Slower paths (paths.max_doublings, steps_per_point), or represent what lags."
+    return Finding("Was the restraint moved slowly enough?", answer, level, advice)
+
+
+def _free_energy(summary: Mapping[str, Any]) -> Finding:
+    suffix, unit = suffix_and_unit(summary)
+    work, windows = summary["paths"][f"delta_f_{suffix}"], summary["windows"].get(f"delta_f_ends_{suffix}")
+    answer = f"Restrained ends, B minus A: {work['crooks']:.2f} ± {_known(work['error'])} {unit} by work"
+    others = []
+    if windows:
+        answer += f", {windows['value']:.2f} ± {_known(windows['error'])} by windows"
+        others.append((windows["value"], windows["error"]))
+    if work["reference"] is not None:
+        answer += f", {work['reference']:.2f} by the reference"
+        others.append((work["reference"], 0.0))
+    question = "Do work, windows and reference agree on the free energy?"
+    if not others:
+        return Finding(question, f"{answer}; nothing to compare with.", OPEN)
+    apart = max(_sigmas(work["crooks"] - value, work["error"], error) for value, error in others)
+    level = _level(apart, _CLOSE_SIGMAS, 2 * _CLOSE_SIGMAS)
+    advice = "" if level == GOOD else "More paths, slower, or longer windows: something has not relaxed."
+    return Finding(question, f"{answer}.", level, advice)
+
+
+def _hysteresis(summary: Mapping[str, Any]) -> Finding | None:
+    rows = summary["paths"].get("hysteresis")
+    if not rows:
+        return None
+    worst = rows[0]
+    error = worst["error_deg"] or 0.0
+    answer = f"{worst['name']} differs most between directions: {worst['difference_deg']:.0f} ± {error:.0f} degrees."
+    beyond = worst["difference_deg"] - _CLOSE_SIGMAS * error
+    level = _level(beyond, _HYSTERESIS_DEG, 2 * _HYSTERESIS_DEG)
+    advice = "" if level == GOOD else "Take it into the representation: run OUT --resume --add-torsion auto."
+    return Finding("Do both directions take the same way?", answer, level, advice)
+
+
+def _height(summary: Mapping[str, Any]) -> Finding | None:
+    suffix, unit = suffix_and_unit(summary)
+    highest, bound = summary["paths"].get(f"max_free_energy_{suffix}"), summary["reference"]
+    windows, channel = summary["windows"].get(f"barrier_{suffix}"), summary["geodesic"]["channels"][0]
+    question = "How high do the paths go?"
+    if highest is not None and highest["mean"] is not None:
+        least, error = bound[f"minimax_barrier_{suffix}"], bound[f"error_{suffix}"]
+        answer = (
+            f"MaxFreeEnergy {highest['mean']:.2f} ± {_known(highest['std'])} {unit}, least possible {least:.2f} ± "
+            f"{_known(error)}; {highest['fraction_below_bound']:.0%} lie below that, which should be none."
+        )
+        level = BAD if highest["fraction_below_bound"] > 0 else GOOD
+        return Finding(question, answer, level, "" if level == GOOD else "Look more often (paths.look_every).")
+    if windows:
+        own = channel[f"own_barrier_{suffix}"]
+        answer = (
+            f"Barrier by the model {own:.1f}, by windows {windows['value']:.1f} ± {_known(windows['error'])} {unit}."
+        )
+        apart = abs(own - windows["value"])
+        level = GOOD if apart <= max(_CLOSE_SIGMAS * (windows["error"] or 0.0), 0.1 * windows["value"]) else DOUBT
+        return Finding(question, answer, level, "" if level == GOOD else "Refine the model: refine.rounds=5.")
+    return None
+
+
+def _temperature(summary: Mapping[str, Any]) -> Finding | None:
+    found = summary["paths"].get("kinetic_temperature_k")
+    if not found:
+        return None
+    wanted = float(str(summary["definition"]["temperature"]).split()[0])
+    apart = _sigmas(found["mean"] - wanted, found["error"], 0.0)
+    answer = f"{found['mean']:.1f} ± {_known(found['error'])} K along the paths, {wanted:g} K wanted."
+    level = _level(apart, 3.0, 6.0)
+    return Finding("Is it as warm as it should be?", answer, level, "" if level == GOOD else "Lower the time step.")
+
+
+def _top(committor: Mapping[str, Any] | None) -> Finding:
+    question = "Does the top of the path divide A from B?"
+    if committor is None:
+        return Finding(question, "Not asked yet.", OPEN, "spacetime-tps committor OUT")
+    if (along := committor.get("along")) is not None:
+        if along["half_at"] is None:
+            return Finding(question, "The committor passes one half nowhere along the curve.", DOUBT)
+        answer = f"p_B is one half at curve parameter {along['half_at']:.2f}, the highest point is at "
+        return Finding(question, f"{answer}{along['highest_at']:.2f}.", GOOD)
+    spread = committor["spread_beyond_binomial"]
+    if spread["mean"] is None:
+        return Finding(question, "Too few trajectories reached a state.", DOUBT, "Raise committor.max_steps.")
+    answer = f"Mean committor {spread['mean']:.2f}, spread beyond counting {_known(spread['spread'])}."
+    if 0.2 <= spread["mean"] <= 0.8:
+        return Finding(question, answer, GOOD)
+    return Finding(question, answer, DOUBT, "The curve's coordinates miss something: see 'explained'.")
+
+
+def _ensemble(shooting: Mapping[str, Any] | None) -> Finding:
+    question = "Is there a true path ensemble?"
+    if shooting is None:
+        return Finding(question, "Not yet: the paths above are guided.", OPEN, "spacetime-tps shoot OUT")
+    accepted, paths = shooting["acceptance"]["all"]["share"], shooting["decorrelated_paths"]
+    answer = f"Shooting accepted {accepted:.0%} and gave {paths:,} paths without a common frame"
+    mixed = next((row.get("gelman_rubin") for key, row in shooting.items() if key.startswith("max_free_energy")), None)
+    if mixed is not None and mixed > _MIXED:
+        return Finding(question, f"{answer}; the chains have not mixed ({mixed:.2f}).", DOUBT, "Longer chains.")
+    return Finding(question, f"{answer}.", GOOD)
+
+
+def _known(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _sigmas(apart: float, *errors: float | None) -> float:
+    """Distance in standard errors; none if one of them is unknown."""
+    known = [error for error in errors if error is not None]
+    scale = sum(error**2 for error in known) ** 0.5
+    return abs(apart) / scale if scale > 0 and len(known) == len(errors) else 0.0

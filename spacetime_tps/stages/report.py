@@ -1,0 +1,176 @@
+"""The report of a finished run: what its files say, as one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from spacetime_tps.analysis.path_metrics import channel_labels
+from spacetime_tps.config import dump
+from spacetime_tps.errors import UserError
+from spacetime_tps.export.report import Picture, Table, plain_tables, render_report
+from spacetime_tps.export.scene import Scene, Track, still_picture
+from spacetime_tps.export.trajectory import MoleculeWriter
+from spacetime_tps.export.verdict import overall, suffix_and_unit, verdict
+from spacetime_tps.files import read_arrays, read_json, write_text
+from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.shooting.path import unpack
+from spacetime_tps.stages.export import SOLVENT_LAGS
+from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.stages.shoot import NATURE_OF_SAMPLES
+from spacetime_tps.systems import System, load_system
+
+FILE = "report.html"
+_ANNEALED, _SAMPLED = 6, 6
+_FRAMES, _BYTES = 200, 2_000_000
+"""Frames of a path at most, and bytes of all positions."""
+_FIGURES = {
+    "figures/free_energy_surface.png": (
+        "Free energy surface", "Reference, or own samples, with the posterior means of all channels and paths.",
+    ),
+    "figures/energies.png": (
+        "Energies along the paths", "Blue from A to B, red from B to A. Potential energy is mostly vibration.",
+    ),
+    "figures/spacetime.png": (
+        "The geodesic in spacetime", "Log-SNR is how tightly a point restrains; the variance is what that leaves.",
+    ),
+    "figures/windows.png": (
+        "Model against restrained simulations", "Dots: simulations at points of the geodesic; lines: the model.",
+    ),
+    "figures/profiles.png": (
+        "Free energy along collective variables", "By the windows and free simulations; a tube around the path only.",
+    ),
+    "figures/refinement.png": ("Rounds of refinement", "Barrier, and measured over predicted variances."),
+    "figures/overlap.png": ("Overlap of the windows", "Neighbours should share at least 0.03."),
+    "figures/work.png": ("Work of the restraint", "Both histograms cross at the free-energy difference."),
+    "committor/committor.png": ("Committor", "Share of fresh trajectories that reach B first."),
+    "shooting/chains.png": ("Transition path sampling", "MaxFreeEnergy along the chains, and what they hold."),
+    "figures/training_loss.png": ("Training", "Relative squared error of the denoiser, seen and held out."),
+}  # fmt: skip
+
+
+def write_report(folder: RunFolder) -> None:
+    """Write ``report.html``; the caller holds the folder's lock.
+
+    Raises:
+        UserError: the run is not finished.
+    """
+    if not (folder / "summary.json").is_file():
+        raise UserError(f"{folder.path} has no summary.json yet; finish the run with 'run --resume', then report.")
+    config = folder.config()
+    system, summary = load_system(config, folder.path), read_json(folder / "summary.json")
+    shooting, committor = (
+        read_json(file) if file.is_file() else None
+        for file in (folder / "shooting/summary.json", folder / "committor/committor.json")
+    )
+    findings = verdict(summary, shooting, committor)
+    pictures = [
+        Picture((folder / name).read_bytes(), *words) for name, words in _FIGURES.items() if (folder / name).is_file()
+    ]
+    notes = [summary["paths"]["nature"]]
+    if shooting is not None:
+        notes.append(f"In shooting/: {NATURE_OF_SAMPLES}")
+    if system.molecule is not None and system.molecule.solvated:
+        notes.append(SOLVENT_LAGS)
+    scene, still = (None, None) if system.molecule is None else _scene(folder, system, summary)
+    text = render_report(
+        f"{summary['system']}: transition paths, seed {summary['seed']}",
+        overall(findings, summary["for_science"]),
+        findings,
+        notes,
+        [_channels(summary), *plain_tables(summary)],
+        pictures,
+        scene,
+        still,
+        dump(config),
+    )
+    write_text(folder / FILE, text)
+
+
+def _channels(summary: dict[str, Any]) -> Table:
+    suffix, unit = suffix_and_unit(summary)
+    rows = []
+    for row in summary["geodesic"]["channels"]:
+        barrier = row.get(f"barrier_{suffix}")
+        rows.append(
+            [
+                row["label"],
+                f"{row['length']:.1f}",
+                f"{row[f'own_barrier_{suffix}']:.1f}",
+                "-" if barrier is None else f"{barrier:.1f}",
+                "yes" if row["converged"] else "no",
+            ]
+        )
+    header = [
+        "channel",
+        "Fisher-Rao length",
+        f"barrier by own samples [{unit}]",
+        f"by the reference [{unit}]",
+        "converged",
+    ]
+    return Table("Channels, the one that paths follow first", header, rows)
+
+
+def _scene(folder: RunFolder, system: System, summary: dict[str, Any]) -> tuple[Scene, bytes]:
+    """What the viewer shows, and a still of the first path."""
+    assert system.molecule is not None
+    writer = MoleculeWriter(system.molecule.topology, system.structures[0])
+    ends = writer.superposed(system.structures)
+    tracks = [*_annealed(folder, system, writer, summary), *_sampled(folder, system, writer)]
+    most = _BYTES // (6 * ends.n_atoms * len(tracks))
+    tracks = [track.thinned(int(np.clip(most, 2, _FRAMES))) for track in tracks]
+    names = [state.name for state in system.states]
+    scene = Scene(
+        writer.pdb(ends.xyz[0]),
+        {f"{side}: {name}": writer.pdb(frame) for side, name, frame in zip("AB", names, ends.xyz, strict=True)},
+        tracks,
+    )
+    first = tracks[0]
+    known = [values for values in first.energies.values() if np.isfinite(values).any()]
+    top = int(np.nanargmax(known[0])) if known else len(first.along) // 2
+    shown = first.positions_nm[[0, top, -1]]
+    return scene, still_picture(ends.topology, shown, ["start", f"highest, frame {top + 1}", "end"])
+
+
+def _annealed(folder: RunFolder, system: System, writer: MoleculeWriter, summary: dict[str, Any]) -> Iterator[Track]:
+    """Paths of either direction in turn."""
+    paths, unit = PathEnsemble.load(folder / "paths.npz"), system.energy_unit
+    for k in range(min(_ANNEALED, len(paths))):
+        energies = {
+            f"reference free energy [{unit}]": paths.free_energy[k],
+            f"potential energy [{unit}]": paths.potential_energy[k],
+        }
+        yield Track(
+            f"path_{k:04d}, {'A to B' if paths.forward[k] else 'B to A'}",
+            f"annealed (guided), {summary['geodesic']['chosen']}",
+            writer.superposed(paths.frames[k]).xyz,
+            paths.curve_parameter[k],
+            "curve parameter",
+            energies,
+        )
+
+
+def _sampled(folder: RunFolder, system: System, writer: MoleculeWriter) -> Iterator[Track]:
+    """Paths by shooting, spread over the chains."""
+    file = folder / "shooting/summary.json"
+    if not file.is_file():
+        return
+    interval, paths = read_json(file)["frame_interval"], unpack(read_arrays(folder / "shooting/paths.npz"))
+    for k in np.unique(np.linspace(0, len(paths) - 1, min(_SAMPLED, len(paths))).astype(int)):
+        path = paths[k]
+        along = np.unwrap(path.variables, axis=0)
+        (channel,) = channel_labels((along[-1] - along[0])[None], system.turning)
+        energies = {}
+        if system.reference is not None:
+            columns = [system.variables.names.index(name) for name in system.reference.names]
+            energies[f"reference free energy [{system.energy_unit}]"] = system.reference(path.variables[:, columns])
+        yield Track(
+            f"path {k} of the chains",
+            f"true ensemble (shooting), {channel}",
+            writer.superposed(path.positions).xyz,
+            interval * np.arange(len(path)),
+            f"time [{system.time_unit}]",
+            energies,
+        )
