@@ -22,8 +22,8 @@ _LOCK = ".lock"
 _OWN = {
     "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "torsions.npz", "denoiser.pt", "geodesic.npz",
     "surface.npz", "paths.npz", "windows.npz", "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json",
-    "profiles.csv", "report.html", "refined", "refining", "refinement.npz", "figures", "shooting", "committor", "compare",
-    _LOCK,
+    "profiles.csv", "report.html", "refined", "refining", "refinement.npz", "figures", "shooting", "committor",
+    "compare", _LOCK,
 }  # fmt: skip
 _RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
 _LEFT_BY_AN_EARLY_END = {"inputs"}

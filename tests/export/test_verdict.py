@@ -1,0 +1,137 @@
+"""What the report says of a run: a sound one, and one fault at a time."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from spacetime_tps.export.verdict import BAD, DOUBT, GOOD, OPEN, Finding, overall, verdict
+
+SOUND: dict[str, Any] = {
+    "definition": {"kind": "molecule", "temperature": "300 K"},
+    "for_science": True,
+    "sampling": {
+        "effective_samples": 5000.0, "visited_a": True, "visited_b": True, "transitions": 40, "connected": True,
+    },
+    "refinement": None,
+    "health": {},
+    "geodesic": {
+        "channels": [
+            {
+                "label": "phi+ psi-", "length": 33.0, "converged": True, "negative_chord_fraction": 0.0,
+                "constraint_violations": {"low_variance": -0.1}, "own_barrier_kj_mol": 38.9,
+            }
+        ]
+    },
+    "paths": {
+        "count": 32, "arrived_fraction": 1.0, "started_fraction": 1.0, "integrity": {"broken": 0, "reasons": {}},
+        "dissipated_work_kt": {
+            "forward": 0.3, "backward": 0.2, "forward_error": 0.2, "backward_error": None, "lag": 1.2,
+        },
+        "delta_f_kj_mol": {"crooks": 5.0, "error": 0.4, "reference": 4.95},
+        "hysteresis": [{"name": "omega", "difference_deg": 3.0, "error_deg": 1.0}],
+        "max_free_energy_kj_mol": {"mean": 41.4, "std": 0.8, "fraction_below_bound": 0.0},
+        "kinetic_temperature_k": {"mean": 301.0, "error": 1.5},
+    },
+    "windows": {
+        "count": 2, "wrong": 0, "close_fraction": 1.0, "points": [{"ratio": 0.95}, {"ratio": 1.1}],
+        "barrier_kj_mol": {"value": 39.2, "error": 0.5}, "delta_f_ends_kj_mol": {"value": 5.1, "error": 0.3},
+    },
+    "reference": {"minimax_barrier_kj_mol": 39.3, "error_kj_mol": 0.2},
+}  # fmt: skip
+MIXED = {"gelman_rubin": 1.02}
+SHOT = {"acceptance": {"all": {"share": 0.7}}, "decorrelated_paths": 300, "max_free_energy_kj_mol": MIXED}
+DIVIDED = {"along": None, "spread_beyond_binomial": {"mean": 0.5, "spread": 0.2}}
+
+
+def levels(summary: dict[str, Any], shooting: Any = SHOT, committor: Any = DIVIDED) -> dict[str, str]:
+    return {finding.question: finding.level for finding in verdict(summary, shooting, committor)}
+
+
+def changed(place: str, value: Any) -> dict[str, Any]:
+    """The sound summary with one value set."""
+    summary = copy.deepcopy(SOUND)
+    *way, last = place.split(".")
+    here: Any = summary
+    for key in way:
+        here = here[int(key)] if key.isdigit() else here[key]
+    here[last] = value
+    return summary
+
+
+def test_nothing_is_wrong_with_a_sound_run() -> None:
+    found = verdict(SOUND, SHOT, DIVIDED)
+    assert {finding.level for finding in found} == {GOOD}
+    assert not any(finding.advice for finding in found)
+    level, sentence = overall(found, for_science=True)
+    assert level == GOOD
+    assert "no statistics" in sentence
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "question", "level"),
+    [
+        ("sampling.visited_b", False, "Did the samples", BAD),
+        ("windows.wrong", 1, "Is the model right", BAD),
+        ("windows.close_fraction", 0.9, "Is the model right", DOUBT),
+        ("geodesic.channels.0.converged", False, "Is the geodesic", DOUBT),
+        ("geodesic.channels.0.constraint_violations", {"low_variance": 0.3}, "Is the geodesic", DOUBT),
+        ("geodesic.channels.0.negative_chord_fraction", 0.1, "Is the geodesic", DOUBT),
+        ("paths.arrived_fraction", 0.7, "Do the paths arrive", DOUBT),
+        ("paths.started_fraction", 0.2, "Do the paths arrive", BAD),
+        ("paths.integrity", {"broken": 20, "reasons": {"path_0000": ["CA inverted"]}}, "Do stereocentres", BAD),
+        ("paths.dissipated_work_kt.backward", 4.0, "Was the restraint", DOUBT),
+        ("paths.dissipated_work_kt.forward", 30.0, "Was the restraint", BAD),
+        ("paths.delta_f_kj_mol.crooks", 6.5, "Do work, windows", DOUBT),
+        ("paths.delta_f_kj_mol.crooks", 12.0, "Do work, windows", BAD),
+        ("paths.hysteresis", [{"name": "omega", "difference_deg": 50.0, "error_deg": 5.0}], "Do both", DOUBT),
+        ("paths.max_free_energy_kj_mol.fraction_below_bound", 0.1, "How high", BAD),
+        ("paths.kinetic_temperature_k.mean", 307.0, "Is it as warm", DOUBT),
+    ],
+)
+def test_one_fault_is_found_where_it_is(place: str, value: Any, question: str, level: str) -> None:
+    found = levels(changed(place, value))
+    faults = {name: each for name, each in found.items() if each != GOOD}
+    assert list(faults.values()) == [level]
+    assert next(iter(faults)).startswith(question)
+    findings = verdict(changed(place, value), SHOT, DIVIDED)
+    assert overall(findings, for_science=True)[0] == level
+    assert all(finding.advice for finding in findings if finding.level == level)
+
+
+def test_samples_of_the_states_alone_are_as_good_as_the_windows_between_them() -> None:
+    summary = changed("sampling.connected", False)
+    summary["sampling"]["transitions"] = 0
+    assert levels(summary)["Did the samples see both states and what lies between?"] == BAD
+    summary["refinement"] = {"rounds": [{}]}
+    assert levels(summary)["Did the samples see both states and what lies between?"] == GOOD
+
+
+def test_without_a_reference_model_and_windows_are_held_against_each_other() -> None:
+    summary = changed("paths.max_free_energy_kj_mol", None)
+    assert set(levels(summary).values()) == {GOOD}
+    summary["geodesic"]["channels"][0]["own_barrier_kj_mol"] = 30.0
+    assert levels(summary)["How high do the paths go?"] == DOUBT
+
+
+def test_what_was_not_asked_is_open_and_no_fault() -> None:
+    found = verdict(SOUND, None, None)
+    assert [finding.level for finding in found[-2:]] == [OPEN, OPEN]
+    assert overall(found, for_science=True)[0] == GOOD
+
+
+def test_chains_and_committors_are_judged() -> None:
+    unmixed = {**SHOT, "max_free_energy_kj_mol": {"gelman_rubin": 1.3}}
+    assert levels(SOUND, shooting=unmixed)["Is there a true path ensemble?"] == DOUBT
+    aside = {"along": None, "spread_beyond_binomial": {"mean": 0.95, "spread": 0.1}}
+    assert levels(SOUND, committor=aside)["Does the top of the path divide A from B?"] == DOUBT
+    along = {"along": {"half_at": None, "highest_at": 0.7}}
+    assert levels(SOUND, committor=along)["Does the top of the path divide A from B?"] == DOUBT
+
+
+def test_a_quick_run_is_never_recommended() -> None:
+    level, sentence = overall([Finding("?", "!", GOOD)], for_science=False)
+    assert level == BAD
+    assert "Not for science" in sentence
