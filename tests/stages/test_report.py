@@ -107,8 +107,13 @@ def test_the_controls_work(browser, tiny_alanine_run: Path) -> None:
     page.page.wait_for_selector("#molecule canvas")
     page.page.click("#play")
     assert page.page.inner_text("#play") == "pause"
-    page.page.wait_for_function("Number(document.getElementById('player').dataset.frame) > 2")
-    page.page.click("#play")
+    page.page.wait_for_function(
+        """() => {
+            if (Number(document.getElementById("player").dataset.frame) < 3) return false;
+            document.getElementById("play").click();
+            return true;
+        }"""
+    )
     assert page.page.inner_text("#play") == "play"
     page.page.select_option("#path", index=1)
     assert page.shown("path") == "path_0001, B to A"
