@@ -40,7 +40,7 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.seeds import generator, openmm_seed
 from spacetime_tps.shooting.chains import Observables, run_chains
 from spacetime_tps.shooting.first import first_path, hot_paths, with_velocities
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.stages import RunFolder
 from spacetime_tps.stages.context import Context, opened
 from spacetime_tps.stages.measure import recipe_of
@@ -68,10 +68,10 @@ class Chain:
 # --- first trajectories -------------------------------------------------------------------------
 
 
-def first_trajectories(context: Context, kind: str, count: int) -> list[TransitionPath]:
+def first_trajectories(context: Context, kind: str, count: int) -> list[ShotPath]:
     """``count`` first paths of a kind with Maxwell-Boltzmann velocities; those that hold no transition are left out."""
     system, recipe, seed = context.system, recipe_of(context), context.config.seed
-    found: list[TransitionPath] = []
+    found: list[ShotPath] = []
     if kind == "hot":
         assert recipe.dynamics is not None
         factor = HOT_KELVIN / recipe.dynamics.temperature_k
@@ -138,7 +138,7 @@ def regions(context: Context) -> dict[str, list[dict[str, Any]]]:
     return states
 
 
-def ask(python: Path, work: Path, name: str, request: dict[str, Any], path: TransitionPath) -> dict[str, Any]:
+def ask(python: Path, work: Path, name: str, request: dict[str, Any], path: ShotPath) -> dict[str, Any]:
     """Run one chain of OpenPathSampling."""
     trajectory = work / f"{name}.first.npz"
     np.savez(trajectory, positions=path.positions, velocities=path.velocities, backward=path.backward)
@@ -168,7 +168,7 @@ def their_chain(answer: dict[str, Any], work: Path, observables: Observables, tu
     )
 
 
-def our_chains(context: Context, first: list[TransitionPath], mover: str, steps: int) -> list[Chain]:
+def our_chains(context: Context, first: list[ShotPath], mover: str, steps: int) -> list[Chain]:
     """The same by this package."""
     config = ShootingConfig(move=mover, chains=len(first), steps=steps, burn_in=0, keep_every=steps)
     blocks = run_chains(

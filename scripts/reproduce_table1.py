@@ -43,7 +43,7 @@ from spacetime_tps.potentials import FreeEnergySurface, TablePotential
 from spacetime_tps.potentials.text_table import read_text_table
 from spacetime_tps.representations import Channel, Torsions
 from spacetime_tps.seeds import generator, torch_seed
-from spacetime_tps.shooting import Move, OverdampedEngine, TransitionPath, init, step
+from spacetime_tps.shooting import Move, OverdampedEngine, ShotPath, init, step
 from spacetime_tps.shooting.first import first_path
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
@@ -280,7 +280,7 @@ def shoot(problem: Problem, channel: Channel, fixed: bool, steps: int, seed: int
     first = first_path(line, line, problem.system.states)
     if fixed:
         size = len(line)
-        first = TransitionPath(line, np.zeros((size, 0)), np.zeros(size, dtype=bool), line, np.zeros(size, dtype=int))
+        first = ShotPath(line, np.zeros((size, 0)), np.zeros(size, dtype=bool), line, np.zeros(size, dtype=int))
     noise, rng = torch_seed(seed, "shooting"), generator(seed, "moves")
     engine = OverdampedEngine(problem.potential, problem.kt, problem.time_step, problem.system.states, 1, noise)
     states, move = [init(first)] * CHAINS, Move(fixed_length=fixed)

@@ -15,7 +15,7 @@ from spacetime_tps.analysis.path_metrics import (
     decorrelated_steps,
     integrated_autocorrelation_time,
 )
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.shooting.record import Block, Steps
 
 
@@ -32,7 +32,7 @@ class Chains:
     """
 
     steps: Steps
-    kept: list[list[TransitionPath]]
+    kept: list[list[ShotPath]]
     kept_at: list[list[int]]
     burn_in: int
     force_evaluations: int
@@ -46,7 +46,7 @@ class Chains:
         return cls(steps, kept, at, burn_in, sum(block.force_evaluations for block in blocks))
 
     @property
-    def paths(self) -> list[TransitionPath]:
+    def paths(self) -> list[ShotPath]:
         """The kept paths behind the burn-in of all chains."""
         rows = zip(self.kept, self.kept_at, strict=True)
         return [path for row, at in rows for path, step in zip(row, at, strict=True) if step > self.burn_in]
@@ -83,7 +83,7 @@ class Chains:
         found = [np.flatnonzero(row > 0) for row in self.steps.oldest]
         return [int(steps[0]) + 1 if len(steps) else None for steps in found]
 
-    def independent_paths(self) -> list[TransitionPath]:
+    def independent_paths(self) -> list[ShotPath]:
         """Kept paths behind the burn-in none of which shares a frame with the one before it in its chain."""
         chosen = []
         for row, at in zip(self.kept, self.kept_at, strict=True):

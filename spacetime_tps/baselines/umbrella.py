@@ -28,7 +28,7 @@ from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import IN_A, IN_B, NOWHERE, Phase, Segment
 from spacetime_tps.shooting.first import still
 from spacetime_tps.shooting.moves import GaussianSelector
-from spacetime_tps.shooting.path import TransitionPath, joined
+from spacetime_tps.shooting.path import ShotPath, joined
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class WindowPaths:
         force_evaluations: of the restrained dynamics and the shots.
     """
 
-    paths: list[TransitionPath]
+    paths: list[ShotPath]
     weights: np.ndarray
     walker: np.ndarray
     shots: int
@@ -148,7 +148,7 @@ def window_paths(
     )
 
 
-def _walk(task: _Task) -> tuple[list[tuple[TransitionPath, float, int]], int]:
+def _walk(task: _Task) -> tuple[list[tuple[ShotPath, float, int]], int]:
     """The paths of some walkers with their weights and walkers, and their cost."""
     window, (of_window, of_shots, rng) = task.window, task.seeds
     sampler = restrained(task.recipe, window.selector).build(of_window)
@@ -164,7 +164,7 @@ def _walk(task: _Task) -> tuple[list[tuple[TransitionPath, float, int]], int]:
         return Phase(positions, velocities), segments
 
     here, _ = moved(here, window.equilibration_frames)
-    found: list[list[tuple[TransitionPath, float]]] = [[] for _ in task.starts]
+    found: list[list[tuple[ShotPath, float]]] = [[] for _ in task.starts]
     limits = np.full(count, window.max_frames)
     for _ in range(window.shots):
         here, segments = moved(here, window.spacing_frames)

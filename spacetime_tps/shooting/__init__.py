@@ -8,7 +8,7 @@ from spacetime_tps.shooting.engine import Engine, Phase, Segment
 from spacetime_tps.shooting.molecular import MolecularEngine
 from spacetime_tps.shooting.moves import GaussianSelector, Info, Move, ShootingState, UniformSelector, init, step, walk
 from spacetime_tps.shooting.overdamped import OverdampedEngine
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.path import ShotPath
 
 __all__ = [
     "Engine",
@@ -20,7 +20,7 @@ __all__ = [
     "Phase",
     "Segment",
     "ShootingState",
-    "TransitionPath",
+    "ShotPath",
     "UniformSelector",
     "init",
     "step",

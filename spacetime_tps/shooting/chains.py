@@ -27,7 +27,7 @@ from spacetime_tps.shooting.engine import Engine
 from spacetime_tps.shooting.molecular import MolecularEngine
 from spacetime_tps.shooting.moves import GaussianSelector, Move, Selector, ShootingState, UniformSelector, init, walk
 from spacetime_tps.shooting.overdamped import OverdampedEngine
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.shooting.record import Block, Steps
 from spacetime_tps.states import State
 from spacetime_tps.systems import CollectiveVariables, System
@@ -196,7 +196,7 @@ def run_block(
     """``size`` steps of some chains; every ``keep_every`` steps their paths are kept."""
     before = engine.force_evaluations
     rows: list[list[tuple]] = [[] for _ in states]
-    kept: list[list[TransitionPath]] = [[] for _ in states]
+    kept: list[list[ShotPath]] = [[] for _ in states]
     seen = [_read(state, observables) for state in states]
     states = list(states)
     for k, state, info in walk(states, engine, move, rng, size):
@@ -242,7 +242,7 @@ def _stored(file: Path, chains: int, size: int, steps: int) -> Block:
 def run_chains(
     system: System,
     dynamics: MolecularDynamics | None,
-    first: list[TransitionPath],
+    first: list[ShotPath],
     config: ShootingConfig,
     seed: int,
     pool: WorkerPool,

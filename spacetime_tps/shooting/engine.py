@@ -8,14 +8,14 @@ from typing import Protocol
 
 import numpy as np
 
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.path import ShotPath
 
 NOWHERE, IN_A, IN_B = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Points of phase space to integrate from; arrays as in ``TransitionPath``, one row a trajectory."""
+    """Points of phase space to integrate from; arrays as in ``ShotPath``, one row a trajectory."""
 
     positions: np.ndarray
     velocities: np.ndarray
@@ -30,7 +30,7 @@ class Segment:
     """Frames behind a starting point, which is not among them.
 
     Attributes:
-        positions, velocities, variables: as in ``TransitionPath``, in the direction of integration.
+        positions, velocities, variables: as in ``ShotPath``, in the direction of integration.
         state: where the last frame lies: ``IN_A``, ``IN_B`` or ``NOWHERE``.
     """
 
@@ -42,11 +42,11 @@ class Segment:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def as_path(self, backward: bool, born: int) -> TransitionPath:
+    def as_path(self, backward: bool, born: int) -> ShotPath:
         """The frames in the forward direction of time."""
         size = len(self)
         parts = (self.positions, self.velocities, np.full(size, backward), self.variables, np.full(size, born))
-        return TransitionPath(*(part[::-1] for part in parts)) if backward else TransitionPath(*parts)
+        return ShotPath(*(part[::-1] for part in parts)) if backward else ShotPath(*parts)
 
 
 class Trajectories(Protocol):
@@ -66,7 +66,7 @@ class Engine(Protocol):
 
     force_evaluations: int
 
-    def starts(self, frames: list[TransitionPath], mixing: float, rng: np.random.Generator) -> tuple[Phase, Phase]:
+    def starts(self, frames: list[ShotPath], mixing: float, rng: np.random.Generator) -> tuple[Phase, Phase]:
         """Points to integrate from, forward and backward in time.
 
         Args:

@@ -13,7 +13,7 @@ import numpy as np
 from spacetime_tps.dynamics import MolecularDynamics, energies_of
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import Engine, Phase
-from spacetime_tps.shooting.path import TransitionPath, joined
+from spacetime_tps.shooting.path import ShotPath, joined
 from spacetime_tps.states import State
 
 _LARGEST_EXCESS = 5.0
@@ -41,7 +41,7 @@ def transition_in(variables: np.ndarray, states: tuple[State, State]) -> tuple[i
     return first, last
 
 
-def first_path(frames: np.ndarray, variables: np.ndarray, states: tuple[State, State]) -> TransitionPath:
+def first_path(frames: np.ndarray, variables: np.ndarray, states: tuple[State, State]) -> ShotPath:
     """The first transition in a trajectory in either direction of time, from A to B, without velocities.
 
     Args:
@@ -66,12 +66,12 @@ def first_path(frames: np.ndarray, variables: np.ndarray, states: tuple[State, S
     size = last - first + 1
     positions = np.ascontiguousarray(frames[kept], dtype=float)
     velocities = np.zeros(positions.shape if positions.ndim == 3 else (size, 0))
-    return TransitionPath(
+    return ShotPath(
         positions, velocities, np.zeros(size, dtype=bool), variables[kept].copy(), np.zeros(size, dtype=int)
     )
 
 
-def with_velocities(path: TransitionPath, engine: Engine, rng: np.random.Generator) -> TransitionPath:
+def with_velocities(path: ShotPath, engine: Engine, rng: np.random.Generator) -> ShotPath:
     """The path with Maxwell-Boltzmann velocities, constraints obeyed."""
     frames = [path.part(k, k + 1) for k in range(len(path))]
     forward, _ = engine.starts(frames, 0.0, rng)
@@ -107,7 +107,7 @@ def hot_paths(
     limit: int,
     seed: int,
     rng: np.random.Generator,
-) -> tuple[list[TransitionPath], int]:
+) -> tuple[list[ShotPath], int]:
     """The first transitions of runs from state A at a raised temperature, and the force evaluations they took.
 
     Args:
@@ -125,7 +125,7 @@ def hot_paths(
     engine = replace(recipe, dynamics=dynamics, kt=factor * recipe.kt).build(seed)
     here, _ = engine.starts([still(structure, recipe)] * count, 0.0, rng)
     seen = [(structure[None], recipe.variables(structure[None])) for _ in range(count)]
-    found: dict[int, TransitionPath] = {}
+    found: dict[int, ShotPath] = {}
     for _ in range(0, limit, _STRIDE * recipe.frame_every):
         going = [k for k in range(count) if k not in found]
         if 2 * len(found) >= count:
@@ -150,16 +150,16 @@ def hot_paths(
     return [found[k] for k in sorted(found)], engine.force_evaluations
 
 
-def still(point: np.ndarray, recipe: EngineRecipe) -> TransitionPath:
+def still(point: np.ndarray, recipe: EngineRecipe) -> ShotPath:
     """One frame, shape (n_atoms, 3) [nm] or (d,), without velocities."""
     frame = point[None]
     velocities = np.zeros(frame.shape if frame.ndim == 3 else (1, 0))
-    return TransitionPath(frame, velocities, np.zeros(1, dtype=bool), recipe.variables(frame), np.zeros(1, dtype=int))
+    return ShotPath(frame, velocities, np.zeros(1, dtype=bool), recipe.variables(frame), np.zeros(1, dtype=int))
 
 
 def stretched(
-    paths: list[TransitionPath], frames: int, states: tuple[State, State], engine: Engine, rng: np.random.Generator
-) -> list[TransitionPath]:
+    paths: list[ShotPath], frames: int, states: tuple[State, State], engine: Engine, rng: np.random.Generator
+) -> list[ShotPath]:
     """Paths of flexible length continued on both sides to ``frames`` frames, still from A to B.
 
     Returns:
@@ -171,7 +171,7 @@ def stretched(
     todo = {k: path for k, path in enumerate(paths) if len(path) <= frames}
     if not todo:
         raise ValueError(f"the shortest first path has {min(map(len, paths))} frames, more than {frames}")
-    done: dict[int, TransitionPath] = {}
+    done: dict[int, ShotPath] = {}
     for _ in range(_EXTENSIONS):
         if not todo:
             break

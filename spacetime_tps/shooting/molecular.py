@@ -12,7 +12,7 @@ import numpy as np
 
 from spacetime_tps.dynamics import MolecularDynamics, phase_of
 from spacetime_tps.shooting.engine import NOWHERE, OneByOne, Phase, Segment, membership
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.states import State
 from spacetime_tps.systems import CollectiveVariables
 
@@ -46,7 +46,7 @@ class MolecularEngine:
         self._half_kick = 0.5 * dynamics.time_step_ps * inverse
         self._thermal_speed = np.sqrt(dynamics.kt * inverse)
 
-    def starts(self, frames: list[TransitionPath], mixing: float, rng: np.random.Generator) -> tuple[Phase, Phase]:
+    def starts(self, frames: list[ShotPath], mixing: float, rng: np.random.Generator) -> tuple[Phase, Phase]:
         """See ``Engine.starts``; the velocities belong to the time of the positions while they are changed."""
         positions, forward, backward = [], [], []
         for frame in frames:

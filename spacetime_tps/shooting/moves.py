@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from spacetime_tps.shooting.engine import IN_A, IN_B, NOWHERE, Engine, Phase, Segment
-from spacetime_tps.shooting.path import TransitionPath, joined
+from spacetime_tps.shooting.path import ShotPath, joined
 
 FORWARD, BACKWARD, TWO_WAY = "forward", "backward", "two_way"
 ACCEPTED, WRONG_STATE, TOO_LONG, MAXIMUM_LENGTH, SELECTION = (
@@ -84,7 +84,7 @@ class Move:
 class ShootingState:
     """Where a chain is: its path and the number of steps behind it."""
 
-    path: TransitionPath
+    path: ShotPath
     steps: int = 0
 
 
@@ -105,7 +105,7 @@ class Info:
     new_frames: int
 
 
-def init(path: TransitionPath) -> ShootingState:
+def init(path: ShotPath) -> ShootingState:
     """A chain at its first path.
 
     Raises:
@@ -201,7 +201,7 @@ def _trial(
     return ShootingState(new, made), Info(True, ACCEPTED, label, new_frames)
 
 
-def _longest(path: TransitionPath, u: float, move: Move) -> tuple[int, str]:
+def _longest(path: ShotPath, u: float, move: Move) -> tuple[int, str]:
     """Largest number of selectable frames with which a trial may still be accepted, and what bounds it."""
     if not move.fixed_length and isinstance(move.selector, UniformSelector):
         allowed = math.floor(path.selectable / u)

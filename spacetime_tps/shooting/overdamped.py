@@ -9,7 +9,7 @@ import torch
 
 from spacetime_tps.potentials import Potential
 from spacetime_tps.shooting.engine import NOWHERE, Phase, Segment, membership
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.states import State
 
 _CHUNK = 32
@@ -32,7 +32,7 @@ class OverdampedEngine:
         self._states, self._frame_every = states, frame_every
         self._rng = torch.Generator().manual_seed(seed)
 
-    def starts(self, frames: list[TransitionPath], mixing: float, rng: np.random.Generator) -> tuple[Phase, Phase]:
+    def starts(self, frames: list[ShotPath], mixing: float, rng: np.random.Generator) -> tuple[Phase, Phase]:
         """There are no velocities: both directions of time start alike."""
         positions = np.concatenate([frame.positions for frame in frames])
         phase = Phase(positions, np.zeros((len(positions), 0)))

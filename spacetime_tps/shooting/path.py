@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class TransitionPath:
+class ShotPath:
     """T frames at equal steps of physical time, the first in A and the last in B.
 
     Attributes:
@@ -35,30 +35,30 @@ class TransitionPath:
         """Frames that may be shot from: all but both ends."""
         return len(self) - 2
 
-    def part(self, first: int, last: int) -> TransitionPath:
+    def part(self, first: int, last: int) -> ShotPath:
         """Frames ``first`` to ``last``, the last not included."""
-        return TransitionPath(**{f.name: getattr(self, f.name)[first:last] for f in fields(self)})
+        return ShotPath(**{f.name: getattr(self, f.name)[first:last] for f in fields(self)})
 
-    def reversed(self) -> TransitionPath:
+    def reversed(self) -> ShotPath:
         """The same frames in the opposite direction of time."""
         turned = {f.name: getattr(self, f.name)[::-1] for f in fields(self)}
-        return TransitionPath(**{**turned, "backward": ~turned["backward"]})
+        return ShotPath(**{**turned, "backward": ~turned["backward"]})
 
 
-def joined(parts: Sequence[TransitionPath]) -> TransitionPath:
+def joined(parts: Sequence[ShotPath]) -> ShotPath:
     """Parts of a trajectory, one after the other."""
-    return TransitionPath(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(parts[0])})
+    return ShotPath(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(parts[0])})
 
 
-def pack(paths: Sequence[TransitionPath]) -> dict[str, np.ndarray]:
+def pack(paths: Sequence[ShotPath]) -> dict[str, np.ndarray]:
     """Many paths as arrays to be saved: all frames in a row, and the length of each path."""
     lengths = {"lengths": np.array([len(path) for path in paths], dtype=int)}
     if not paths:
         return lengths
-    return lengths | {f.name: np.concatenate([getattr(path, f.name) for path in paths]) for f in fields(TransitionPath)}
+    return lengths | {f.name: np.concatenate([getattr(path, f.name) for path in paths]) for f in fields(ShotPath)}
 
 
-def unpack(arrays: dict[str, np.ndarray]) -> list[TransitionPath]:
+def unpack(arrays: dict[str, np.ndarray]) -> list[ShotPath]:
     """The inverse of ``pack``.
 
     Raises:
@@ -67,8 +67,8 @@ def unpack(arrays: dict[str, np.ndarray]) -> list[TransitionPath]:
     if not len(arrays["lengths"]):
         return []
     ends = np.cumsum(arrays["lengths"])[:-1]
-    for f in fields(TransitionPath):
+    for f in fields(ShotPath):
         if len(arrays[f.name]) != arrays["lengths"].sum():
             raise ValueError(f"{f.name} has {len(arrays[f.name])} frames, not {arrays['lengths'].sum()}")
-    columns = {f.name: np.split(arrays[f.name], ends) for f in fields(TransitionPath)}
-    return [TransitionPath(*parts) for parts in zip(*columns.values(), strict=True)]
+    columns = {f.name: np.split(arrays[f.name], ends) for f in fields(ShotPath)}
+    return [ShotPath(*parts) for parts in zip(*columns.values(), strict=True)]

@@ -11,7 +11,7 @@ import numpy as np
 from spacetime_tps.errors import DamagedFileError
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.shooting.moves import ShootingState
-from spacetime_tps.shooting.path import TransitionPath, pack, unpack
+from spacetime_tps.shooting.path import ShotPath, pack, unpack
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Block:
 
     states: list[ShootingState]
     steps: Steps
-    kept: list[list[TransitionPath]]
+    kept: list[list[ShotPath]]
     force_evaluations: int
 
     @classmethod

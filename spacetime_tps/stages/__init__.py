@@ -10,6 +10,7 @@ from spacetime_tps.stages.extend import with_torsions
 from spacetime_tps.stages.first_paths import path_from_file
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.stages.geodesic import geodesic
+from spacetime_tps.stages.load_paths import load_paths
 from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.refine import refine
 from spacetime_tps.stages.report import FILE as REPORT
@@ -49,6 +50,7 @@ __all__ = [
     "distances_between",
     "end_with_paths_of_the_ensemble",
     "finish_summary",
+    "load_paths",
     "path_from_file",
     "recorded_columns",
     "run_stages",

@@ -16,7 +16,7 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.first import energy_problem, first_path, hot_paths, stretched, with_velocities
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.stages.context import Context
 from spacetime_tps.systems import System
 from spacetime_tps.trajectories import read_frames
@@ -24,9 +24,7 @@ from spacetime_tps.trajectories import read_frames
 _STREAM = "shooting"
 
 
-def first_paths(
-    context: Context, config: ShootingConfig, trajectory: Path | None
-) -> tuple[list[TransitionPath], int, str]:
+def first_paths(context: Context, config: ShootingConfig, trajectory: Path | None) -> tuple[list[ShotPath], int, str]:
     """A first path for every chain, what they cost in force evaluations, and where they come from.
 
     Raises:
@@ -66,7 +64,7 @@ def _noise_seed(context: Context, name: str, *keys: int) -> int:
     return make(context.config.seed, _STREAM, name, *keys)
 
 
-def check_first(path: TransitionPath, system: System, dynamics: MolecularDynamics | None) -> None:
+def check_first(path: ShotPath, system: System, dynamics: MolecularDynamics | None) -> None:
     """Refuse a path whose frames are no configurations of the molecule.
 
     Raises:
@@ -84,7 +82,7 @@ def unphysical(frames: np.ndarray, system: System, dynamics: MolecularDynamics |
     return problems[0] if problems else energy_problem(frames, system.structures, dynamics) or ""
 
 
-def _from_annealed(context: Context, config: ShootingConfig) -> list[TransitionPath]:
+def _from_annealed(context: Context, config: ShootingConfig) -> list[ShotPath]:
     file = context.folder / "paths.npz"
     if not context.folder.finished("paths"):
         raise UserError(
@@ -103,7 +101,7 @@ def _from_annealed(context: Context, config: ShootingConfig) -> list[TransitionP
     return [found[k % len(found)] for k in range(config.chains)]
 
 
-def _physical(candidates: list[TransitionPath], context: Context) -> tuple[list[TransitionPath], str]:
+def _physical(candidates: list[ShotPath], context: Context) -> tuple[list[ShotPath], str]:
     """Those that ``check_first`` lets pass, and why the last of the others was refused."""
     system, found, reason = context.system, [], ""
     dynamics = context.dynamics() if system.molecule is not None else None
@@ -116,7 +114,7 @@ def _physical(candidates: list[TransitionPath], context: Context) -> tuple[list[
     return found, reason
 
 
-def _from_heat(context: Context, config: ShootingConfig, recipe: EngineRecipe) -> tuple[list[TransitionPath], int]:
+def _from_heat(context: Context, config: ShootingConfig, recipe: EngineRecipe) -> tuple[list[ShotPath], int]:
     seed, toy = context.config.seed, recipe.potential is not None
     batches = [config.chains] if toy else [1] * config.chains
     fixed = (recipe, config.temperature_factor, context.system.structures[0])
@@ -137,7 +135,7 @@ def _from_heat(context: Context, config: ShootingConfig, recipe: EngineRecipe) -
     return [found[k % len(found)] for k in range(config.chains)], sum(cost for _, cost in results)
 
 
-def path_from_file(file: Path, system: System) -> TransitionPath:
+def path_from_file(file: Path, system: System) -> ShotPath:
     """The path from A to B in a trajectory file, without velocities.
 
     Raises:

@@ -20,7 +20,7 @@ from spacetime_tps.seeds import generator, openmm_seed, torch_seed
 from spacetime_tps.shooting.chains import EngineRecipe, Observables, run_chains
 from spacetime_tps.shooting.engine import NOWHERE
 from spacetime_tps.shooting.first import first_path, still, with_velocities
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.stages.context import Context
 from spacetime_tps.topology import heavy_atoms
 
@@ -201,7 +201,7 @@ def _as_seeds(name: str, context: Context, raw: Raw, arrived: np.ndarray, total:
     """How good a method's paths are as first paths of transition path sampling, its own cost included."""
     config = context.config.shooting
     config = config.model_copy(update={"steps": context.config.comparison.seeded_steps, "burn_in": 0})
-    found: list[TransitionPath] = []
+    found: list[ShotPath] = []
     for k, frames in enumerate(raw.frames):
         if arrived[k] and len(found) < config.chains:
             try:

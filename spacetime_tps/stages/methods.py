@@ -25,7 +25,7 @@ from spacetime_tps.paths.schedule import Schedule, schedule_along
 from spacetime_tps.seeds import generator, torch_seed
 from spacetime_tps.shooting.chains import Observables, build_selector, run_chains
 from spacetime_tps.shooting.first import stretched
-from spacetime_tps.shooting.path import TransitionPath
+from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.stages.context import Context
 from spacetime_tps.stages.first_paths import first_paths
 from spacetime_tps.stages.ground import Ground, ground_of, ranked
@@ -215,9 +215,7 @@ def shooting_fixed(context: Context, name: str, flexible: Raw) -> Raw:
     return _sampled(context, name, config, first, flexible.cost + engine.force_evaluations)
 
 
-def _sampled(
-    context: Context, name: str, config: ShootingConfig, first: list[TransitionPath], cost_of_first: int
-) -> Raw:
+def _sampled(context: Context, name: str, config: ShootingConfig, first: list[ShotPath], cost_of_first: int) -> Raw:
     system = context.system
     dynamics = context.dynamics() if system.molecule is not None else None
     blocks = run_chains(system, dynamics, first, config, context.config.seed, context.pool, name=name)

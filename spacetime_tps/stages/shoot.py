@@ -25,7 +25,7 @@ from spacetime_tps.export.trajectory import MoleculeWriter
 from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_json, write_text
 from spacetime_tps.settings import read_yaml
 from spacetime_tps.shooting.chains import build_move, run_chains
-from spacetime_tps.shooting.path import TransitionPath, pack, unpack
+from spacetime_tps.shooting.path import ShotPath, pack, unpack
 from spacetime_tps.stages.context import Context, opened
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, reference_summary, versions
 from spacetime_tps.stages.first_paths import first_paths
@@ -192,7 +192,7 @@ def _check(folder: Path, wanted: dict[str, Any], resume: bool, overwrite: bool) 
         )
 
 
-def _write_trajectories(context: Context, paths: list[TransitionPath], interval: float, note: str | None) -> None:
+def _write_trajectories(context: Context, paths: list[ShotPath], interval: float, note: str | None) -> None:
     system, folder = context.system, context.folder / FOLDER
     assert system.molecule is not None
     writer = MoleculeWriter(system.molecule.topology, system.structures[0])
@@ -221,7 +221,7 @@ def _summary(
     interval: float,
     cost_of_first: int,
     source: str,
-    first: list[TransitionPath],
+    first: list[ShotPath],
 ) -> dict[str, Any]:
     system, suffix = context.system, context.system.suffix
     bound = reference_bound(system)

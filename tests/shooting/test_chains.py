@@ -14,7 +14,7 @@ from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.shooting.chains import EngineRecipe, Observables, build_move, run_chains
 from spacetime_tps.shooting.first import energy_problem, first_path, hot_paths
 from spacetime_tps.shooting.moves import GaussianSelector
-from spacetime_tps.shooting.path import TransitionPath, joined, pack, unpack
+from spacetime_tps.shooting.path import ShotPath, joined, pack, unpack
 from spacetime_tps.shooting.record import Block
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
@@ -28,14 +28,14 @@ def molecule() -> System:
 
 
 @pytest.fixture(scope="module")
-def first(molecule: System) -> list[TransitionPath]:
+def first(molecule: System) -> list[ShotPath]:
     assert molecule.molecule is not None
     recipe = EngineRecipe.of(molecule, molecule.molecule.dynamics, 5)
     paths, _ = hot_paths(recipe, 3.0, molecule.structures[0], 1, 2_000_000, 11, np.random.default_rng(0))
     return paths * 2
 
 
-def run(system: System, first: list[TransitionPath], pool: WorkerPool, folder: Path | None = None) -> list[Block]:
+def run(system: System, first: list[ShotPath], pool: WorkerPool, folder: Path | None = None) -> list[Block]:
     assert system.molecule is not None
     return run_chains(system, system.molecule.dynamics, first, CONFIG, 5, pool, folder=folder)
 
@@ -51,7 +51,7 @@ def same(a: list[Block], b: list[Block]) -> bool:
 
 
 def test_workers_and_interruptions_do_not_change_a_chain(
-    molecule: System, first: list[TransitionPath], tmp_path: Path
+    molecule: System, first: list[ShotPath], tmp_path: Path
 ) -> None:
     whole = run(molecule, first, WorkerPool(1))
     assert [block.states[0].steps for block in whole] == [5, 10, 12]
@@ -63,7 +63,7 @@ def test_workers_and_interruptions_do_not_change_a_chain(
     assert same(run(molecule, first, WorkerPool(1), tmp_path), whole)
 
 
-def test_what_a_chain_records(molecule: System, first: list[TransitionPath]) -> None:
+def test_what_a_chain_records(molecule: System, first: list[ShotPath]) -> None:
     blocks = run(molecule, first, WorkerPool(1))
     chains, observables = Chains.of(blocks, 3, 4), Observables.of(molecule)
     steps = chains.steps
@@ -81,14 +81,14 @@ def test_what_a_chain_records(molecule: System, first: list[TransitionPath]) -> 
     assert not np.any(changed & ~steps.accepted[:, 1:])  # a rejected step keeps its path
 
 
-def test_paths_are_packed(first: list[TransitionPath]) -> None:
+def test_paths_are_packed(first: list[ShotPath]) -> None:
     paths = [first[0], first[0].part(0, 3), joined([first[0].reversed(), first[0]])]
     again = unpack(pack(paths))
     for ours, theirs in zip(paths, again, strict=True):
         assert all(np.array_equal(getattr(ours, n), getattr(theirs, n)) for n in vars(ours))
 
 
-def test_a_damaged_block_is_named(molecule: System, first: list[TransitionPath], tmp_path: Path) -> None:
+def test_a_damaged_block_is_named(molecule: System, first: list[ShotPath], tmp_path: Path) -> None:
     blocks = run(molecule, first, WorkerPool(1), tmp_path)
     assert len(blocks) == 3
     np.savez(tmp_path / "block_0001.npz", nothing=np.zeros(1))
@@ -116,7 +116,7 @@ def test_a_periodic_selector_sees_across_the_seam() -> None:
     assert 0 < weights[2] < 1e-10
 
 
-def test_frames_with_atoms_too_close_are_refused(molecule: System, first: list[TransitionPath]) -> None:
+def test_frames_with_atoms_too_close_are_refused(molecule: System, first: list[ShotPath]) -> None:
     assert molecule.molecule is not None
     good = first[0].positions
     assert energy_problem(good, molecule.structures, molecule.molecule.dynamics) is None

@@ -15,7 +15,7 @@ from spacetime_tps.shooting import (
     Move,
     OverdampedEngine,
     ShootingState,
-    TransitionPath,
+    ShotPath,
     init,
     step,
     walk,
@@ -68,11 +68,11 @@ def truth() -> Truth:
     return Truth(np.array(lengths), np.array(crossings), np.array(above))
 
 
-def straight(frames: int) -> TransitionPath:
+def straight(frames: int) -> ShotPath:
     """A first path that no dynamics would make."""
     points = np.stack([np.linspace(-EDGE - 0.005, EDGE + 0.005, frames), np.full(frames, 0.4)], axis=1)
     born = np.zeros(frames, dtype=int)
-    return TransitionPath(points, np.zeros((frames, 0)), born.astype(bool), points, born)
+    return ShotPath(points, np.zeros((frames, 0)), born.astype(bool), points, born)
 
 
 def sampled(move: Move, steps: int, frames: int = 60, seed: int = 1) -> list[ShootingState]:

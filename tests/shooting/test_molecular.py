@@ -8,7 +8,7 @@ import numpy as np
 import openmm
 import pytest
 
-from spacetime_tps.shooting import MolecularEngine, Move, Phase, TransitionPath, init, step
+from spacetime_tps.shooting import MolecularEngine, Move, Phase, ShotPath, init, step
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.first import first_path, hot_paths, stretched, with_velocities
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
@@ -27,14 +27,14 @@ def engine_of(system: System, friction: float = 1.0, seed: int = 3) -> Molecular
     return MolecularEngine(dynamics, system.variables, system.states, 5, seed)
 
 
-def at_rest(system: System) -> TransitionPath:
+def at_rest(system: System) -> ShotPath:
     frame = system.structures[:1]
-    return TransitionPath(
+    return ShotPath(
         frame, np.zeros_like(frame), np.zeros(1, dtype=bool), system.variables(frame), np.zeros(1, dtype=int)
     )
 
 
-def last_frame(segment_path: TransitionPath) -> TransitionPath:
+def last_frame(segment_path: ShotPath) -> ShotPath:
     return segment_path.part(len(segment_path) - 1, len(segment_path))
 
 
@@ -90,14 +90,14 @@ def test_velocities_are_mixed(system: System, mixing: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def hot(system: System) -> tuple[TransitionPath, int]:
+def hot(system: System) -> tuple[ShotPath, int]:
     assert system.molecule is not None
     recipe = EngineRecipe.of(system, system.molecule.dynamics, 5)
     (path,), cost = hot_paths(recipe, 3.0, system.structures[0], 1, 2_000_000, 11, np.random.default_rng(0))
     return path, cost
 
 
-def test_a_hot_run_gives_a_first_path(system: System, hot: tuple[TransitionPath, int]) -> None:
+def test_a_hot_run_gives_a_first_path(system: System, hot: tuple[ShotPath, int]) -> None:
     path, cost = hot
     a, b = system.states
     assert a.contains(path.variables).tolist() == [True] + [False] * (len(path) - 1)
@@ -107,7 +107,7 @@ def test_a_hot_run_gives_a_first_path(system: System, hot: tuple[TransitionPath,
 
 
 @pytest.mark.parametrize("two_way", [False, True])
-def test_steps_keep_paths_whole(system: System, hot: tuple[TransitionPath, int], two_way: bool) -> None:
+def test_steps_keep_paths_whole(system: System, hot: tuple[ShotPath, int], two_way: bool) -> None:
     engine, rng = engine_of(system, seed=9), np.random.default_rng(9)
     state, changed = init(with_velocities(hot[0], engine, rng)), 0
     for number in range(1, 41):
@@ -128,7 +128,7 @@ def test_steps_keep_paths_whole(system: System, hot: tuple[TransitionPath, int],
     assert changed > 3
 
 
-def test_a_path_is_stretched_to_a_fixed_length(system: System, hot: tuple[TransitionPath, int]) -> None:
+def test_a_path_is_stretched_to_a_fixed_length(system: System, hot: tuple[ShotPath, int]) -> None:
     engine, rng = engine_of(system, seed=5), np.random.default_rng(5)
     (path,) = stretched([with_velocities(hot[0], engine, rng)], len(hot[0]) + 100, system.states, engine, rng)
     assert len(path) == len(hot[0]) + 100
@@ -136,7 +136,7 @@ def test_a_path_is_stretched_to_a_fixed_length(system: System, hot: tuple[Transi
     assert system.states[1].contains(path.variables[-1])
 
 
-def test_a_path_is_cut_from_either_direction_of_time(system: System, hot: tuple[TransitionPath, int]) -> None:
+def test_a_path_is_cut_from_either_direction_of_time(system: System, hot: tuple[ShotPath, int]) -> None:
     path = hot[0]
     again = first_path(path.positions[::-1], path.variables[::-1], system.states)
     assert again.positions == pytest.approx(path.positions)

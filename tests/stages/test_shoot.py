@@ -17,6 +17,8 @@ import mdtraj
 import numpy as np
 import pytest
 
+from spacetime_tps import load_paths
+from spacetime_tps.errors import UserError
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, settings
 
@@ -273,6 +275,39 @@ def test_refusals(arguments: tuple[str, ...], expected: str, tiny_alanine_run: P
         words[1] = str(tmp_path / "no_such_run")
     assert expected in refusal(*words)
     assert (out / "summary.json").is_file()
+
+
+def test_sampled_and_annealed_paths_are_loaded_as_they_are(shot: Path) -> None:
+    sampled, stored = load_paths(shot, "sampled"), np.load(shot / "shooting/paths.npz")
+    assert [len(path) for path in sampled] == stored["lengths"].tolist()
+    assert np.array_equal(np.concatenate([path.positions_nm for path in sampled]), stored["positions"])
+    parts = np.split(stored["born"], np.cumsum(stored["lengths"])[:-1])
+    along, squares = 0.0, 0.0
+    for path, born in zip(sampled, parts, strict=True):
+        assert len(path.trimmed()) == len(path)
+        assert path.interval_ps == pytest.approx(0.01)
+        assert path.in_states[0].tolist() == [True, False]
+        assert path.in_states[-1].tolist() == [False, True]
+        assert path.velocities_nm_ps is not None
+        made = (born[1:] > 0) & (born[:-1] > 0)  # frames of the first path got random velocities
+        moved = (np.diff(path.positions_nm, axis=0) / path.interval_ps)[made]
+        between = 0.5 * (path.velocities_nm_ps[1:] + path.velocities_nm_ps[:-1])[made]
+        along, squares = along + (moved * between).sum(), squares + np.square(moved).sum()
+    assert 0.5 < along / squares < 1.0  # five steps lie between frames; with a sign lost it is about zero
+    annealed = load_paths(shot)
+    assert len(annealed) == 4
+    assert annealed[1].in_states.shape == (20, 2)
+    assert annealed[1].velocities_nm_ps is None
+    assert "guided" in annealed[0].nature
+
+
+def test_paths_that_are_not_there_are_told(tiny_alanine_run: Path) -> None:
+    with pytest.raises(UserError, match="no sampled paths yet"):
+        load_paths(tiny_alanine_run, "sampled")
+    with pytest.raises(UserError, match="'annealed' or 'sampled'"):
+        load_paths(tiny_alanine_run, "all")
+    with pytest.raises(UserError, match="no run folder"):
+        load_paths(tiny_alanine_run / "nowhere")
 
 
 def test_committors_of_the_annealed_paths_and_of_given_frames(shot: Path, tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""The paths of a finished run, for other packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from spacetime_tps.errors import UserError
+from spacetime_tps.export.transition_path import TransitionPath
+from spacetime_tps.files import read_arrays, read_json
+from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.shooting.path import unpack
+from spacetime_tps.stages.export import NATURE_OF_PATHS
+from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.stages.shoot import NATURE_OF_SAMPLES
+from spacetime_tps.systems import load_system
+from spacetime_tps.topology import without_solvent
+
+
+def load_paths(out: Path | str, kind: str = "annealed") -> list[TransitionPath]:
+    """Paths of a run folder, in the order in which they are numbered there, without water and ions.
+
+    Args:
+        out: the run folder.
+        kind: ``annealed``, in the direction in which each ran; or ``sampled``: all that the chains of ``shoot`` kept.
+
+    Raises:
+        UserError: the folder holds no such paths, or they are not those of a molecule.
+    """
+    folder = RunFolder(Path(out))
+    config = folder.config()
+    system = load_system(config, folder.path)
+    if system.molecule is None:
+        raise UserError(f"{out} holds paths of an analytic potential: points, which need no trajectory file.")
+    if kind not in ("annealed", "sampled"):
+        raise UserError(f"Paths are 'annealed' or 'sampled', not {kind!r}.")
+    atoms = system.molecule.solute
+    topology, _ = without_solvent(system.molecule.topology, system.structures[0])
+    if kind == "annealed":
+        if not folder.finished("paths"):
+            raise UserError(f"{out} has no annealed paths yet; run its stages up to 'paths' first.")
+        paths = PathEnsemble.load(folder / "paths.npz")
+        inside = system.in_states(paths.variables)
+        return [
+            TransitionPath(topology, frames[:, atoms], paths.interval, inside[k], NATURE_OF_PATHS)
+            for k, frames in enumerate(paths.frames)
+        ]
+    summary = folder / "shooting/summary.json"
+    if not summary.is_file():
+        raise UserError(f"{out} has no sampled paths yet; run 'shoot' first.")
+    interval = float(read_json(summary)["frame_interval"])
+    return [
+        TransitionPath(
+            topology,
+            path.positions[:, atoms],
+            interval,
+            system.in_states(path.variables),
+            NATURE_OF_SAMPLES,
+            np.where(path.backward[:, None, None], -1.0, 1.0) * path.velocities[:, atoms],
+        )
+        for path in unpack(read_arrays(folder / "shooting/paths.npz"))
+    ]
