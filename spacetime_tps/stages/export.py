@@ -15,16 +15,18 @@ from spacetime_tps.analysis.minimax import MinimaxPath, closed_to
 from spacetime_tps.analysis.structure import hysteresis, integrity_problems
 from spacetime_tps.analysis.work import WorkSummary
 from spacetime_tps.export import figures
+from spacetime_tps.export.plumed import plumed_input
 from spacetime_tps.export.trajectory import MoleculeWriter
-from spacetime_tps.files import read_arrays, read_json, require_finite, write_csv, write_json
-from spacetime_tps.geometry.curve import FineCurve
+from spacetime_tps.files import read_arrays, read_json, require_finite, write_csv, write_json, write_text
+from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Torsions
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.folder import stages_of
 from spacetime_tps.stages.geodesic import reference_bound
-from spacetime_tps.stages.paths import reference_delta_f
+from spacetime_tps.stages.paths import chosen_curve, reference_delta_f
+from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
 from spacetime_tps.topology import NamedTorsions, free_torsions
 
@@ -38,6 +40,8 @@ SOLVENT_LAGS = (
     "Water and ions are simulated but not in the posterior: the geodesic knows their mean effect only, and what they "
     "lag behind the restraint is part of dissipated_work_kt. Trajectories are written without them."
 )
+_RESTRAINTS, _NODES = 200, 25
+"""Points between which PLUMED moves the restraint, and nodes of its path variable."""
 _PACKAGES = ("spacetime-tps", "torch", "openmm", "mdtraj", "MDAnalysis", "numpy", "scipy", "pymbar", "pydantic")
 
 
@@ -63,6 +67,8 @@ def export(context: Context) -> StageResult:
     if system.molecule is not None:
         _write_trajectories(context, paths, note)
     _write_tables(context, paths, arrived, started, problems, note)
+    if isinstance(system.representation, Torsions):
+        _write_plumed(context, system.representation, note)
     _write_figures(context, paths, bound, note)
     return StageResult({"paths": summary, "reference": reference_summary(system, bound)})
 
@@ -170,6 +176,23 @@ def _write_trajectories(context: Context, paths: PathEnsemble, note: str | None)
         old.unlink()
     for k, frames in enumerate(paths.frames):
         writer.trajectory(folder / f"paths/path_{k:04d}.dcd", frames, paths.interval)
+
+
+def _write_plumed(context: Context, torsions: Torsions, note: str | None) -> None:
+    """The moving restraint and a path variable for PLUMED, with the atoms as topology.pdb numbers them."""
+    assert context.system.molecule is not None
+    model, system = context.refined(), context.system
+    curve, denoiser = chosen_curve(model), load_denoiser(model)
+    restraints, nodes = (
+        torsions.natural(torch.from_numpy(curve.at_constant_speed(count))) for count in (_RESTRAINTS, _NODES)
+    )
+    solute = context.system.molecule.solute
+    atoms = np.zeros(len(system.structures[0]), dtype=int)
+    atoms[solute] = 1 + np.arange(len(solute))
+    steps = context.folder.record("paths")["summary"]["steps_per_path"]
+    centers = torsions.center(evaluate(denoiser, nodes).mean).numpy()
+    text = plumed_input(torsions, restraints.numpy(), steps, centers, system.kt, atoms)
+    write_text(context.folder / "plumed.dat", text if note is None else f"# {note}\n{text}")
 
 
 def _write_tables(

@@ -22,8 +22,8 @@ _LOCK = ".lock"
 _OWN = {
     "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "torsions.npz", "denoiser.pt", "geodesic.npz",
     "surface.npz", "paths.npz", "windows.npz", "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json",
-    "profiles.csv", "report.html", "refined", "refining", "refinement.npz", "figures", "shooting", "committor",
-    "compare", _LOCK,
+    "profiles.csv", "plumed.dat", "report.html", "refined", "refining", "refinement.npz", "figures", "shooting",
+    "committor", "compare", _LOCK,
 }  # fmt: skip
 _RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
 _LEFT_BY_AN_EARLY_END = {"inputs"}
@@ -53,7 +53,15 @@ _OUTPUT = {
 _MORE_OUTPUT = {
     "sample": ("transitions.npz", "torsions.npz"),
     "geodesic": ("surface.npz",),
-    "export": ("colvar.csv", "profiles.csv", "report.html", "topology.pdb", "paths/path_*.dcd", "figures/*.png"),
+    "export": (
+        "colvar.csv",
+        "profiles.csv",
+        "plumed.dat",
+        "report.html",
+        "topology.pdb",
+        "paths/path_*.dcd",
+        "figures/*.png",
+    ),
 }
 
 

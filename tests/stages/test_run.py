@@ -37,9 +37,20 @@ def comparable(folder: Path) -> dict[str, Any]:
 def test_run_folder_holds_what_is_promised(tiny_alanine_run: Path) -> None:
     present = {p.name for p in tiny_alanine_run.iterdir()}
     assert {"config.yaml", "samples.npz", "denoiser.pt", "geodesic.npz", "topology.pdb", "paths.csv"} <= present
-    assert {"colvar.csv", "profiles.csv", "summary.json"} <= present
+    assert {"colvar.csv", "profiles.csv", "plumed.dat", "report.html", "summary.json"} <= present
     assert {p.name for p in (tiny_alanine_run / "figures").iterdir()} == FIGURES
     assert not list(tiny_alanine_run.rglob(".partial-*"))
+
+
+def test_plumed_gets_the_atoms_of_the_topology(tiny_alanine_run: Path) -> None:
+    atoms = list(mdtraj.load(str(tiny_alanine_run / "topology.pdb")).topology.atoms)
+    lines = (tiny_alanine_run / "plumed.dat").read_text().splitlines()
+    fours = [line.split("ATOMS=")[1].split(",") for line in lines if "TORSION" in line]
+    assert [[atoms[int(number) - 1].name for number in four] for four in fours] == [
+        ["C", "N", "CA", "C"],
+        ["N", "CA", "C", "N"],
+    ]
+    assert sum("STEP" in line for line in lines) == 200
 
 
 def test_summary_has_the_promised_keys(tiny_alanine_run: Path) -> None:

@@ -1,0 +1,119 @@
+"""Does OpenPathSampling take our paths? ``TransitionPath.to_openpathsampling`` end to end.
+
+Makes an environment with OpenPathSampling (constraints-ops.txt) and this package, then in it: every annealed path of a
+run is trimmed, gets thermal velocities and is handed over, paths that ran from B to A turned round; it has to lie in
+the transition path ensemble by OpenPathSampling's own check, with the run's states as volumes; and from the first one
+a chain of two-way shooting moves of OpenPathSampling's own OpenMM engine runs.
+
+    python scripts/check_openpathsampling.py runs/alanine_dipeptide        # a few minutes, most of them for installing
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS = 200
+
+
+def environment(folder: Path) -> Path:
+    """The Python of an environment with both packages, made if need be."""
+    python = folder / "bin/python"
+    if not (folder / ".ready").is_file():
+        venv.create(folder, with_pip=True, clear=True)
+        pip = [python, "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "-r", ROOT / "constraints-ops.txt"], check=True)
+        torch = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
+        subprocess.run([*pip, torch, "-c", ROOT / "constraints-ops.txt"], check=True)
+        subprocess.run([*pip, "-c", ROOT / "constraints-ops.txt", ROOT], check=True)
+        (folder / ".ready").touch()
+    return python
+
+
+def check(out: Path) -> None:
+    """Within that environment."""
+    import numpy as np
+    import openmm
+    import openpathsampling as paths
+    from openpathsampling import strategies
+    from openpathsampling.engines.openmm import Engine
+    from openpathsampling.engines.openmm.topology import MDTrajTopology
+
+    from spacetime_tps import load_paths
+    from spacetime_tps.stages import RunFolder
+    from spacetime_tps.systems import load_system
+
+    config = RunFolder(out).config()
+    system = load_system(config, out)
+    assert system.molecule is not None
+    dynamics = system.molecule.dynamics
+    integrator = openmm.LangevinMiddleIntegrator(
+        dynamics.temperature_k, dynamics.friction_per_ps, dynamics.time_step_ps
+    )
+    annealed = load_paths(out)
+    engine = Engine(
+        MDTrajTopology(annealed[0].to_mdtraj().topology),
+        openmm.XmlSerializer.deserialize(dynamics.system_xml),
+        integrator,
+        options={"n_steps_per_frame": 5, "n_frames_max": 5000},
+    )
+    engine.initialize("Reference")
+
+    def inside(snapshot, state: int) -> float:
+        variables = system.variables(np.asarray(snapshot.xyz)[None])
+        return float(system.states[state].contains(variables)[0])
+
+    a, b = (
+        paths.CVDefinedVolume(paths.FunctionCV(f"in_{name}", inside, state=state), 0.5, 1.5)
+        for state, name in enumerate("ab")
+    )
+    network = paths.TPSNetwork(a, b)
+    (ensemble,) = network.sampling_ensembles
+    handed = []
+    for k, path in enumerate(annealed):
+        trajectory = path.thermalised(dynamics, seed=1000 * (k + 1)).to_openpathsampling(engine)
+        trajectory = trajectory if a(trajectory[0]) else trajectory.reversed
+        handed.append(trajectory)
+    accepted = [bool(ensemble(trajectory)) for trajectory in handed]
+    lengths = [len(trajectory) for trajectory in handed]
+    print(f"{sum(accepted)} of {len(handed)} paths lie in the ensemble; {min(lengths)} to {max(lengths)} frames")
+    scheme = paths.MoveScheme(network)
+    beta = 1 / (dynamics.temperature_k * openmm.unit.kelvin * openmm.unit.BOLTZMANN_CONSTANT_kB)
+    modifier = paths.RandomVelocities(beta=beta, engine=engine)
+    scheme.append(strategies.TwoWayShootingStrategy(modifier=modifier, selector=paths.UniformSelector(), engine=engine))
+    scheme.append(strategies.OrganizeByMoveGroupStrategy())
+    start = scheme.initial_conditions_from_trajectories(handed[accepted.index(True)])
+    scheme.assert_initial_conditions(start)
+    sampler = paths.PathSampling(storage=None, move_scheme=scheme, sample_set=start)
+    sampler.output_stream = open("/dev/null", "w")  # noqa: SIM115
+    taken = 0
+    for _ in range(STEPS):
+        before = sampler.sample_set[0].trajectory
+        sampler.run(1)
+        taken += sampler.sample_set[0].trajectory is not before
+    print(
+        f"{STEPS} two-way shooting moves: {taken} accepted, {len(sampler.sample_set[0].trajectory)} frames in the end"
+    )
+    assert all(accepted)
+    assert ensemble(sampler.sample_set[0].trajectory)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("--environment", type=Path, default=Path(".venv-ops-bridge"))
+    parser.add_argument("--inside", action="store_true", help="this already is that environment")
+    given = parser.parse_args()
+    if given.inside:
+        check(given.run)
+        return
+    python = environment(given.environment)
+    sys.exit(subprocess.run([python, __file__, given.run, "--inside"], check=False).returncode)
+
+
+if __name__ == "__main__":
+    main()
