@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
+from spacetime_tps import plugins
 from spacetime_tps.errors import UserError
 from spacetime_tps.units import Angle, Length, Rate, Temperature, Time, parse_quantity
 
@@ -92,7 +93,8 @@ class OverdampedConfig(Model):
 class ToyConfig(Model):
     """An analytic potential in reduced units."""
 
-    kind: Literal["mueller_brown", "double_well"]
+    kind: str
+    """``mueller_brown``, ``double_well``, or the name of a potential that another package brings."""
     kt: float = Field(gt=0)
     box: list[tuple[float, float]] = Field(min_length=1)
     """Region of the reference surface, one (low, high) pair a coordinate."""
@@ -105,7 +107,24 @@ class ToyConfig(Model):
         return self
 
 
-SystemKind = Annotated[MoleculeConfig | ToyConfig, Field(discriminator="kind")]
+BUILT_IN_POTENTIALS = ("mueller_brown", "double_well")
+
+
+def _kind_of_system(system: Any) -> str | None:
+    kind = system.get("kind") if isinstance(system, dict) else getattr(system, "kind", None)
+    if kind in (*BUILT_IN_POTENTIALS, *plugins.known(plugins.POTENTIALS)):
+        return "potential"
+    return kind if kind == "molecule" else None
+
+
+SystemKind = Annotated[
+    Annotated[MoleculeConfig, Tag("molecule")] | Annotated[ToyConfig, Tag("potential")],
+    Discriminator(
+        _kind_of_system,
+        custom_error_type="unknown_kind",
+        custom_error_message="kind should be molecule, mueller_brown, double_well or a potential of another package",
+    ),
+]
 
 
 class BallConfig(Model):
@@ -328,11 +347,17 @@ SamplingConfig = Annotated[
 ]
 
 
+BUILT_IN_DENOISERS = ("potential", "exact")
+
+
 class DenoiserConfig(Model):
     """Posterior targets and the network that learns them."""
 
-    kind: Literal["potential", "exact"] = "potential"
-    """``exact`` trains nothing: the posterior of the reference grid where there is one, else of the run's samples."""
+    kind: str = "potential"
+    """``exact`` trains nothing: the posterior of the reference grid where there is one, else of the run's samples. Or
+    the name of a denoiser that another package brings."""
+    options: dict[str, Any] = {}
+    """What that one wants to know."""
     log_snr_range: tuple[LogSNR, LogSNR] = (-1.0, 7.0)
     schedule: Literal["log_snr", "fisher"] = "log_snr"
     """Levels of the queries: uniform in log-SNR, or at constant Fisher-Rao speed of the corruption process."""
@@ -350,6 +375,15 @@ class DenoiserConfig(Model):
     """Mixture components of each group."""
     groups: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     """Mixtures that are multiplied; ``auto``: one up to three coordinates, else eight."""
+
+    @model_validator(mode="after")
+    def _kind_is_known(self) -> DenoiserConfig:
+        brought = plugins.known(plugins.DENOISERS)
+        if self.kind not in (*BUILT_IN_DENOISERS, *brought):
+            raise ValueError(f"kind should be one of {', '.join((*BUILT_IN_DENOISERS, *brought))}, not {self.kind!r}")
+        if self.options and self.kind in BUILT_IN_DENOISERS:
+            raise ValueError(f"options are for denoisers of other packages, and {self.kind} is none")
+        return self
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> DenoiserConfig:
@@ -740,8 +774,7 @@ def _first_problem(error: ValidationError) -> str:
         "ball",
         "box",
         "molecule",
-        "mueller_brown",
-        "double_well",
+        "potential",
         "torsions",
         "identity",
         "metadynamics",
@@ -758,6 +791,8 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key '{shown}'" + (f" (did you mean '{hint[0]}'?)" if hint and hint[0] != place[-1] else "")
     if problem["type"] == "missing":
         return f"the key '{shown}' is missing"
+    if problem["type"] == "unknown_kind":
+        return f"'{shown}': {problem['msg']}, not {problem['input'].get('kind')!r}"
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
     found = (
         "" if isinstance(problem["input"], dict) or repr(problem["input"]) in message else f", not {problem['input']!r}"

@@ -12,6 +12,7 @@ import numpy as np
 import openmm
 from openmm import app
 
+from spacetime_tps import plugins
 from spacetime_tps.config import (
     MoleculeConfig,
     Preset,
@@ -163,11 +164,22 @@ def find_system_file(name: str) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    if name in plugins.known(plugins.SYSTEMS):
+        return _file_of(name, plugins.load(plugins.SYSTEMS, name))
     known = sorted(path.parent.name for path in systems_folder().glob("*/system.yaml"))
+    known += plugins.known(plugins.SYSTEMS)
     raise UserError(
         f"There is no system {name!r}: it is neither a folder with a system.yaml, nor a YAML file, nor one of "
-        f"the systems that come with the package ({', '.join(known)})."
+        f"the systems that come with the package or others ({', '.join(known)})."
     )
+
+
+def _file_of(name: str, folder: Any) -> Path:
+    """The YAML file in the folder that a plugin names, or that its function returns."""
+    found = Path(folder() if callable(folder) else folder) / "system.yaml"
+    if not found.is_file():
+        raise UserError(f"The plugin system {name!r} has no file {found}.")
+    return found
 
 
 def load_config(
@@ -208,7 +220,7 @@ def load_system(config: RunConfig, folder: Path) -> System:
 
 
 def _load_toy(config: RunConfig, toy: ToyConfig, folder: Path) -> System:
-    potential = POTENTIALS[toy.kind]()
+    potential = POTENTIALS[toy.kind]() if toy.kind in POTENTIALS else plugins.load(plugins.POTENTIALS, toy.kind)()
     names = ["x", "y", "z"][: potential.dimension]
     if len(toy.box) != potential.dimension:
         raise UserError(f"system.box should hold {potential.dimension} (low, high) pairs, not {len(toy.box)}.")

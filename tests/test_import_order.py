@@ -12,7 +12,7 @@ import spacetime_tps
 
 PACKAGE = "spacetime_tps"
 ORDER = [
-    *("errors", "units", "seeds", "progress", "files", "trajectories", "parallel", "settings", "config"),
+    *("errors", "plugins", "units", "seeds", "progress", "files", "trajectories", "parallel", "settings", "config"),
     *("potentials", "representations", "topology", "dynamics", "states", "molecules", "systems"),
     *(
         "boltzmann",

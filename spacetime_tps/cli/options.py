@@ -33,7 +33,9 @@ def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
         set_option,
         geometry_option,
         click.option(
-            "--denoiser", type=click.Choice(["potential", "exact"]), help="exact: no network; grid or samples instead."
+            "--denoiser",
+            metavar="potential|exact|NAME",
+            help="exact: no network; grid or samples instead. NAME: of another package.",
         ),
         click.option("--preset", type=click.Choice(["quick", "standard"]), help="quick is for tests, not for science."),
         click.option("--workers", type=click.IntRange(min=1), help="Worker processes; never changes a result."),

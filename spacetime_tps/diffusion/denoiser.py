@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
+
+from spacetime_tps.boltzmann.samples import WeightedSamples
+from spacetime_tps.representations import Representation
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,20 @@ class Posterior:
     mean: Tensor
     block_variance: Tensor
     log_partition: Tensor | None = None
+
+
+class DenoiserPlugin(Protocol):
+    """What an entry point of the group ``spacetime_tps.denoisers`` names: a module or object with these functions."""
+
+    def fit(
+        self, representation: Representation, samples: WeightedSamples, options: dict[str, Any], seed: int
+    ) -> dict[str, Tensor]:
+        """Learn from weighted samples; what is returned is kept in ``denoiser.pt`` and given to ``build``."""
+        ...
+
+    def build(self, representation: Representation, options: dict[str, Any], tensors: dict[str, Tensor]) -> Denoiser:
+        """The denoiser; picklable, since every channel is optimised in a process of its own."""
+        ...
 
 
 class Denoiser(Protocol):

@@ -7,8 +7,10 @@ import io
 import numpy as np
 import torch
 
+from spacetime_tps import plugins
 from spacetime_tps.boltzmann.samples import WeightedSamples
-from spacetime_tps.diffusion.denoiser import Denoiser
+from spacetime_tps.config import BUILT_IN_DENOISERS
+from spacetime_tps.diffusion.denoiser import Denoiser, DenoiserPlugin
 from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.health import health, seconds_per_step
 from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network, state_to_save
@@ -36,6 +38,10 @@ def train(context: Context, start: Denoiser | None = None) -> StageResult:
         rng = torch.Generator().manual_seed(seed)
         exact_denoiser = _exact(context) or _of_samples(context, samples, rng)
         _save(context, {"statistics": exact_denoiser.statistics, "log_weights": exact_denoiser.log_weights})
+        summary |= {"rms_error_by_log_snr": {}, "loss": []}
+    elif config.denoiser.kind in plugins.known(plugins.DENOISERS):
+        brought: DenoiserPlugin = plugins.load(plugins.DENOISERS, config.denoiser.kind)
+        _save(context, brought.fit(system.representation, samples, dict(config.denoiser.options), seed))
         summary |= {"rms_error_by_log_snr": {}, "loss": []}
     else:
         first = start.network if isinstance(start, LearnedDenoiser) else None
@@ -103,8 +109,13 @@ def load_denoiser(context: Context) -> Denoiser:
             raise ValueError("numbers that are not finite")
         if context.config.denoiser.kind == "exact":
             return SampleDenoiser(representation, tensors["statistics"], tensors["log_weights"])
+        if context.config.denoiser.kind not in BUILT_IN_DENOISERS:
+            brought: DenoiserPlugin = plugins.load(plugins.DENOISERS, context.config.denoiser.kind)
+            return brought.build(representation, dict(context.config.denoiser.options), tensors)
         network = build_network(representation, context.config.denoiser)
         network.load_state_dict(tensors)
+    except UserError:
+        raise
     except Exception as error:  # torch raises pickle, zip and runtime errors alike
         raise UserError(f"{file} cannot be loaded as this run's denoiser; run 'train' again.") from error
     return LearnedDenoiser(representation, network).double()

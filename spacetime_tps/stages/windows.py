@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from spacetime_tps.analysis.free_energies import Profile, difference_of_states, least_overlap, profile_along, profile_of
 from spacetime_tps.analysis.friction import Friction, friction_of
 from spacetime_tps.analysis.windows import CLOSE, WindowComparison
 from spacetime_tps.boltzmann.pool import EVERYWHERE, WITHIN_A, WITHIN_B, Pool, Solution, solve
+from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.files import write_arrays
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
@@ -61,8 +63,7 @@ def windows(context: Context) -> StageResult:
     centers = representation.center(evaluate(denoiser, dense).mean).numpy()
     profiles = _profiles(context, solution)
     smoothed = profile_along(solution, representation, centers, context.config.geodesic.surface_log_snr)
-    assert model.log_partition is not None
-    predicted = representation.profile(natural, model.log_partition).numpy()
+    predicted = representation.profile(natural, _log_partition(curve, denoiser, share, representation)).numpy()
     log_partition = -solution.reweighted.free_energies[pool.confined == EVERYWHERE]
     measured = representation.profile(natural, torch.from_numpy(log_partition)).numpy()
     _warn(compared, share, solution)
@@ -99,6 +100,18 @@ def windows(context: Context) -> StageResult:
         f"barrier {with_error(summary[f'barrier_{system.suffix}'], system)}"
     )
     return StageResult(summary, placed.force_evaluations + more, words=words)
+
+
+def _log_partition(curve: FineCurve, denoiser: Denoiser, share: np.ndarray, torsions: Torsions) -> Tensor:
+    """psi at shares of a curve, up to a constant; of a model that does not know it the integral of mu . d eta."""
+    known = evaluate(denoiser, torsions.natural(torch.from_numpy(curve.at_shares(share)))).log_partition
+    if known is not None:
+        return known
+    fine = np.linspace(0.0, 1.0, _FINE)
+    natural = torsions.natural(torch.from_numpy(curve.at_shares(fine)))
+    mean = evaluate(denoiser, natural).mean
+    rise = (0.5 * (mean[1:] + mean[:-1]) * natural.diff(dim=0)).sum(-1).cumsum(0).numpy()
+    return torch.from_numpy(np.interp(share, fine, np.concatenate([[0.0], rise])))
 
 
 def _free_energies(context: Context, solution: Solution, smoothed: Profile) -> dict[str, Any]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.representations import Torsions
 from spacetime_tps.stages.context import opened
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.placement import Placed, place_windows
 from spacetime_tps.stages.train import load_denoiser
+from spacetime_tps.stages.windows import _log_partition
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +59,14 @@ def test_there_are_not_more_than_the_most_and_the_worst_gaps_come_first(run: Run
     added = more.share[~np.isin(more.share, first.share)]
     worst = int(overlaps.argmin())
     assert added.tolist() == [0.5 * (first.share[worst] + first.share[worst + 1])]
+
+
+def test_a_model_that_does_not_know_psi_has_its_profile_by_integration(run: RunFolder) -> None:
+    with opened(run, run.config()) as context:
+        curve, denoiser, torsions = chosen_curve(context), load_denoiser(context), context.system.representation
+        assert isinstance(torsions, Torsions)
+        share = np.linspace(0.0, 1.0, 12)
+        known = _log_partition(curve, denoiser, share, torsions)
+        found = _log_partition(curve, lambda eta: replace(denoiser(eta), log_partition=None), share, torsions)
+    assert (found - found[0]).numpy() == pytest.approx((known - known[0]).numpy(), abs=0.05)
+    assert np.ptp(known.numpy()) > 1.0
