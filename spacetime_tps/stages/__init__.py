@@ -10,11 +10,12 @@ from spacetime_tps.stages.extend import with_torsions
 from spacetime_tps.stages.first_paths import path_from_file
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.stages.geodesic import geodesic
-from spacetime_tps.stages.load_paths import load_paths
+from spacetime_tps.stages.loading import load_paths
 from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.refine import refine
 from spacetime_tps.stages.report import FILE as REPORT
 from spacetime_tps.stages.report import write_report
+from spacetime_tps.stages.run import Run
 from spacetime_tps.stages.sample import recorded_columns, sample
 from spacetime_tps.stages.shoot import end_with_paths_of_the_ensemble, shoot_in
 from spacetime_tps.stages.train import train
@@ -42,6 +43,7 @@ __all__ = [
     "STAGES",
     "STAGE_FUNCTIONS",
     "Context",
+    "Run",
     "RunFolder",
     "StageResult",
     "check_hardware",
