@@ -16,8 +16,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from spacetime_tps.files import read_json
+from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.files import read_arrays, read_json
+from spacetime_tps.geometry.channels import climb
+from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
 BASINS = "sampling={kind: basins, time: 1 ns}"
@@ -32,13 +36,28 @@ def reference_difference(system: System) -> float:
     return float(system.kt * (in_a - in_b))
 
 
-def report(folder: Path) -> None:
+def smoothed_climb(folder: Path, system: System) -> float:
+    """Climb along the last geodesic of the reference density, smoothed as the windows' is [kJ/mol]."""
+    assert system.reference is not None
+    last = max((folder / "refined").glob("round_*/geodesic.npz"), key=_number)
+    torsions, level = system.representation, system.config.geodesic.surface_log_snr
+    exact = SampleDenoiser.from_surface(torsions, system.reference)
+    centers = torsions.center(torch.from_numpy(read_arrays(last)["mean"][0]))
+    return float(system.kt * climb(SmoothedDensity(exact, torsions).free_energy(centers, level).numpy()))
+
+
+def _number(file: Path) -> int:
+    return int(file.parent.name.split("_")[1])
+
+
+def report(folder: Path, system: System) -> None:
     for k, row in enumerate(read_json(folder / "stages/refine.json")["summary"]["rounds"], 1):
         barrier, states = row["barrier_kj_mol"], row["delta_f_states_kj_mol"]
         others = ", ".join(f"{label} {value['value']:.1f}" for label, value in row["barriers_kj_mol"].items())
         print(
             f"  round {k}: {row['chosen']}, barrier {barrier['value']:.1f} +- {barrier['error']:.1f} ({others}); "
-            f"variance ratios {min(row['ratios']):.2f} to {max(row['ratios']):.2f}, {row['wrong']} wrong; B-A "
+            f"variance ratios {min(row['ratios']):.2f} to {max(row['ratios']):.2f}, {row['wrong']} wrong, {row['stuck']} stuck; "
+            f"B-A "
             f"{states['value']:.2f} +- {states['error']:.2f}; least overlap {row['least_overlap']:.2g}; moved "
             f"{row['curve_moved_deg'] if row['curve_moved_deg'] is None else round(row['curve_moved_deg'], 1)} deg; "
             f"{row['force_evaluations']:,} force evaluations; {'converged' if row['converged'] else 'not converged'}"
@@ -50,7 +69,7 @@ def report(folder: Path) -> None:
     print(
         f"  fresh windows: barrier {barrier['value']:.1f} +- {barrier['error']:.1f}, variance ratios {min(ratios):.2f} "
         f"to {max(ratios):.2f}, B-A {states['value']:.2f} +- {states['error']:.2f}; the curve's barrier on the "
-        f"reference surface {channel['barrier_kj_mol']:.2f}"
+        f"reference surface {channel['barrier_kj_mol']:.2f}, {smoothed_climb(folder, system):.2f} smoothed as the windows' is"
     )
     cost = summary["force_evaluations"]
     print(
@@ -85,7 +104,7 @@ def main() -> None:
             f"  reference: least possible barrier {bound['minimax_barrier_kj_mol']:.2f} +- "
             f"{bound['error_kj_mol']:.2f}, B-A {reference_difference(system):.2f}"
         )
-        report(folder)
+        report(folder, system)
 
 
 if __name__ == "__main__":

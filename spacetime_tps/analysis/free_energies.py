@@ -84,5 +84,9 @@ def profile_of(solution: Solution, variable: int, edges: np.ndarray) -> Variable
 
 
 def least_overlap(solution: Solution) -> float:
-    """Between neighbouring ensembles: below 0.03 nothing is certain (Klimovich, Shirts and Mobley 2015)."""
-    return float(np.diagonal(solution.reweighted.overlap, offset=1).min())
+    """Between neighbouring ensembles that have samples.
+
+    Below 0.03 nothing is certain (Klimovich, Shirts and Mobley 2015).
+    """
+    sampled = solution.pool.counts > 0
+    return float(np.diagonal(solution.reweighted.overlap[np.ix_(sampled, sampled)], offset=1).min())

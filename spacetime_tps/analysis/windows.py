@@ -12,6 +12,8 @@ from spacetime_tps.representations import Torsions, wrap
 
 CLOSE, WRONG = 1.5, 2.5
 """Factors between measured and predicted posterior variance: within the first it is right, beyond the second wrong."""
+STUCK = 1.0
+"""Disagreement of the runs from either start beyond which they lie in different wells."""
 _FAR = 2.0
 """Posterior standard deviations between measured and predicted centre beyond which the model is wrong."""
 
@@ -82,6 +84,20 @@ def compare_windows(torsions: Torsions, model: Posterior, angles: np.ndarray, bl
         far=(np.abs(off) > _FAR * np.sqrt(np.maximum(predicted, 1e-12))).any(axis=-1),
         starts_apart=np.abs(wrap(sides[:, 0] - sides[:, -1])).max(axis=-1),
     )
+
+
+def disagreement(features: np.ndarray) -> np.ndarray:
+    """Largest difference of a feature's mean between the runs from either start, over its scatter within them.
+
+    Args:
+        features: shape (n_windows, n_starts, n, n_features).
+
+    Returns:
+        shape (n_windows,); small where a window has been sampled, above one where the runs do not meet.
+    """
+    apart = np.abs(features[:, 0].mean(axis=1) - features[:, -1].mean(axis=1))
+    scatter = np.sqrt(features.var(axis=2).mean(axis=1))
+    return (apart / np.maximum(scatter, 1e-12)).max(axis=-1)
 
 
 def _variance(mean: np.ndarray) -> np.ndarray:

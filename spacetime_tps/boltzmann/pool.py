@@ -77,7 +77,9 @@ class Pool:
     sampler: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
-    def of_windows(cls, natural: np.ndarray, seen: Seen, walker: np.ndarray | None = None) -> Pool:
+    def of_windows(
+        cls, natural: np.ndarray, seen: Seen, walker: np.ndarray | None = None, kept: np.ndarray | None = None
+    ) -> Pool:
         """Samples of restrained windows.
 
         Args:
@@ -85,13 +87,14 @@ class Pool:
             seen: of leading shape (n_windows, n_starts, n).
             walker: number of the simulation behind each window and start, shape (n_windows, n_starts): one number
                 for all whose configurations were exchanged. None: each is one of its own.
+            kept: windows whose samples count, shape (n_windows,); the others' free energies follow from these.
         """
         windows, starts, each = seen.features.shape[:3]
         walker = np.arange(windows * starts) if walker is None else walker
-        return cls._of(
-            natural, np.full(windows, EVERYWHERE), seen.flat, np.repeat(np.arange(windows), starts * each),
-            np.repeat(walker.ravel(), each),
-        )  # fmt: skip
+        rows = np.repeat(np.ones(windows, dtype=bool) if kept is None else kept, starts * each)
+        ensemble = np.repeat(np.arange(windows), starts * each)
+        simulation = np.repeat(walker.ravel(), each)
+        return cls._of(natural, np.full(windows, EVERYWHERE), seen.flat[rows], ensemble[rows], simulation[rows])
 
     @classmethod
     def of_state(cls, state: int, seen: Seen, n_parameters: int) -> Pool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.windows import WindowComparison, compare_windows
+from spacetime_tps.analysis.windows import STUCK, WindowComparison, compare_windows, disagreement
 from spacetime_tps.boltzmann.pool import Pool, Seen, solve
 from spacetime_tps.boltzmann.windows import WindowSamples, sample_windows
 from spacetime_tps.diffusion.denoiser import Denoiser, Posterior
@@ -62,9 +62,15 @@ class Placed:
             self.force_evaluations,
         )  # fmt: skip
 
+    def stuck(self, system: System) -> np.ndarray:
+        """Windows whose runs from either start do not meet, shape (n_windows,)."""
+        return disagreement(seen_in(system, self.variables).features) > STUCK
+
     def pool(self, system: System) -> Pool:
-        """Their samples."""
-        return Pool.of_windows(self.natural, seen_in(system, self.variables), self.simulation)
+        """Their samples, but for those of stuck windows: how their wells are to be weighed, they do not say."""
+        sound = ~self.stuck(system)
+        seen = seen_in(system, self.variables)
+        return Pool.of_windows(self.natural, seen, self.simulation, sound if sound.any() else None)
 
     def overlaps(self, system: System) -> np.ndarray:
         """Of neighbours, by the windows alone, shape (n_windows - 1,)."""

@@ -179,6 +179,7 @@ def _round(
         "variance_ratio_max": float(np.exp(np.abs(np.log(chosen.compared.ratio)).max())),
         "wrong": int(chosen.compared.wrong.sum()),
         "windows": sum(len(m.windows.share) for m in measured),
+        "stuck": sum(int(m.windows.stuck(system).sum()) for m in measured),
         "curve_moved_deg": moved,
         f"delta_f_states_{system.suffix}": states_difference(solution, system),
         "least_overlap": float(chosen.windows.overlaps(system).min()),

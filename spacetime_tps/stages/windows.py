@@ -66,7 +66,7 @@ def windows(context: Context) -> StageResult:
     predicted = representation.profile(natural, _log_partition(curve, denoiser, share, representation)).numpy()
     log_partition = -solution.reweighted.free_energies[pool.confined == EVERYWHERE]
     measured = representation.profile(natural, torch.from_numpy(log_partition)).numpy()
-    _warn(compared, share, solution)
+    _warn(compared, share, solution, placed.stuck(system))
     context.make_room()
     write_arrays(
         context.folder / "windows.npz",
@@ -89,6 +89,7 @@ def windows(context: Context) -> StageResult:
         "count": len(share),
         "close_fraction": float(compared.close.mean()),
         "wrong": int(compared.wrong.sum()),
+        "stuck": int(placed.stuck(system).sum()),
         "points": _points(compared, share, representation),
         f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - measured)),
         **_free_energies(context, solution, smoothed),
@@ -229,7 +230,15 @@ def _points(compared: WindowComparison, share: np.ndarray, torsions: Torsions) -
     ]
 
 
-def _warn(compared: WindowComparison, share: np.ndarray, solution: Solution) -> None:
+def _warn(compared: WindowComparison, share: np.ndarray, solution: Solution, stuck: np.ndarray) -> None:
+    if stuck.any():
+        logger.warning(
+            "runs from either start do not meet in %d of %d windows (curve parameter %s), which are left out of free "
+            "energies: lower geodesic.low_variance, or raise windows.steps",
+            stuck.sum(),
+            len(share),
+            ", ".join(f"{s:.2f}" for s in share[stuck]),
+        )
     if (least := least_overlap(solution)) < _LEAST_OVERLAP:
         logger.warning(
             "neighbouring windows share %.1g of their samples: free energies by windows are uncertain; "

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from spacetime_tps.analysis.free_energies import difference_of_states, least_overlap
+from spacetime_tps.analysis.windows import STUCK, disagreement
 from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, Seen, sampler_bias, solve
 from spacetime_tps.representations import Torsions, wrap
 from tests.oracles import circle
@@ -126,6 +127,28 @@ def test_a_samplers_bias_is_found_from_its_weights_and_joins_the_windows() -> No
     alone, its_error = difference_of_states(solve(everywhere, TORSION))
     assert abs(alone - exact()) < 3 * its_error
     assert error < its_error
+
+
+def test_a_window_whose_starts_do_not_meet_is_found_and_left_out() -> None:
+    """A weak restraint between the wells, one run in each of them: together they would weigh both alike."""
+    rng = np.random.default_rng(3)
+    theta = np.stack([drawn(np.where(in_states(THETA)[:, k], -ENERGY, -99.0), (1, 3000), rng) for k in (0, 1)], axis=1)
+    weak, both = np.array([[0.0, 1.0]]), seen(theta)
+    assert disagreement(both.features)[0] > 5 * STUCK
+    sound = pool(rng, 500)
+    windows = drawn(TORSION.features_of_angles(THETA[:, None]) @ NATURAL[3] - ENERGY, (1, 2, 500), rng)
+    assert disagreement(TORSION.features_of_angles(windows[..., None]))[0] < 0.3 * STUCK
+    misled, _ = difference_of_states(solve(sound.joined(Pool.of_windows(weak, both)), TORSION))
+    assert abs(misled - exact()) > 0.4
+    without = sound.joined(Pool.of_windows(weak, both, kept=np.array([False])))
+    assert len(without) == len(sound)
+    solution = solve(without, TORSION)
+    delta_f, error = difference_of_states(solution)
+    assert abs(delta_f - exact()) < 3 * error < 0.4
+    assert least_overlap(solution) == pytest.approx(least_overlap(solve(sound, TORSION)), rel=1e-6)
+    features = np.stack([np.cos(THETA), np.sin(THETA)])
+    partition = np.exp(weak @ features - ENERGY).sum(), (np.exp(-ENERGY) * in_states(THETA)[:, 0]).sum()
+    assert solution.reweighted.free_energies[-1] == pytest.approx(-np.log(partition[0] / partition[1]), abs=0.15)
 
 
 def test_far_from_a_samplers_samples_nothing_can_be_sampled() -> None:
