@@ -54,11 +54,12 @@ def report(folder: Path, system: System) -> None:
     for k, row in enumerate(read_json(folder / "stages/refine.json")["summary"]["rounds"], 1):
         barrier, states = row["barrier_kj_mol"], row["delta_f_states_kj_mol"]
         others = ", ".join(f"{label} {value['value']:.1f}" for label, value in row["barriers_kj_mol"].items())
+        moved = "another channel" if row["curve_moved_deg"] is None else f"moved {row['curve_moved_deg']:.1f} deg"
         print(
             f"  round {k}: {row['chosen']}, barrier {barrier['value']:.1f} +- {barrier['error']:.1f} ({others}); "
             f"variance ratios {min(row['ratios']):.2f} to {max(row['ratios']):.2f}, {row['wrong']} wrong, "
-            f"{row['stuck']} stuck; B-A {states['value']:.2f} +- {states['error']:.2f}; least overlap {row['least_overlap']:.2g}; moved "
-            f"{row['curve_moved_deg'] if row['curve_moved_deg'] is None else round(row['curve_moved_deg'], 1)} deg; "
+            f"{row['stuck']} stuck; B-A {states['value']:.2f} +- {states['error']:.2f}; least overlap "
+            f"{row['least_overlap']:.2g}, {row['exchanges_accepted']:.0%} of exchanges; {moved}; "
             f"{row['force_evaluations']:,} force evaluations; {'converged' if row['converged'] else 'not converged'}"
         )
     summary = read_json(folder / "summary.json")
@@ -68,7 +69,7 @@ def report(folder: Path, system: System) -> None:
     print(
         f"  fresh windows: barrier {barrier['value']:.1f} +- {barrier['error']:.1f}, variance ratios {min(ratios):.2f} "
         f"to {max(ratios):.2f}, B-A {states['value']:.2f} +- {states['error']:.2f}; the curve's barrier on the "
-        f"reference surface {channel['barrier_kj_mol']:.2f}, smoothed as the windows' is {smoothed_climb(folder, system):.2f}"
+        f"reference surface {channel['barrier_kj_mol']:.2f}, {smoothed_climb(folder, system):.2f} smoothed alike"
     )
     cost = summary["force_evaluations"]
     print(
