@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip
 TORCH_INDEX ?=
 RUN := runs/alanine_dipeptide
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs docs-test clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spacetime-tps run alanine_dipeptide -o $(RUN) --resume
@@ -21,6 +21,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+docs-test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/test_docs.py
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --constraint constraints.txt torch
@@ -31,5 +37,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) docs/_build build dist .pytest_cache .ruff_cache .mypy_cache

@@ -10,9 +10,11 @@ import multiprocessing
 import multiprocessing.util
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from multiprocessing import connection
 from typing import Any, NoReturn, TypeVar
 
@@ -33,6 +35,22 @@ def leave_at_once(code: int) -> NoReturn:
     """
     multiprocessing.util._run_finalizers(0)  # type: ignore[attr-defined]
     os._exit(code)
+
+
+@contextmanager
+def _script_stays_out(task: Callable[..., Any]) -> Iterator[None]:
+    """Spawned processes import the module of their task, not the script that started them: it may lack a main guard."""
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+    if task.__module__ == "__main__":
+        hidden = {}
+    try:
+        for name in hidden:
+            setattr(main, name, None)
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
 
 
 class WorkerPool:
@@ -65,7 +83,8 @@ class WorkerPool:
     def submit(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Begin a task; with one worker it is done when this returns."""
         if self.workers > 1:
-            return self._started().submit(task, *arguments)
+            with _script_stays_out(task):
+                return self._started().submit(task, *arguments)
         future: Future[Result] = Future()
         future.set_result(task(*arguments))
         return future
@@ -86,7 +105,8 @@ class WorkerPool:
                     bar.update(weight)
             return results
         executor = self._started()
-        futures: list[Future[Result]] = [executor.submit(task, *args) for args in arguments]
+        with _script_stays_out(task):
+            futures: list[Future[Result]] = [executor.submit(task, *args) for args in arguments]
         pending = set(futures)
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)

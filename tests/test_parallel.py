@@ -138,3 +138,17 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
         for pid in pids:
             if is_running(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import math\n"
+        "from spacetime_tps.parallel import WorkerPool\n"
+        "with WorkerPool(2) as pool:\n"
+        "    print(pool.map(math.sqrt, [(1.0,), (4.0,), (9.0,)]))\n"
+        f"print(__file__ == {str(script)!r})\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[1.0, 2.0, 3.0]", "True"]
