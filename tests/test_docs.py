@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -24,3 +25,14 @@ def test_block_runs(file: str, block: str, tmp_path: Path) -> None:
 
 def test_there_are_blocks() -> None:
     assert BLOCKS
+
+
+@pytest.mark.parametrize("notebook", sorted((DOCS / "notebooks").glob("*.py")), ids=lambda file: file.stem)
+def test_notebook_runs(notebook: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "SPACETIME_TPS_FAST": "1"}
+    done = subprocess.run(
+        [sys.executable, notebook], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("runs/*/report.html"))
+    assert "report.html" in done.stdout
