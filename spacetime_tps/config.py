@@ -664,6 +664,8 @@ class RunConfig(Model):
     committor: CommittorConfig = CommittorConfig()
     comparison: ComparisonConfig = ComparisonConfig()
     hardware: HardwareConfig = HardwareConfig()
+    reporter: Literal["none", "tensorboard"] = "none"
+    """Where losses, energies and work are shown while stages run, beside the files."""
 
     @property
     def low_variance(self) -> float | None:

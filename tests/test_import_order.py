@@ -12,7 +12,19 @@ import spacetime_tps
 
 PACKAGE = "spacetime_tps"
 ORDER = [
-    *("errors", "plugins", "units", "seeds", "progress", "files", "trajectories", "parallel", "settings", "config"),
+    *(
+        "errors",
+        "plugins",
+        "units",
+        "seeds",
+        "progress",
+        "files",
+        "trajectories",
+        "parallel",
+        "settings",
+        "reporting",
+        "config",
+    ),
     *("potentials", "representations", "topology", "dynamics", "states", "molecules", "systems"),
     *(
         "boltzmann",

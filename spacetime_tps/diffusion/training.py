@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Identity, Representation, Torsions
 
 Network = TypeVar("Network", bound=nn.Module)
+Report = Callable[[int, Mapping[str, float]], None]
 
 VALIDATION_LOG_SNRS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 _LOSS_POINTS = 200
@@ -73,6 +74,7 @@ def train_denoiser(
     seed: int,
     device: str = "cpu",
     start: PotentialNetwork | None = None,
+    report: Report | None = None,
 ) -> TrainingResult:
     """Precompute posterior targets, then fit the network with Adam, a cosine schedule and averaged weights.
 
@@ -83,6 +85,7 @@ def train_denoiser(
         seed: of the torch generator.
         device: where the network is fitted.
         start: a network to go on from; without it a new one is made from the samples.
+        report: is told both losses now and then, with the step.
     """
     rng = torch.Generator().manual_seed(seed)
     posterior = reference_posterior(representation, samples, config.reference_samples, rng)
@@ -102,7 +105,7 @@ def train_denoiser(
     def loss_of(network: PotentialNetwork, batch: Targets) -> Tensor:
         return relative_loss(network, representation, batch)
 
-    averaged, loss = fit(network, loss_of, training, held_out, config, rng)
+    averaged, loss = fit(network, loss_of, training, held_out, config, rng, report)
     denoiser = LearnedDenoiser(representation, averaged.cpu()).double()
     validation = rms_errors(denoiser, posterior, representation, features, rng)
     return TrainingResult(denoiser, loss, validation)
@@ -136,6 +139,7 @@ def fit(
     held_out: Targets,
     config: DenoiserConfig,
     rng: torch.Generator,
+    report: Report | None = None,
 ) -> tuple[Network, np.ndarray]:
     """Adam under a cosine schedule, with exponentially averaged weights.
 
@@ -145,6 +149,7 @@ def fit(
         training, held_out: targets on the network's device.
         config: steps, batch size, learning rate, decay of the average.
         rng: draws the batches.
+        report: is told both losses now and then, with the step.
 
     Returns:
         the averaged network and (step, training loss, held-out loss), shape (n, 3).
@@ -170,6 +175,8 @@ def fit(
                 with torch.no_grad():
                     held = loss_of(averaged, held_out).item()
                 history.append((step + 1, running, held))
+                if report is not None:
+                    report(step + 1, {"train/loss": running, "train/held_out_loss": held})
                 running = 0.0
                 bar.set_postfix(loss=f"{history[-1][1]:.3g}", refresh=False)
             bar.update()

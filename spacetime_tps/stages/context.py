@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from spacetime_tps.dynamics import MolecularDynamics, available_platforms, choos
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_json, write_json
 from spacetime_tps.parallel import WorkerPool, available_cores
+from spacetime_tps.reporting import NullReporter, Reporter, reporter_of
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.systems import System, load_system
 
@@ -43,6 +44,8 @@ class Context:
     pool: WorkerPool
     make_room: Callable[[], None] = lambda: None
     """Every stage calls it just before it writes its result: what the folder held of it so far is then dropped."""
+    reporter: Reporter = field(default_factory=NullReporter)
+    """Is told numbers while a stage runs."""
 
     @property
     def config(self) -> RunConfig:
@@ -119,8 +122,9 @@ def opened(folder: RunFolder, config: RunConfig) -> Iterator[Context]:
     system = load_system(config, folder.path)
     workers = config.hardware.workers
     torch.set_num_threads(config.hardware.torch_threads)
-    with WorkerPool(available_cores() if workers == "auto" else workers) as pool:
-        yield Context(folder, system, pool)
+    reporter = reporter_of(config.reporter, folder / "tensorboard")
+    with WorkerPool(available_cores() if workers == "auto" else workers) as pool, closing(reporter):
+        yield Context(folder, system, pool, reporter=reporter)
 
 
 Stage = Callable[[Context], StageResult]

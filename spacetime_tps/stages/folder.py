@@ -23,7 +23,7 @@ _OWN = {
     "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "torsions.npz", "denoiser.pt", "geodesic.npz",
     "surface.npz", "paths.npz", "windows.npz", "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json",
     "profiles.csv", "plumed.dat", "report.html", "refined", "refining", "refinement.npz", "figures", "shooting",
-    "committor", "compare", _LOCK,
+    "committor", "compare", "tensorboard", _LOCK,
 }  # fmt: skip
 _RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
 _LEFT_BY_AN_EARLY_END = {"inputs"}
@@ -38,6 +38,7 @@ _FIRST_USED = {
     "committor": "export",
     "comparison": "export",
     "hardware": "export",
+    "reporter": "export",
 }
 """The stage that reads a section of the settings first; what is not named here, sampling has read."""
 _OUTPUT = {

@@ -68,6 +68,8 @@ def geodesic(context: Context) -> StageResult:
     )
     kept, merged = merge_channels(found, config.merge_distance)
     kept, own = ranked(kept, ground, system)
+    for iteration, energy in enumerate(kept[0].history):
+        context.reporter.scalars(iteration, {"geodesic/energy": float(energy)})
     exact, source = _exact(context, posterior)
     avoided = [constraint for constraint in constraints if isinstance(constraint, AvoidRegion)]
     straightness = {} if deviation is None else dict(zip((c.label for c in channels), deviation.tolist(), strict=True))

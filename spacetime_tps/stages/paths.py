@@ -45,6 +45,9 @@ def paths(context: Context) -> StageResult:
             work.worst_dissipation,
             config.max_dissipated_work_kt,
         )
+    for k, each in enumerate(ensemble.work_kt):
+        highest = float(ensemble.max_potential_energy[k])
+        context.reporter.scalars(k, {"paths/work_kt": float(each), "paths/max_potential_energy": highest})
     context.make_room()
     ensemble.save(context.folder / "paths.npz")
     summary = {

@@ -28,6 +28,7 @@ from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.molecular import anneal_molecule
 from spacetime_tps.paths.schedule import schedule_along
+from spacetime_tps.reporting import NullReporter
 from spacetime_tps.representations import Torsions, wrap
 from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.stages.context import Context, StageResult, run_stage
@@ -76,6 +77,9 @@ def refine(context: Context) -> StageResult:
         else:
             row, pool = _round(context, here, first_pool(context) if pool is None else pool, rows, target)
         rows.append(row)
+        barrier = row[f"barrier_{context.system.suffix}"]["value"]
+        worst = {"refine/barrier": barrier, "refine/variance_ratio_max": row["variance_ratio_max"]}
+        context.reporter.scalars(number, worst)
         logger.info("refine: %s", words_of(row, context))
         here = replace(context, folder=target)
         if row["converged"]:
@@ -165,7 +169,9 @@ def _round(
     WeightedSamples(pool.features, solution.log_weights, drawn, 0).save(target / "samples.npz")
     fewer = {"steps": config.refine.training_steps, "learning_rate": config.refine.learning_rate}
     going_on = config.model_copy(update={"denoiser": config.denoiser.model_copy(update=fewer)})
-    there = replace(context, folder=target, make_room=_nothing, system=replace(system, config=going_on))
+    there = replace(
+        context, folder=target, make_room=_nothing, reporter=NullReporter(), system=replace(system, config=going_on)
+    )
     start = load_denoiser(here)
     run_stage(target, "train", lambda c: train(c, start), there)
     run_stage(target, "geodesic", geodesic, there)

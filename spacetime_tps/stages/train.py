@@ -45,7 +45,9 @@ def train(context: Context, start: Denoiser | None = None) -> StageResult:
         summary |= {"rms_error_by_log_snr": {}, "loss": []}
     else:
         first = start.network if isinstance(start, LearnedDenoiser) else None
-        result = train_denoiser(system.representation, samples, config.denoiser, seed, context.device(), first)
+        result = train_denoiser(
+            system.representation, samples, config.denoiser, seed, context.device(), first, context.reporter.scalars
+        )
         errors = [row["rms_error"] for row in result.validation.values()]
         advice = "lower denoiser.learning_rate or narrow denoiser.log_snr_range"
         require_finite("The denoiser's errors are", advice, errors)

@@ -66,6 +66,10 @@ def windows(context: Context) -> StageResult:
     predicted = representation.profile(natural, _log_partition(curve, denoiser, share, representation)).numpy()
     log_partition = -solution.reweighted.free_energies[pool.confined == EVERYWHERE]
     measured = representation.profile(natural, torch.from_numpy(log_partition)).numpy()
+    for w, ratio in enumerate(compared.ratio):
+        context.reporter.scalars(
+            w, {"windows/variance_ratio": float(ratio), "windows/curve_parameter": float(share[w])}
+        )
     _warn(compared, share, solution, placed.stuck(system))
     context.make_room()
     write_arrays(
