@@ -66,10 +66,11 @@ class TransitionPath:
             last = int(entries[0])
             first = int(np.flatnonzero(self.in_states[:last, start])[-1])
             if last - first >= 2:
-                return self._frames(slice(first, last + 1))
+                return self.frames(slice(first, last + 1))
         raise UserError("The path does not lead from one state to the other with a frame between them.")
 
-    def _frames(self, some: slice) -> TransitionPath:
+    def frames(self, some: slice) -> TransitionPath:
+        """A part of the path."""
         velocities = None if self.velocities_nm_ps is None else self.velocities_nm_ps[some]
         return replace(
             self, positions_nm=self.positions_nm[some], in_states=self.in_states[some], velocities_nm_ps=velocities

@@ -10,6 +10,7 @@ from spacetime_tps.stages.extend import with_torsions
 from spacetime_tps.stages.first_paths import path_from_file
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.stages.geodesic import geodesic
+from spacetime_tps.stages.infretis import write_infretis
 from spacetime_tps.stages.loading import load_paths
 from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.refine import refine
@@ -60,5 +61,6 @@ __all__ = [
     "stages_of",
     "stages_to_run",
     "with_torsions",
+    "write_infretis",
     "write_report",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from spacetime_tps.stages.context import Stage, check_hardware, run_stages
 from spacetime_tps.stages.export import export, finish_summary
 from spacetime_tps.stages.folder import STAGES, RunFolder
 from spacetime_tps.stages.geodesic import geodesic
+from spacetime_tps.stages.infretis import write_infretis
 from spacetime_tps.stages.loading import load_paths
 from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.refine import refine
@@ -139,6 +140,10 @@ class Run:
     def transition_paths(self, kind: str = "annealed") -> list[TransitionPath]:
         """Paths for other packages, ``annealed`` or ``sampled``; see ``load_paths``."""
         return load_paths(self.folder.path, kind)
+
+    def to_infretis(self, folder: Path | str, variable: str, interfaces: Sequence[float]) -> None:
+        """Write the load folder of an infRETIS simulation from sampled paths, see ``write_infretis``."""
+        write_infretis(self.folder.path, Path(folder), variable, interfaces)
 
     def _stage(self, name: str, stage: Stage, changes: Iterable[str], again: bool) -> None:
         changes = tuple(changes)

@@ -17,7 +17,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from spacetime_tps import load_paths
+from spacetime_tps import Run, load_paths
 from spacetime_tps.errors import UserError
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, settings
@@ -299,6 +299,36 @@ def test_sampled_and_annealed_paths_are_loaded_as_they_are(shot: Path) -> None:
     assert annealed[1].in_states.shape == (20, 2)
     assert annealed[1].velocities_nm_ps is None
     assert "guided" in annealed[0].nature
+
+
+def test_infretis_gets_a_path_for_every_ensemble(shot: Path, tmp_path: Path) -> None:
+    """Each starts and ends at the right side of the first interface, and reaches its own; frames as in the tables."""
+    folder, walls = tmp_path / "load", [-40.0, -20.0, 0.0, 36.0]
+    Run(shot).to_infretis(folder, "phi", walls)
+    topology = str(shot / "topology.pdb")
+    assert sorted(each.name for each in folder.iterdir()) == ["0", "1", "2", "3"]
+    for number in range(4):
+        frames = mdtraj.load(str(folder / f"{number}/accepted/path.trr"), top=topology)
+        order = np.loadtxt(folder / f"{number}/order.txt")
+        table = [line.split() for line in (folder / f"{number}/traj.txt").read_text().splitlines()[2:]]
+        assert table == [[str(t), "path.trr", str(t), "1"] for t in range(frames.n_frames)]
+        phi = np.rad2deg(mdtraj.compute_phi(frames)[1][:, 0])
+        assert order[:, 1] == pytest.approx((phi + 2 + 180) % 360 - 180 - 2, abs=0.01)
+        first, last = order[0, 1] > walls[0], order[-1, 1] > walls[0]
+        assert (first, last) == ((True, True) if number == 0 else (False, True))
+        inner = order[1:-1, 1]
+        assert (inner <= walls[0]).all() if number == 0 else (inner > walls[0]).all()
+        if number:
+            assert order[:, 1].max() > walls[number - 1]
+    with pytest.raises(UserError, match="is there already"):
+        Run(shot).to_infretis(folder, "phi", walls)
+    with pytest.raises(UserError, match="no collective variable"):
+        Run(shot).to_infretis(tmp_path / "other", "omega", walls)
+    with pytest.raises(UserError, match="ascending or descending"):
+        Run(shot).to_infretis(tmp_path / "other", "phi", [0.0, 1.0, 0.5])
+    with pytest.raises(UserError, match="crosses all interfaces"):
+        Run(shot).to_infretis(tmp_path / "other", "phi", [100.0, 170.0])
+    assert not (tmp_path / "other").exists()
 
 
 def test_paths_that_are_not_there_are_told(tiny_alanine_run: Path) -> None:

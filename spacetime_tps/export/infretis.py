@@ -1,0 +1,56 @@
+"""A load folder for infRETIS: one folder a path, with a TRR file and tables of its frames and their order parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spacetime_tps.errors import UserError
+from spacetime_tps.export.transition_path import TransitionPath
+from spacetime_tps.files import write_text
+
+_FILE = "path.trr"
+
+
+def write_load_folder(folder: Path, paths: Sequence[TransitionPath], orders: Sequence[np.ndarray]) -> None:
+    """Write paths in the order of their ensembles: that of [0-] first, then of [0+], [1+], ...
+
+    Args:
+        folder: ``load`` of an infRETIS simulation; it must not be there yet.
+        paths: with velocities.
+        orders: order parameter of the frames of each, shape (T,).
+
+    Raises:
+        UserError: the folder is there, or a path has no velocities.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} is there already; choose another folder.")
+    if any(path.velocities_nm_ps is None for path in paths):
+        raise UserError("infRETIS needs velocities; path.thermalised(dynamics, seed) draws them.")
+    for number, (path, order) in enumerate(zip(paths, orders, strict=True)):
+        target = folder / str(number)
+        (target / "accepted").mkdir(parents=True)
+        path.save(target / "accepted" / _FILE)
+        head = "# Cycle: 0, status: ACC\n"
+        rows = [f"{t:10d} {_FILE:>20s} {t:10d} {1:5d}" for t in range(len(path))]
+        title = f"#{'Step':>9s} {'Filename':>20s} {'index':>10s} {'vel':>5s}\n"
+        write_text(target / "traj.txt", head + title + "\n".join(rows) + "\n")
+        rows = [f"{t:10d} {value:15.6f}" for t, value in enumerate(order)]
+        write_text(target / "order.txt", f"{head}#{'Time':>9s} {'Orderp':>15s}\n" + "\n".join(rows) + "\n")
+
+
+def between_interfaces(order: np.ndarray, first: float, last: float) -> slice:
+    """The part of a path from the last frame not above ``first`` to the next one not below ``last``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    beyond = np.flatnonzero(order >= last)
+    beyond = beyond[beyond > int(np.argmax(order <= first))] if (order <= first).any() else beyond[:0]
+    if not len(beyond):
+        raise ValueError("the path does not lead from the first interface to the last")
+    end = int(beyond[0])
+    start = int(np.flatnonzero(order[:end] <= first)[-1])
+    return slice(start, end + 1)
