@@ -30,7 +30,8 @@ def write_infretis(out: Path, folder: Path, variable: str, interfaces: Sequence[
     Args:
         out: run folder.
         folder: that must not be there yet.
-        variable: low in A and high in B, or the other way round, then with descending interfaces.
+        variable: low in A and high in B, or the other way round, then with descending interfaces. Its circle is cut
+            half-way between the structures of A and B, where the interfaces are not.
         interfaces: of infRETIS; where they descend, the order parameter is minus the variable.
 
     Raises:
@@ -50,7 +51,9 @@ def write_infretis(out: Path, folder: Path, variable: str, interfaces: Sequence[
         sign = 1.0 if steps[0] > 0 else -1.0
         walls = sign * np.asarray(interfaces, dtype=float)
 
-        middle, column = 0.5 * (walls[0] + walls[-1]), system.variables.names.index(variable)
+        column = system.variables.names.index(variable)
+        low, high = sign * np.rad2deg(system.variables(system.structures)[:, column])
+        middle = 0.5 * (walls[0] - (walls[0] - low) % 360.0 + walls[-1] + (high - walls[-1]) % 360.0)
 
         def order_of(path: TransitionPath) -> np.ndarray:
             values = sign * np.rad2deg(system.variables(path.positions_nm)[:, column])
