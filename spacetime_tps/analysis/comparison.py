@@ -180,14 +180,19 @@ def _shown(entry: dict[str, float] | None, key: str) -> str:
     return f"{mean:.{digits}f}" + ("" if np.isnan(std) else f" ± {std:.{digits}f}")
 
 
+def table(methods: dict[str, dict[str, dict[str, float]]]) -> tuple[list[str], list[list[str]]]:
+    """Column names, and a row of text for each method: mean ± standard deviation over seeds."""
+    rows = [[name, *(_shown(row.get(key), key) for key in COLUMNS)] for name, row in methods.items()]
+    return ["method", *COLUMNS.values()], rows
+
+
 def markdown(methods: dict[str, dict[str, dict[str, float]]], unit: str, truth: str) -> str:
     """The table in Markdown, with what each column means and who wins."""
     text = io.StringIO()
-    text.write("| method | " + " | ".join(COLUMNS.values()) + " |\n")
-    text.write("|---" * (len(COLUMNS) + 1) + "|\n")
-    for name, row in methods.items():
-        cells = [_shown(row.get(key), key) for key in COLUMNS]
-        text.write(f"| {name} | " + " | ".join(cells) + " |\n")
+    header, rows = table(methods)
+    text.write("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|\n")
+    for row in rows:
+        text.write("| " + " | ".join(row) + " |\n")
     text.write(f"\nEnergies in {unit}; mean ± standard deviation over seeds. True ensemble: {truth}.\n")
     for sentence in verdicts(methods):
         text.write(f"\n{sentence}\n")

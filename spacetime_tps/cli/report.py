@@ -11,10 +11,13 @@ from spacetime_tps.stages import REPORT, RunFolder, write_report
 
 @click.command("report")
 @click.argument("out", type=click.Path(path_type=Path))
-def command(out: Path) -> None:
+@click.option(
+    "--compare", "comparison", type=click.Path(path_type=Path), help="Output of 'compare' to show beside the run."
+)
+def command(out: Path, comparison: Path | None) -> None:
     """Write OUT/report.html: verdict, figures and a 3-D viewer of the paths, in one file without network access."""
     folder = RunFolder(out)
     folder.config()
     with folder.locked():
-        write_report(folder)
+        write_report(folder, comparison)
     click.echo(f"report            {out / REPORT}")

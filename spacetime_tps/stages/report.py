@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from spacetime_tps.analysis.comparison import table, verdicts
 from spacetime_tps.analysis.path_metrics import channel_labels
 from spacetime_tps.config import dump
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.export.report import Picture, Table, plain_tables, render_report
 from spacetime_tps.export.scene import Scene, Track, still_picture
 from spacetime_tps.export.trajectory import MoleculeWriter
@@ -51,14 +53,29 @@ _FIGURES = {
 }  # fmt: skip
 
 
-def write_report(folder: RunFolder) -> None:
+def write_report(folder: RunFolder, comparison: Path | None = None) -> None:
     """Write ``report.html``; the caller holds the folder's lock.
 
+    Args:
+        folder: of the run.
+        comparison: output of ``compare`` on the same system, whose table and figure are shown, too.
+
     Raises:
-        UserError: the run is not finished.
+        UserError: the run is not finished, or there is no such comparison.
     """
     if not (folder / "summary.json").is_file():
         raise UserError(f"{folder.path} has no summary.json yet; finish the run with 'run --resume', then report.")
+    try:
+        text = _page(folder, comparison)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise DamagedFileError(
+            f"What {folder.path} holds is damaged or of an older version ({type(error).__name__}: {error}); run "
+            "'export' again with --overwrite, and 'shoot' or 'committor' if they had run."
+        ) from error
+    write_text(folder / FILE, text)
+
+
+def _page(folder: RunFolder, comparison: Path | None) -> str:
     config = folder.config()
     system, summary = load_system(config, folder.path), read_json(folder / "summary.json")
     shooting, committor = (
@@ -69,24 +86,28 @@ def write_report(folder: RunFolder) -> None:
     pictures = [
         Picture((folder / name).read_bytes(), *words) for name, words in _FIGURES.items() if (folder / name).is_file()
     ]
+    tables = [_channels(summary), *plain_tables(summary)]
+    if comparison is not None:
+        compared, picture = _comparison(comparison, summary["system"])
+        tables.insert(0, compared)
+        pictures.append(picture)
     notes = [summary["paths"]["nature"]]
     if shooting is not None:
         notes.append(f"In shooting/: {NATURE_OF_SAMPLES}")
     if system.molecule is not None and system.molecule.solvated:
         notes.append(SOLVENT_LAGS)
     scene, still = (None, None) if system.molecule is None else _scene(folder, system, summary)
-    text = render_report(
+    return render_report(
         f"{summary['system']}: transition paths, seed {summary['seed']}",
         overall(findings, summary["for_science"]),
         findings,
         notes,
-        [_channels(summary), *plain_tables(summary)],
+        tables,
         pictures,
         scene,
         still,
         dump(config),
     )
-    write_text(folder / FILE, text)
 
 
 def _channels(summary: dict[str, Any]) -> Table:
@@ -111,6 +132,27 @@ def _channels(summary: dict[str, Any]) -> Table:
         "converged",
     ]
     return Table("Channels, the one that paths follow first", header, rows)
+
+
+def _comparison(output: Path, system: str) -> tuple[Table, Picture]:
+    """Of the folder that ``compare`` wrote."""
+    file, picture = output / "compare.json", output / "figures/comparison.png"
+    if not (file.is_file() and picture.is_file()):
+        raise UserError(f"{output} holds no finished comparison: it lacks {file.name} or its figure.")
+    found = read_json(file)
+    if found["system"] != system:
+        raise UserError(f"{output} compares methods on {found['system']}, and this run is of {system}.")
+    methods = {
+        method: {
+            key: {name: float("nan") if value is None else value for name, value in entry.items()}
+            for key, entry in row.items()
+        }
+        for method, row in found["methods"].items()
+    }
+    seeds = len(found["seeds"])
+    title = f"Against other methods ({seeds} seed{'s' if seeds > 1 else ''}, energies in {found['unit']})"
+    said = " ".join(verdicts(methods))
+    return Table(title, *table(methods)), Picture(picture.read_bytes(), "Comparison with other methods", said)
 
 
 def _scene(folder: RunFolder, system: System, summary: dict[str, Any]) -> tuple[Scene, bytes]:

@@ -154,3 +154,15 @@ def test_a_molecule_gets_every_figure(tmp_path: Path) -> None:
     assert methods["tps_one_way"]["below_bound"]["mean"] == 0.0
     assert methods["umbrella"]["below_bound"]["mean"] == 0.0
     assert methods["tps_one_way"]["quenched_barrier"]["mean"] > 20
+
+
+def test_a_report_shows_it(toy: Path, tmp_path: Path) -> None:
+    run = next(toy.glob("seed_*"))
+    done = run_cli("report", run, "--compare", toy)
+    assert done.returncode == 0, done.stderr
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Against other methods (2 seeds, energies in kT)" in page
+    for name in json.loads((toy / "compare.json").read_text())["methods"]:
+        assert f"<td>{name}</td>" in page
+    assert "than the geodesic" in page
+    assert "holds no finished comparison" in refusal("report", run, "--compare", tmp_path)

@@ -198,3 +198,15 @@ def test_it_is_made_again_and_dropped_with_what_it_tells_of(tiny_alanine_run: Pa
     assert not (out / "report.html").exists()
     assert "no summary.json" in refusal("report", out)
     assert "no run folder" in refusal("report", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("file", ["summary.json", "shooting/summary.json", "committor/committor.json"])
+@pytest.mark.parametrize("text", ["{}", "[]", '{"acceptance": 3'])
+def test_damaged_files_are_one_sentence(tiny_alanine_run: Path, tmp_path: Path, file: str, text: str) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_alanine_run, out)
+    before = (out / "report.html").read_bytes()
+    (out / file).parent.mkdir(exist_ok=True)
+    (out / file).write_text(text)
+    assert "damaged" in refusal("report", out)
+    assert (out / "report.html").read_bytes() == before
