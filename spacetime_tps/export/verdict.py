@@ -97,7 +97,9 @@ def _model(summary: Mapping[str, Any]) -> Finding:
             f"In {windows['count']} restrained windows the posterior variance is {min(ratios):.2f} to "
             f"{max(ratios):.2f} times the model's; within a factor 1.5 at {windows['close_fraction']:.0%}."
         )
-        level = BAD if windows["wrong"] else GOOD if windows["close_fraction"] == 1 else DOUBT
+        stuck = windows["stuck"]
+        answer += f" In {stuck} of them runs from either start do not meet." if stuck else ""
+        level = BAD if windows["wrong"] else GOOD if windows["close_fraction"] == 1 and not stuck else DOUBT
         return Finding(question, answer, level, "" if level == GOOD else "Refine the model: refine.rounds=5.")
     health = summary["health"]
     model, exact = health["chosen_max_posterior_variance"], health["chosen_max_posterior_variance_exact"]

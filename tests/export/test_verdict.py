@@ -36,7 +36,7 @@ SOUND: dict[str, Any] = {
         "kinetic_temperature_k": {"mean": 301.0, "error": 1.5},
     },
     "windows": {
-        "count": 2, "wrong": 0, "close_fraction": 1.0, "points": [{"ratio": 0.95}, {"ratio": 1.1}],
+        "count": 2, "wrong": 0, "stuck": 0, "close_fraction": 1.0, "points": [{"ratio": 0.95}, {"ratio": 1.1}],
         "barrier_kj_mol": {"value": 39.2, "error": 0.5}, "delta_f_ends_kj_mol": {"value": 5.1, "error": 0.3},
     },
     "reference": {"minimax_barrier_kj_mol": 39.3, "error_kj_mol": 0.2},
@@ -75,6 +75,7 @@ def test_nothing_is_wrong_with_a_sound_run() -> None:
     [
         ("sampling.visited_b", False, "Did the samples", BAD),
         ("windows.wrong", 1, "Is the model right", BAD),
+        ("windows.stuck", 1, "Is the model right", DOUBT),
         ("windows.close_fraction", 0.9, "Is the model right", DOUBT),
         ("geodesic.channels.0.converged", False, "Is the geodesic", DOUBT),
         ("geodesic.channels.0.constraint_violations", {"low_variance": 0.3}, "Is the geodesic", DOUBT),
