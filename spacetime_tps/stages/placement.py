@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -57,10 +57,7 @@ class Placed:
 
     def every(self, stride: int) -> Placed:
         """With one of ``stride`` samples."""
-        return Placed(
-            self.share, self.natural, self.variables[:, :, stride - 1 :: stride], self.simulation, self.accepted,
-            self.force_evaluations,
-        )  # fmt: skip
+        return replace(self, variables=self.variables[:, :, stride - 1 :: stride])
 
     def stuck(self, system: System) -> np.ndarray:
         """Windows whose runs from either start do not meet, shape (n_windows,)."""
