@@ -25,7 +25,7 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 docs-test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/test_docs.py
+	SPACETIME_TPS_WHOLE_DOCS=1 $(BIN)/python -m pytest -n 2 tests/test_docs.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -11,6 +11,7 @@ a chain of two-way shooting moves of OpenPathSampling's own OpenMM engine runs.
 from __future__ import annotations
 
 import argparse
+import io
 import subprocess
 import sys
 import venv
@@ -34,72 +35,86 @@ def environment(folder: Path) -> Path:
     return python
 
 
-def check(out: Path) -> None:
-    """Within that environment."""
-    import numpy as np
+def engine_of(dynamics, topology):
+    """OpenPathSampling's OpenMM engine with the run's dynamics."""
     import openmm
-    import openpathsampling as paths
-    from openpathsampling import strategies
     from openpathsampling.engines.openmm import Engine
     from openpathsampling.engines.openmm.topology import MDTrajTopology
 
-    from spacetime_tps import load_paths
-    from spacetime_tps.stages import RunFolder
-    from spacetime_tps.systems import load_system
-
-    config = RunFolder(out).config()
-    system = load_system(config, out)
-    assert system.molecule is not None
-    dynamics = system.molecule.dynamics
     integrator = openmm.LangevinMiddleIntegrator(
         dynamics.temperature_k, dynamics.friction_per_ps, dynamics.time_step_ps
     )
-    annealed = load_paths(out)
     engine = Engine(
-        MDTrajTopology(annealed[0].to_mdtraj().topology),
+        MDTrajTopology(topology),
         openmm.XmlSerializer.deserialize(dynamics.system_xml),
         integrator,
         options={"n_steps_per_frame": 5, "n_frames_max": 5000},
     )
     engine.initialize("Reference")
+    return engine
+
+
+def volumes_of(system):
+    """The run's states A and B."""
+    import numpy as np
+    import openpathsampling as paths
 
     def inside(snapshot, state: int) -> float:
-        variables = system.variables(np.asarray(snapshot.xyz)[None])
-        return float(system.states[state].contains(variables)[0])
+        return float(system.states[state].contains(system.variables(np.asarray(snapshot.xyz)[None]))[0])
 
-    a, b = (
-        paths.CVDefinedVolume(paths.FunctionCV(f"in_{name}", inside, state=state), 0.5, 1.5)
-        for state, name in enumerate("ab")
-    )
-    network = paths.TPSNetwork(a, b)
-    (ensemble,) = network.sampling_ensembles
-    handed = []
-    for k, path in enumerate(annealed):
-        trajectory = path.thermalised(dynamics, seed=1000 * (k + 1)).to_openpathsampling(engine)
-        trajectory = trajectory if a(trajectory[0]) else trajectory.reversed
-        handed.append(trajectory)
-    accepted = [bool(ensemble(trajectory)) for trajectory in handed]
-    lengths = [len(trajectory) for trajectory in handed]
-    print(f"{sum(accepted)} of {len(handed)} paths lie in the ensemble; {min(lengths)} to {max(lengths)} frames")
+    cvs = [paths.FunctionCV(f"in_{name}", inside, state=state) for state, name in enumerate("ab")]
+    return [paths.CVDefinedVolume(cv, 0.5, 1.5) for cv in cvs]
+
+
+def accepted_moves(network, engine, temperature_k: float, start) -> tuple[int, object]:
+    """How many of ``STEPS`` two-way shooting moves were accepted, and the last path."""
+    import openmm
+    import openpathsampling as paths
+    from openpathsampling import strategies
+
     scheme = paths.MoveScheme(network)
-    beta = 1 / (dynamics.temperature_k * openmm.unit.kelvin * openmm.unit.BOLTZMANN_CONSTANT_kB)
+    beta = 1 / (temperature_k * openmm.unit.kelvin * openmm.unit.BOLTZMANN_CONSTANT_kB)
     modifier = paths.RandomVelocities(beta=beta, engine=engine)
     scheme.append(strategies.TwoWayShootingStrategy(modifier=modifier, selector=paths.UniformSelector(), engine=engine))
     scheme.append(strategies.OrganizeByMoveGroupStrategy())
-    start = scheme.initial_conditions_from_trajectories(handed[accepted.index(True)])
-    scheme.assert_initial_conditions(start)
-    sampler = paths.PathSampling(storage=None, move_scheme=scheme, sample_set=start)
-    sampler.output_stream = open("/dev/null", "w")  # noqa: SIM115
+    conditions = scheme.initial_conditions_from_trajectories(start)
+    scheme.assert_initial_conditions(conditions)
+    sampler = paths.PathSampling(storage=None, move_scheme=scheme, sample_set=conditions)
+    sampler.output_stream = io.StringIO()
     taken = 0
     for _ in range(STEPS):
         before = sampler.sample_set[0].trajectory
         sampler.run(1)
         taken += sampler.sample_set[0].trajectory is not before
-    print(
-        f"{STEPS} two-way shooting moves: {taken} accepted, {len(sampler.sample_set[0].trajectory)} frames in the end"
-    )
-    assert all(accepted)
-    assert ensemble(sampler.sample_set[0].trajectory)
+    return taken, sampler.sample_set[0].trajectory
+
+
+def check(out: Path) -> None:
+    """Within that environment."""
+    import openpathsampling as paths
+
+    from spacetime_tps import load_paths
+    from spacetime_tps.stages import RunFolder
+    from spacetime_tps.systems import load_system
+
+    system = load_system(RunFolder(out).config(), out)
+    assert system.molecule is not None
+    dynamics, annealed = system.molecule.dynamics, load_paths(out)
+    engine = engine_of(dynamics, annealed[0].to_mdtraj().topology)
+    a, b = volumes_of(system)
+    network = paths.TPSNetwork(a, b)
+    (ensemble,) = network.sampling_ensembles
+    handed = []
+    for k, path in enumerate(annealed):
+        trajectory = path.thermalised(dynamics, seed=1000 * (k + 1)).to_openpathsampling(engine)
+        handed.append(trajectory if a(trajectory[0]) else trajectory.reversed)
+    fit = [bool(ensemble(trajectory)) for trajectory in handed]
+    lengths = [len(trajectory) for trajectory in handed]
+    print(f"{sum(fit)} of {len(handed)} paths lie in the ensemble; {min(lengths)} to {max(lengths)} frames")
+    taken, last = accepted_moves(network, engine, dynamics.temperature_k, handed[fit.index(True)])
+    print(f"{STEPS} two-way shooting moves: {taken} accepted, {len(last)} frames in the end")
+    assert all(fit)
+    assert ensemble(last)
 
 
 def main() -> None:

@@ -192,10 +192,10 @@ def load_config(
     """
     settings = read_yaml(file)
     presets: Any = settings.pop("presets", {})
+    if not isinstance(presets, dict) or not isinstance(presets.get("quick", {}), dict) or set(presets) - {"quick"}:
+        raise UserError(f"{file}: presets should hold the section quick and nothing else, not {presets!r}.")
     if preset == "quick":
-        if not isinstance(presets, dict) or not isinstance(presets.get(preset), dict):
-            raise UserError(f"{file} has no preset {preset!r}; add a section presets.{preset} or leave --preset out.")
-        settings = merge(settings, presets[preset])
+        settings = merge(_quickened(settings), presets.get("quick", {}))
     if preset is not None:
         settings["preset"] = preset
     if seed is not None:
@@ -203,6 +203,17 @@ def load_config(
     for assignment in overrides:
         apply_override(settings, assignment)
     return validate(settings, str(file))
+
+
+def _quickened(settings: dict[str, Any]) -> dict[str, Any]:
+    """With the package's preset quick, for the kind of system and of sampling."""
+    quick = read_yaml(Path(__file__).parent / "quick.yaml")
+    system, given = (settings[key] if isinstance(settings.get(key), dict) else {} for key in ("system", "sampling"))
+    sampling = dict(quick["sampling"].get(str(given.get("kind")), {}))
+    if given.get("flatten", {}) is None:
+        sampling.pop("flatten", None)
+    changed = merge(quick["all"], quick["molecule" if system.get("kind") == "molecule" else "potential"])
+    return merge(settings, {**changed, "sampling": sampling} if sampling else changed)
 
 
 # --- building the system ------------------------------------------------------------------------

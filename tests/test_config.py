@@ -9,7 +9,7 @@ import yaml
 from spacetime_tps.config import RunConfig, dump, validate
 from spacetime_tps.errors import UserError
 from spacetime_tps.settings import apply_override, merge, read_yaml
-from spacetime_tps.systems import find_system_file, load_config
+from spacetime_tps.systems import find_system_file, load_config, systems_folder
 from tests.oracles import is_one_sentence
 
 
@@ -258,11 +258,27 @@ def test_overrides_reach_the_configuration_after_the_preset() -> None:
     assert load_config(file).sampling.build_time == 3000.0
 
 
-def test_unknown_preset(tmp_path: Path) -> None:
-    path = write(tmp_path, yaml.safe_dump(settings()))
-    assert load_config(path, preset="standard").preset == "standard"
-    with pytest.raises(UserError, match="no preset 'quick'"):
-        load_config(path, preset="quick")
+@pytest.mark.parametrize("name", sorted(file.parent.name for file in systems_folder().glob("*/system.yaml")))
+def test_every_system_has_the_preset_quick(name: str) -> None:
+    quick, standard = load_config(find_system_file(name), preset="quick"), load_config(find_system_file(name))
+    assert quick.denoiser.queries < standard.denoiser.queries
+    assert quick.paths.count < standard.paths.count
+    assert quick.sampling != standard.sampling
+
+
+def test_preset_quick_leaves_a_bias_out_that_is_left_out(tmp_path: Path) -> None:
+    content = read_yaml(find_system_file("alanine_tetrapeptide"))
+    content["sampling"]["flatten"] = None
+    content["presets"] = {"quick": {"sampling": {"time": "50 ps"}}}
+    sampling = load_config(write(tmp_path, yaml.safe_dump(content)), preset="quick").sampling
+    assert (sampling.flatten, sampling.time, sampling.discard_time) == (None, 50.0, 10.0)
+
+
+@pytest.mark.parametrize("presets", [None, [], {"quick": 1}, {"slow": {}}])
+def test_presets_of_another_kind(tmp_path: Path, presets: object) -> None:
+    path = write(tmp_path, yaml.safe_dump(settings() | {"presets": presets}))
+    with pytest.raises(UserError, match="presets should hold the section quick and nothing else"):
+        load_config(path)
 
 
 def test_merge_lays_sections_over_sections() -> None:

@@ -7,12 +7,9 @@
 # %% [markdown]
 # # Müller-Brown: everything is known
 #
-# A surface with two deep minima and kT = 15, where quadrature gives the exact posterior. With `SPACETIME_TPS_FAST` in
-# the environment this notebook runs in seconds, and its numbers mean nothing.
+# A surface with two deep minima and kT = 15, where quadrature gives the exact posterior.
 
 # %%
-import os
-
 import numpy as np
 import torch
 
@@ -21,15 +18,7 @@ from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.stages.context import opened
 from spacetime_tps.stages.train import load_denoiser
 
-FAST = [
-    "sampling.walkers=128", "sampling.burn_in_steps=200", "sampling.steps=500", "sampling.sample_every=50",
-    "denoiser.queries=3000", "denoiser.validation_queries=200", "denoiser.steps=150", "denoiser.factors=16",
-    "denoiser.components=32", "geodesic.points=32", "geodesic.nodes=12", "geodesic.steps=40", "geodesic.starts=2",
-    "geodesic.polish_rounds=1", "paths.count=8", "paths.curve_points=100", "paths.max_doublings=0",
-]  # fmt: skip
-run = Run.new(
-    "mueller_brown", "runs/notebook_mueller_brown", changes=FAST if "SPACETIME_TPS_FAST" in os.environ else []
-)
+run = Run.new("mueller_brown", "runs/notebook_mueller_brown", preset="standard")
 run.sample()
 run.train()
 run.geodesic()

@@ -8,10 +8,9 @@
 # # Your own molecule
 #
 # Two structures of one molecule, one in each state. Here they are those of alanine dipeptide that come with the
-# package; put your own files in their place. With `SPACETIME_TPS_FAST` in the environment the numbers mean nothing.
+# package; put your own files in their place.
 
 # %%
-import os
 import subprocess
 import sys
 
@@ -28,14 +27,7 @@ print(done.stdout, done.stderr)
 # better. Then:
 
 # %%
-FAST = [
-    "sampling.build_time=20 ps", "sampling.exchange_interval=10 ps", "sampling.frozen_time=20 ps",
-    "sampling.discard_time=0 ps", "denoiser.queries=2000", "denoiser.validation_queries=200", "denoiser.steps=100",
-    "denoiser.factors=16", "denoiser.components=32", "geodesic.points=24", "geodesic.nodes=12", "geodesic.steps=40",
-    "geodesic.polish_rounds=1", "geodesic.starts=2", "paths.count=4", "paths.curve_points=60", "paths.max_doublings=0",
-    "windows.spacing=3", "windows.steps=800", "windows.free_steps=2000",
-]  # fmt: skip
-run = Run.new("systems/mine", "runs/mine", changes=FAST if "SPACETIME_TPS_FAST" in os.environ else [])
+run = Run.new("systems/mine", "runs/mine", preset="standard")
 run.sample()
 run.train()
 run.geodesic()

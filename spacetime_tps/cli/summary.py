@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from spacetime_tps.files import read_json
-from spacetime_tps.stages import RunFolder
+from spacetime_tps.stages import REPORT, RunFolder
 
 
 def _number(value: Any, digits: int = 2) -> str:
@@ -36,50 +36,20 @@ def _spreads(channel: dict[str, Any]) -> str:
     return f"{shown}{unit} at most on the geodesic, by the model"
 
 
-def _windows(windows: dict[str, Any], suffix: str, unit: str) -> str:
-    barrier = windows[f"barrier_{suffix}"]
-    wrong = f", MODEL WRONG at {windows['wrong']}" if windows["wrong"] else ""
-    height = f"{_number(barrier['value'])} +- {_number(barrier['error'])} {unit}"
-    single = [point["worst_torsion_ratio"] for point in windows["points"]]
-    right = f"variance within a factor 1.5 of the model's at {windows['close_fraction']:.0%}"
-    worst = f"single torsions {min(single):.2f} to {max(single):.2f}"
-    return f"windows           {windows['count']} simulated: {right} ({worst}){wrong}; climb from the start {height}"
-
-
-def _by_windows(windows: dict[str, Any], suffix: str) -> str:
-    ends = windows.get(f"delta_f_ends_{suffix}")
-    return f", {_number(ends['value'])} +- {_number(ends['error'])} by windows" if ends else ""
-
-
-def _slowness(windows: dict[str, Any]) -> str:
-    expected = windows["dissipated_work_kt"]
-    return (
-        f"linear response   {_number(expected['predicted'])} kT should be dissipated, relaxation time "
-        f"{_number(windows['relaxation_time_ps'], 3)} ps; {_number(expected['if_always_relaxed'])} kT if always relaxed"
-    )
-
-
-def _ensemble(summary: dict[str, Any], folder: RunFolder) -> str:
-    accepted, paths = summary["acceptance"]["all"]["share"], summary["decorrelated_paths"]
-    return f"true ensemble     {paths} decorrelated paths, acceptance {accepted:.0%}, in {folder / 'shooting'}"
-
-
-def print_summary(folder: RunFolder) -> None:
-    """Print the verdict of ``summary.json`` and where the files are."""
-    summary = read_json(folder / "summary.json")
-    unit = "kJ/mol" if "kinetic_temperature_k" in summary["paths"] else "kT"
-    suffix = "kj_mol" if unit == "kJ/mol" else "kt"
-    paths, reference = summary["paths"], summary["reference"]
-    channel = summary["geodesic"]["channels"][0]
-    work, delta_f = paths["dissipated_work_kt"], paths[f"delta_f_{suffix}"]
-    lines = []
-    if not summary["for_science"]:
-        lines.append("PRESET QUICK: NOT FOR SCIENCE")
-    lines += [
+def _channel(geodesic: dict[str, Any], suffix: str, unit: str, avoiding: bool) -> list[str]:
+    channel = geodesic["channels"][0]
+    return [
         f"channel           {channel['label']} ({'converged' if channel['converged'] else 'NOT CONVERGED'}), "
-        f"{_barriers(channel, suffix, unit, 'avoided_share' in paths)}",
+        f"{_barriers(channel, suffix, unit, avoiding)}",
         f"constraints       {_constraints(channel)}",
-        f"spread            {_spreads(channel)} (by the {summary['geodesic']['exact_posterior']})",
+        f"spread            {_spreads(channel)} (by the {geodesic['exact_posterior']})",
+    ]
+
+
+def _paths(summary: dict[str, Any], suffix: str, unit: str) -> list[str]:
+    paths, reference = summary["paths"], summary["reference"]
+    work, delta_f = paths["dissipated_work_kt"], paths[f"delta_f_{suffix}"]
+    lines = [
         f"paths             {paths['count']}, arrived {paths['arrived_fraction']:.0%}, "
         f"started in their state {paths['started_fraction']:.0%}",
         f"dissipated work   {_number(work['forward'])} +- {_number(work['forward_error'])} kT forward, "
@@ -88,33 +58,83 @@ def print_summary(folder: RunFolder) -> None:
         + _by_windows(summary["windows"], suffix)
         + ("" if delta_f["reference"] is None else f", {_number(delta_f['reference'])} by the reference"),
     ]
-    highest = paths.get(f"max_free_energy_{suffix}")
-    if highest is not None:
+    if highest := paths.get(f"max_free_energy_{suffix}"):
         lines.append(
             f"max free energy   {_number(highest['mean'])} +- {_number(highest['std'])} {unit}, "
             f"least possible between the states {_number(reference[f'minimax_barrier_{suffix}'])} "
             f"+- {_number(reference[f'error_{suffix}'])}"
         )
-    if "avoided_share" in paths:
-        share = paths["avoided_share"]
+    if share := paths.get("avoided_share"):
         lines.append(f"avoided region    {share['mean']:.3%} of all steps, wanted at most {share['limit']:.3%}")
-    if summary["windows"]:
-        lines.append(_windows(summary["windows"], suffix, unit))
-        lines.append(_slowness(summary["windows"]))
-        if states := summary["windows"].get(f"delta_f_states_{suffix}"):
-            sampled = summary["sampling"].get(f"delta_f_states_{suffix}", {}).get("value")
-            lines.append(
-                f"states            B-A {_number(states['value'])} +- {_number(states['error'])} {unit} by windows, "
-                f"{_number(sampled)} by the samples"
-            )
-    if paths.get("hysteresis"):
-        row = paths["hysteresis"][0]
-        lines.append(f"worst hysteresis  {row['name']}: {row['difference_deg']:.0f} +- {row['error_deg']:.0f} deg")
-    lines.append(f"force evaluations {sum(summary['force_evaluations'].values()):,}")
-    lines.append(f"note              {paths['nature']}")
+    return lines
+
+
+def _windows(summary: dict[str, Any], suffix: str, unit: str) -> list[str]:
+    windows = summary["windows"]
+    if not windows:
+        return []
+    barrier, expected = windows[f"barrier_{suffix}"], windows["dissipated_work_kt"]
+    wrong = f", MODEL WRONG at {windows['wrong']}" if windows["wrong"] else ""
+    height = f"{_number(barrier['value'])} +- {_number(barrier['error'])} {unit}"
+    single = [point["worst_torsion_ratio"] for point in windows["points"]]
+    right = f"variance within a factor 1.5 of the model's at {windows['close_fraction']:.0%}"
+    worst = f"single torsions {min(single):.2f} to {max(single):.2f}"
+    lines = [
+        f"windows           {windows['count']} simulated: {right} ({worst}){wrong}; climb from the start {height}",
+        f"linear response   {_number(expected['predicted'])} kT should be dissipated, "
+        f"{_number(expected['if_always_relaxed'])} kT if always relaxed; relaxation time "
+        f"{_number(windows['relaxation_time_ps'], 3)} ps",
+    ]
+    if states := windows.get(f"delta_f_states_{suffix}"):
+        sampled = summary["sampling"].get(f"delta_f_states_{suffix}", {}).get("value")
+        lines.append(
+            f"states            B-A {_number(states['value'])} +- {_number(states['error'])} {unit} by windows, "
+            f"{_number(sampled)} by the samples"
+        )
+    return lines
+
+
+def _by_windows(windows: dict[str, Any], suffix: str) -> str:
+    ends = windows.get(f"delta_f_ends_{suffix}")
+    return f", {_number(ends['value'])} +- {_number(ends['error'])} by windows" if ends else ""
+
+
+def _hysteresis(paths: dict[str, Any]) -> list[str]:
+    if not paths.get("hysteresis"):
+        return []
+    row = paths["hysteresis"][0]
+    return [f"worst hysteresis  {row['name']}: {row['difference_deg']:.0f} +- {row['error_deg']:.0f} deg"]
+
+
+def _files(folder: RunFolder, molecule: bool) -> list[str]:
+    lines = []
     if (folder / "shooting/summary.json").is_file():
-        lines.append(_ensemble(read_json(folder / "shooting/summary.json"), folder))
-    if unit == "kJ/mol":
+        sampled = read_json(folder / "shooting/summary.json")
+        accepted, paths = sampled["acceptance"]["all"]["share"], sampled["decorrelated_paths"]
+        lines.append(
+            f"true ensemble     {paths} decorrelated paths, acceptance {accepted:.0%}, in {folder / 'shooting'}"
+        )
+    if molecule:
         lines.append(f"trajectories      {folder / 'paths'}/path_*.dcd with {folder / 'topology.pdb'}")
     lines.append(f"summary           {folder / 'summary.json'}")
+    if (folder / REPORT).is_file():
+        lines.append(f"read first        {folder / REPORT}")
+    return lines
+
+
+def print_summary(folder: RunFolder) -> None:
+    """Print the verdict of ``summary.json`` and where the files are."""
+    summary = read_json(folder / "summary.json")
+    paths, molecule = summary["paths"], "kinetic_temperature_k" in summary["paths"]
+    suffix, unit = ("kj_mol", "kJ/mol") if molecule else ("kt", "kT")
+    lines = [
+        *([] if summary["for_science"] else ["PRESET QUICK: NOT FOR SCIENCE"]),
+        *_channel(summary["geodesic"], suffix, unit, "avoided_share" in paths),
+        *_paths(summary, suffix, unit),
+        *_windows(summary, suffix, unit),
+        *_hysteresis(paths),
+        f"force evaluations {sum(summary['force_evaluations'].values()):,}",
+        f"note              {paths['nature']}",
+        *_files(folder, molecule),
+    ]
     click.echo("\n".join(lines))

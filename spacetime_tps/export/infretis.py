@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from spacetime_tps.errors import UserError
 from spacetime_tps.export.transition_path import TransitionPath
-from spacetime_tps.files import write_text
+from spacetime_tps.files import TEMPORARY_PREFIX, write_text
 
 _FILE = "path.trr"
 
@@ -29,16 +30,23 @@ def write_load_folder(folder: Path, paths: Sequence[TransitionPath], orders: Seq
         raise UserError(f"{folder} is there already; choose another folder.")
     if any(path.velocities_nm_ps is None for path in paths):
         raise UserError("infRETIS needs velocities; path.thermalised(dynamics, seed) draws them.")
-    for number, (path, order) in enumerate(zip(paths, orders, strict=True)):
-        target = folder / str(number)
-        (target / "accepted").mkdir(parents=True)
-        path.save(target / "accepted" / _FILE)
-        head = "# Cycle: 0, status: ACC\n"
-        rows = [f"{t:10d} {_FILE:>20s} {t:10d} {1:5d}" for t in range(len(path))]
-        title = f"#{'Step':>9s} {'Filename':>20s} {'index':>10s} {'vel':>5s}\n"
-        write_text(target / "traj.txt", head + title + "\n".join(rows) + "\n")
-        rows = [f"{t:10d} {value:15.6f}" for t, value in enumerate(order)]
-        write_text(target / "order.txt", f"{head}#{'Time':>9s} {'Orderp':>15s}\n" + "\n".join(rows) + "\n")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder.parent) as scratch:
+        whole = Path(scratch) / folder.name
+        for number, (path, order) in enumerate(zip(paths, orders, strict=True)):
+            _write_path(whole / str(number), path, order)
+        whole.rename(folder)
+
+
+def _write_path(target: Path, path: TransitionPath, order: np.ndarray) -> None:
+    (target / "accepted").mkdir(parents=True)
+    path.save(target / "accepted" / _FILE)
+    head = "# Cycle: 0, status: ACC\n"
+    rows = [f"{t:10d} {_FILE:>20s} {t:10d} {1:5d}" for t in range(len(path))]
+    title = f"#{'Step':>9s} {'Filename':>20s} {'index':>10s} {'vel':>5s}\n"
+    write_text(target / "traj.txt", head + title + "\n".join(rows) + "\n")
+    rows = [f"{t:10d} {value:15.6f}" for t, value in enumerate(order)]
+    write_text(target / "order.txt", f"{head}#{'Time':>9s} {'Orderp':>15s}\n" + "\n".join(rows) + "\n")
 
 
 def between_interfaces(order: np.ndarray, first: float, last: float) -> slice:

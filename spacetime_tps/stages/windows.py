@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.representations import Torsions
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.paths import chosen_curve
-from spacetime_tps.stages.placement import place_windows, seen_in, simulated
+from spacetime_tps.stages.placement import Placed, place_windows, seen_in, simulated
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
 
@@ -53,58 +54,104 @@ def windows(context: Context) -> StageResult:
     paths = PathEnsemble.load(context.folder / "paths.npz")
     looks = place_windows(context, curve, denoiser, paths, "windows", config.look_every)
     placed = looks.every(config.sample_every // config.look_every)
-    share, natural = placed.share, torch.from_numpy(placed.natural)
-    friction = _friction(context, curve, share, looks.variables[..., system.represented])
-    model = evaluate(denoiser, natural)
-    compared = placed.compared(system, model)
     pool, more = _between_states(context, placed.pool(system))
     solution = solve(pool, representation)
-    dense = representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
-    centers = representation.center(evaluate(denoiser, dense).mean).numpy()
-    profiles = _profiles(context, solution)
-    smoothed = profile_along(solution, representation, centers, context.config.geodesic.surface_log_snr)
-    predicted = representation.profile(natural, _log_partition(curve, denoiser, share, representation)).numpy()
-    log_partition = -solution.reweighted.free_energies[pool.confined == EVERYWHERE]
-    measured = representation.profile(natural, torch.from_numpy(log_partition)).numpy()
-    for w, ratio in enumerate(compared.ratio):
-        context.reporter.scalars(
-            w, {"windows/variance_ratio": float(ratio), "windows/curve_parameter": float(share[w])}
-        )
-    _warn(compared, share, solution, placed.stuck(system))
-    context.make_room()
-    write_arrays(
-        context.folder / "windows.npz",
-        curve_parameter=share,
-        natural=natural.numpy(),
-        angles=placed.variables[..., system.represented].astype(np.float32),
-        predicted_variance=compared.predicted,
-        measured_variance=compared.measured,
-        measured_variance_error=compared.error,
-        predicted_profile=system.kt * (predicted - predicted[0]),
-        measured_profile=system.kt * (measured - measured[0]),
-        smoothed_parameter=np.linspace(0.0, 1.0, _CENTERS),
-        smoothed_free_energy=system.kt * smoothed.free_energy,
-        overlap=solution.reweighted.overlap,
-        profiles=profiles,
-        metric=friction.metric,
-        relaxation_time=friction.relaxation,
+    measured = _Measured(
+        placed,
+        placed.compared(system, evaluate(denoiser, torch.from_numpy(placed.natural))),
+        solution,
+        _smoothed(context, curve, denoiser, solution),
+        _friction(context, curve, placed.share, looks.variables[..., system.represented]),
+        _profiles_of_windows(curve, denoiser, placed, solution, representation),
     )
-    summary = {
-        "count": len(share),
-        "close_fraction": float(compared.close.mean()),
-        "wrong": int(compared.wrong.sum()),
-        "stuck": int(placed.stuck(system).sum()),
-        "points": _points(compared, share, representation),
-        f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - measured)),
-        **_free_energies(context, solution, smoothed),
-        f"delta_f_ends_{system.suffix}": _ends(context, solution, placed.natural),
-        **_slowness(context, friction),
-    }
+    for w, (share, ratio) in enumerate(zip(placed.share, measured.compared.ratio, strict=True)):
+        context.reporter.scalars(w, {"windows/variance_ratio": float(ratio), "windows/curve_parameter": float(share)})
+    _warn(measured.compared, placed.share, solution, placed.stuck(system))
+    context.make_room()
+    write_arrays(context.folder / "windows.npz", **_arrays(context, measured))
+    summary = _summary(context, measured)
     words = (
-        f"variance within a factor {CLOSE:g} of the model's at {compared.close.sum()} of {len(share)} windows, "
-        f"barrier {with_error(summary[f'barrier_{system.suffix}'], system)}"
+        f"variance within a factor {CLOSE:g} of the model's at {measured.compared.close.sum()} of "
+        f"{len(placed.share)} windows, barrier {with_error(summary[f'barrier_{system.suffix}'], system)}"
     )
     return StageResult(summary, placed.force_evaluations + more, words=words)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the windows gave.
+
+    Attributes:
+        placed: the windows and their samples.
+        compared: their variance beside the model's.
+        solution: MBAR over these windows and the free simulations.
+        smoothed: free energy along the curve by it.
+        friction: metric and relaxation times along the curve.
+        profiles: A/kT at the windows by the model and by MBAR, shape (2, n_windows).
+    """
+
+    placed: Placed
+    compared: WindowComparison
+    solution: Solution
+    smoothed: Profile
+    friction: Friction
+    profiles: np.ndarray
+
+
+def _arrays(context: Context, found: _Measured) -> dict[str, np.ndarray]:
+    system = context.system
+    predicted, measured = system.kt * (found.profiles - found.profiles[:, :1])
+    return {
+        "curve_parameter": found.placed.share,
+        "natural": found.placed.natural,
+        "angles": found.placed.variables[..., system.represented].astype(np.float32),
+        "predicted_variance": found.compared.predicted,
+        "measured_variance": found.compared.measured,
+        "measured_variance_error": found.compared.error,
+        "predicted_profile": predicted,
+        "measured_profile": measured,
+        "smoothed_parameter": np.linspace(0.0, 1.0, _CENTERS),
+        "smoothed_free_energy": system.kt * found.smoothed.free_energy,
+        "overlap": found.solution.reweighted.overlap,
+        "profiles": _profiles(context, found.solution),
+        "metric": found.friction.metric,
+        "relaxation_time": found.friction.relaxation,
+    }
+
+
+def _summary(context: Context, found: _Measured) -> dict[str, Any]:
+    system = context.system
+    assert isinstance(system.representation, Torsions)
+    predicted, measured = found.profiles
+    return {
+        "count": len(found.placed.share),
+        "close_fraction": float(found.compared.close.mean()),
+        "wrong": int(found.compared.wrong.sum()),
+        "stuck": int(found.placed.stuck(system).sum()),
+        "points": _points(found.compared, found.placed.share, system.representation),
+        f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - measured)),
+        **_free_energies(context, found.solution, found.smoothed),
+        f"delta_f_ends_{system.suffix}": _ends(context, found.solution, found.placed.natural),
+        **_slowness(context, found.friction),
+    }
+
+
+def _smoothed(context: Context, curve: FineCurve, denoiser: Denoiser, solution: Solution) -> Profile:
+    torsions = context.system.representation
+    assert isinstance(torsions, Torsions)
+    dense = torsions.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
+    centers = torsions.center(evaluate(denoiser, dense).mean).numpy()
+    return profile_along(solution, torsions, centers, context.config.geodesic.surface_log_snr)
+
+
+def _profiles_of_windows(
+    curve: FineCurve, denoiser: Denoiser, placed: Placed, solution: Solution, torsions: Torsions
+) -> np.ndarray:
+    """A/kT at the windows by the model and by MBAR, shape (2, n_windows)."""
+    by_mbar = torch.from_numpy(-solution.reweighted.free_energies[solution.pool.confined == EVERYWHERE])
+    natural = torch.from_numpy(placed.natural)
+    by_model = _log_partition(curve, denoiser, placed.share, torsions)
+    return torch.stack([torsions.profile(natural, psi) for psi in (by_model, by_mbar)]).numpy()
 
 
 def _log_partition(curve: FineCurve, denoiser: Denoiser, share: np.ndarray, torsions: Torsions) -> Tensor:
