@@ -59,7 +59,7 @@ def test_a_channel_can_be_named() -> None:
         with pytest.raises(UserError, match=r"such as 't0\+ t1\+'"):
             space.named_channel(wrong, start, end, 4.0)
     assert Identity(2).named_channel("direct", np.zeros(2), np.ones(2), 4.0).label == "direct"
-    with pytest.raises(UserError, match="'direct' alone"):
+    with pytest.raises(UserError, match="'direct' is the only one"):
         Identity(2).named_channel("t0+", np.zeros(2), np.ones(2), 4.0)
 
 
