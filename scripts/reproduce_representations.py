@@ -50,6 +50,7 @@ def told(kind: str, summary: dict[str, Any]) -> str:
     work, ends = paths["dissipated_work_kt"], paths["delta_f_kj_mol"]
     ratios = [point["ratio"] for point in windows["points"]]
     highest, seconds = paths["max_free_energy_kj_mol"], summary["wall_seconds"]
+    both = windows["delta_f_ends_kj_mol"]
     stages = ", ".join(f"{stage} {seconds[stage]:.0f}" for stage in ("sample", "train", "geodesic", "paths", "windows"))
     return "\n".join(
         [
@@ -59,9 +60,8 @@ def told(kind: str, summary: dict[str, Any]) -> str:
             f"{states['error']:.1f}",
             f"  windows {windows['count']}, variance {min(ratios):.2f} to {max(ratios):.2f} of the model's, "
             f"{windows['close_fraction']:.0%} within 1.5, {windows['wrong']} wrong, {windows['stuck']} stuck",
-            f"  dissipated {work['forward']:.1f} and {work['backward']:.1f} kT; restrained ends {ends['crooks']:.1f} +- "
-            f"{ends['error']:.1f} by work, {windows['delta_f_ends_kj_mol']['value']:.1f} +- "
-            f"{windows['delta_f_ends_kj_mol']['error']:.1f} by windows",
+            f"  dissipated {work['forward']:.1f} and {work['backward']:.1f} kT; restrained ends "
+            f"{ends['crooks']:.1f} +- {ends['error']:.1f} by work, {both['value']:.1f} +- {both['error']:.1f} by windows",
             f"  MaxFreeEnergy {highest['mean']:.1f} +- {highest['std']:.1f}, least possible "
             f"{summary['reference']['minimax_barrier_kj_mol']:.1f}; "
             f"{sum(summary['force_evaluations'].values()) / 1e6:.1f} million force evaluations; seconds: {stages}",
