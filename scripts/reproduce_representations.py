@@ -61,7 +61,8 @@ def told(kind: str, summary: dict[str, Any]) -> str:
             f"  windows {windows['count']}, variance {min(ratios):.2f} to {max(ratios):.2f} of the model's, "
             f"{windows['close_fraction']:.0%} within 1.5, {windows['wrong']} wrong, {windows['stuck']} stuck",
             f"  dissipated {work['forward']:.1f} and {work['backward']:.1f} kT; restrained ends "
-            f"{ends['crooks']:.1f} +- {ends['error']:.1f} by work, {both['value']:.1f} +- {both['error']:.1f} by windows",
+            f"{ends['crooks']:.1f} +- {ends['error']:.1f} by work, {both['value']:.1f} +- {both['error']:.1f} "
+            "by windows",
             f"  MaxFreeEnergy {highest['mean']:.1f} +- {highest['std']:.1f}, least possible "
             f"{summary['reference']['minimax_barrier_kj_mol']:.1f}; "
             f"{sum(summary['force_evaluations'].values()) / 1e6:.1f} million force evaluations; seconds: {stages}",

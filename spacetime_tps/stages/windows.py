@@ -18,7 +18,7 @@ from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.files import write_arrays
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
-from spacetime_tps.representations import Molecular
+from spacetime_tps.representations import Molecular, Torsions
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.placement import Placed, place_windows, recorder_of, seen_in, simulated
@@ -137,9 +137,23 @@ def _summary(context: Context, found: _Measured) -> dict[str, Any]:
 def _smoothed(context: Context, curve: FineCurve, denoiser: Denoiser, solution: Solution) -> Profile:
     system = context.system
     dense = system.representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
-    centers = system.representation.center(evaluate(denoiser, dense).mean).numpy()
+    if isinstance(system.representation, Torsions):
+        centers = system.representation.center(evaluate(denoiser, dense).mean).numpy()
+    else:
+        centers = _centers_seen(system, solution, dense.numpy())
     level = context.config.geodesic.surface_log_snr
     return profile_along(solution, system.torsions, system.represented, centers, level)
+
+
+def _centers_seen(system: System, solution: Solution, natural: np.ndarray) -> np.ndarray:
+    """Angles of the mean (cos, sin) of the torsions in the ensembles of eta, by MBAR, shape (n, n_torsions) [rad].
+
+    A linear guess from few components says little of them, and the torsions of a mean structure are not their mean.
+    """
+    seen = system.torsions.features_of_angles(solution.pool.variables[:, system.represented])
+    logs = solution.log_weights - system.molecular.reduced(natural, solution.pool.features)
+    weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return system.torsions.center(weights @ seen / weights.sum(axis=1, keepdims=True))
 
 
 def _profiles_of_windows(
