@@ -167,7 +167,7 @@ def optimise(problem: Problem, variant: Variant, seed: int) -> Optimised:
     if variant.low_barrier:
         wanted = config.low_barrier or LowBarrierConfig()
         smooth = SmoothSurface(problem.fine)
-        objectives.append(LowBarrier(smooth, representation, problem.kt, wanted.weight, wanted.softness_kt))
+        objectives.append(LowBarrier(smooth, representation.center, problem.kt, wanted.weight, wanted.softness_kt))
     rng = torch.Generator().manual_seed(torch_seed(seed, "geodesic"))
     channels = problem.channels(variant.log_snr_end)
     found = optimise_geodesics(posterior, representation, channels, config, constraints, objectives, rng)

@@ -171,11 +171,38 @@ class StatesConfig(Model):
 # --- how the configuration is described ---------------------------------------------------------
 
 
-class TorsionsConfig(Model):
+class NamedTorsionsConfig(Model):
+    """What every representation of a molecule names: the torsions that channels wind and barriers are read in."""
+
+    torsions: list[str] = Field(min_length=1)
+
+
+class TorsionsConfig(NamedTorsionsConfig):
     """(cos, sin) of named torsions."""
 
     kind: Literal["torsions"]
-    torsions: list[str] = Field(min_length=1)
+
+
+class CartesianConfig(NamedTorsionsConfig):
+    """Positions [A] of atoms, the molecule superposed."""
+
+    kind: Literal["cartesian"]
+    atoms: Literal["heavy", "ca", "all"] = "heavy"
+
+
+class ComponentsConfig(NamedTorsionsConfig):
+    """Linear combinations of (cos, sin) of the named torsions: the slowest (tica) or the widest (pca)."""
+
+    kind: Literal["tica", "pca"]
+    components: int = Field(2, ge=1)
+    lag: Time = Field(2.0, gt=0)
+    """Between the configurations that are correlated, for tica."""
+
+    @model_validator(mode="after")
+    def _there_are_so_many(self) -> ComponentsConfig:
+        if self.components > 2 * len(self.torsions):
+            raise ValueError(f"components should be at most {2 * len(self.torsions)}, twice the torsions")
+        return self
 
 
 class IdentityConfig(Model):
@@ -184,7 +211,9 @@ class IdentityConfig(Model):
     kind: Literal["identity"]
 
 
-RepresentationConfig = Annotated[TorsionsConfig | IdentityConfig, Field(discriminator="kind")]
+RepresentationConfig = Annotated[
+    TorsionsConfig | CartesianConfig | ComponentsConfig | IdentityConfig, Field(discriminator="kind")
+]
 
 
 # --- stages -------------------------------------------------------------------------------------
@@ -374,7 +403,7 @@ class DenoiserConfig(Model):
     components: int = Field(256, ge=1, le=65_536)
     """Mixture components of each group."""
     groups: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    """Mixtures that are multiplied; ``auto``: one up to three coordinates, else eight."""
+    """Mixtures that are multiplied; ``auto``: one of up to three torsions, else eight; of other coordinates one."""
 
     @model_validator(mode="after")
     def _kind_is_known(self) -> DenoiserConfig:
@@ -640,6 +669,10 @@ class HardwareConfig(Model):
     """More pay on an idle machine only: beside other work they wait for each other."""
 
 
+_SPREADS = {"torsions": "angle", "cartesian": "length"}
+"""Dimension of a posterior spread by kind of representation; a plain number elsewhere."""
+
+
 class RunConfig(Model):
     """Everything a run depends on."""
 
@@ -669,17 +702,18 @@ class RunConfig(Model):
 
     @property
     def low_variance(self) -> float | None:
-        """``geodesic.low_variance`` in internal units: radians for torsions."""
-        given = self.geodesic.low_variance
+        """``geodesic.low_variance`` in internal units: radians for torsions, nm for positions."""
+        given, dimension = self.geodesic.low_variance, _SPREADS.get(self.representation.kind)
         if given is None:
             return None
-        return parse_quantity(given, "angle") if isinstance(self.representation, TorsionsConfig) else float(given)
+        return float(given) if dimension is None else parse_quantity(given, dimension)
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
         molecule = isinstance(self.system, MoleculeConfig)
-        if molecule != isinstance(self.representation, TorsionsConfig):
-            raise ValueError("representation.kind must be 'torsions' for a molecule and 'identity' for a potential")
+        if molecule != isinstance(self.representation, NamedTorsionsConfig):
+            kinds = "'torsions', 'cartesian', 'tica' or 'pca' for a molecule and 'identity' for a potential"
+            raise ValueError(f"representation.kind must be {kinds}")
         if molecule == isinstance(self.sampling, LangevinConfig):
             kinds = (
                 "'metadynamics', 'replica_exchange', 'trajectories' or 'basins' for a molecule, "
@@ -695,7 +729,7 @@ class RunConfig(Model):
         for label, state in (("a", self.states.a), ("b", self.states.b)):
             if molecule != (state.pdb is not None):
                 raise ValueError(f"states.{label} needs {'a pdb file' if molecule else 'a point'}")
-        if isinstance(self.representation, TorsionsConfig):
+        if isinstance(self.representation, NamedTorsionsConfig):
             unknown = [name for name in self.representation.torsions if name not in self.collective_variables]
             if unknown:
                 raise ValueError(f"representation.torsions names {unknown[0]!r}, which is no collective variable")
@@ -709,15 +743,17 @@ class RunConfig(Model):
             )
         if self.refine.rounds and not molecule:
             raise ValueError("refine.rounds is for molecules: the posteriors of an analytic potential are known")
-        self._check_spread(molecule)
+        if not isinstance(self.representation, TorsionsConfig | IdentityConfig):
+            self._check_fitted()
+        self._check_spread()
         self._check_levels()
         return self
 
     @property
     def _represented(self) -> list[str]:
-        return self.representation.torsions if isinstance(self.representation, TorsionsConfig) else []
+        return self.representation.torsions if isinstance(self.representation, NamedTorsionsConfig) else []
 
-    def _check_bias(self, representation: TorsionsConfig) -> None:
+    def _check_bias(self, representation: NamedTorsionsConfig) -> None:
         sampling = self.sampling
         if isinstance(sampling, MetadynamicsConfig):
             biased, where = sampling.bias or representation.torsions, "sampling.bias"
@@ -732,15 +768,32 @@ class RunConfig(Model):
         if len(set(biased)) < len(biased):
             raise ValueError(f"{where} names a torsion twice")
 
-    def _check_spread(self, molecule: bool) -> None:
+    def _check_fitted(self) -> None:
+        """What representations that are fitted to samples cannot do yet."""
+        kind = self.representation.kind
+        if self.refine.rounds or isinstance(self.sampling, BasinsConfig):
+            raise ValueError(
+                f"refine.rounds and sampling.kind 'basins' need representation.kind 'torsions', not {kind!r}"
+            )
+        if self.geodesic.geometry != "spacetime" or self.geodesic.avoid:
+            raise ValueError(
+                f"geodesic.geometry and geodesic.avoid need representation.kind 'torsions' or 'identity', not {kind!r}"
+            )
+        if kind == "cartesian" and isinstance(self.system, MoleculeConfig) and self.system.nonbonded == "pme":
+            raise ValueError("representation.kind 'cartesian' holds a molecule in space, which a periodic box forbids")
+
+    def _check_spread(self) -> None:
+        dimension = _SPREADS.get(self.representation.kind)
+        wanted, low, high, shown = {
+            "angle": ('an angle such as "10 deg"', 1e-4, math.pi, "0.006 to 180 deg"),
+            "length": ('a length such as "0.3 A"', 1e-5, 10.0, "0.0001 to 100 A"),
+            None: ("a plain number", 1e-6, 1e6, "1e-06 to 1e+06"),
+        }[dimension]
         try:
             spread = self.low_variance
         except (ValueError, TypeError) as error:
-            wanted = 'an angle such as "10 deg"' if molecule else "a plain number"
             raise ValueError(f"geodesic.low_variance is {self.geodesic.low_variance!r}, expected {wanted}") from error
-        low, high = (1e-4, math.pi) if molecule else (1e-6, 1e6)
         if spread is not None and not low <= spread <= high:
-            shown = "0.006 to 180 deg" if molecule else f"{low:g} to {high:g}"
             raise ValueError(f"geodesic.low_variance is {self.geodesic.low_variance!r}, expected {shown}")
 
     def _check_levels(self) -> None:
@@ -778,6 +831,9 @@ def _first_problem(error: ValidationError) -> str:
         "molecule",
         "potential",
         "torsions",
+        "cartesian",
+        "tica",
+        "pca",
         "identity",
         "metadynamics",
         "replica_exchange",

@@ -14,16 +14,19 @@ from openmm import app
 
 from spacetime_tps import plugins
 from spacetime_tps.config import (
+    CartesianConfig,
+    ComponentsConfig,
     MoleculeConfig,
+    NamedTorsionsConfig,
     Preset,
     RunConfig,
     StateConfig,
-    TorsionsConfig,
     ToyConfig,
     validate,
 )
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import UserError
+from spacetime_tps.files import read_arrays
 from spacetime_tps.molecules import (
     box_of,
     check_same_molecule,
@@ -33,11 +36,22 @@ from spacetime_tps.molecules import (
     torsion_atoms,
 )
 from spacetime_tps.potentials import POTENTIALS, FreeEnergySurface, Potential
-from spacetime_tps.representations import Identity, Torsions, dihedral_angles
+from spacetime_tps.representations import (
+    AtomAxes,
+    Cartesian,
+    Components,
+    Identity,
+    Molecular,
+    TorsionAxes,
+    Torsions,
+    dihedral_angles,
+)
 from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.states import Region, State, build_regions, build_state
-from spacetime_tps.topology import solute_atoms
+from spacetime_tps.topology import chosen_atoms, solute_atoms
 
+FITTED = "representation.npz"
+"""In a run folder: axes of a representation that is fitted to the samples."""
 _OVERLAP_PROBES = 100_000
 _SAME_BOX_NM = 1e-3
 
@@ -83,7 +97,7 @@ class System:
 
     Attributes:
         config: the resolved configuration.
-        representation: features, restraint and chart.
+        representation: features, restraint and chart; of a kind that is fitted to samples, the torsions until then.
         variables: the collective variables in which states are defined.
         states: state A and state B.
         structures: one frame in each state, shape (2, n_atoms, 3) [nm] or (2, d).
@@ -96,7 +110,7 @@ class System:
     """
 
     config: RunConfig
-    representation: Torsions | Identity
+    representation: Molecular | Identity
     variables: CollectiveVariables
     states: tuple[State, State]
     structures: np.ndarray
@@ -110,9 +124,20 @@ class System:
     waypoints: tuple[Region, ...] = ()
 
     @property
+    def molecular(self) -> Molecular:
+        """The representation of a molecule."""
+        assert not isinstance(self.representation, Identity)
+        return self.representation
+
+    @property
+    def torsions(self) -> Torsions:
+        """Of a molecule: in which it is read where a frame or a posterior lies."""
+        return self.molecular.torsions
+
+    @property
     def center_names(self) -> list[str]:
         """The variables that ``representation.center`` returns."""
-        return self.representation.block_names if self.variables.angular else self.variables.names
+        return self.torsions.block_names if self.variables.angular else self.variables.names
 
     @property
     def turning(self) -> dict[int, str]:
@@ -124,8 +149,16 @@ class System:
 
     @property
     def represented(self) -> list[int]:
-        """Columns of the collective variables that are those of the representation."""
-        return [self.variables.names.index(name) for name in self.representation.block_names]
+        """Columns of the collective variables that are ``torsions``."""
+        return [self.variables.names.index(name) for name in self.torsions.block_names]
+
+    @property
+    def recorded_atoms(self) -> np.ndarray:
+        """Atoms whose positions the representation needs of every sample, shape (n,)."""
+        wanted = self.config.representation
+        if self.molecule is None or not isinstance(wanted, CartesianConfig):
+            return np.zeros(0, dtype=int)
+        return chosen_atoms(self.molecule.topology, wanted.atoms)
 
     def in_states(self, variables: np.ndarray) -> np.ndarray:
         """Whether collective variables, shape (..., n_cv), lie in A and in B, shape (..., 2)."""
@@ -266,8 +299,9 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
     names = list(config.collective_variables)
     quadruples = np.array([torsion_atoms(topology, name, atoms) for name, atoms in config.collective_variables.items()])
     variables = CollectiveVariables(names, quadruples.reshape(-1, 4))
-    assert isinstance(config.representation, TorsionsConfig)
+    assert isinstance(config.representation, NamedTorsionsConfig)
     chosen = config.representation.torsions
+    torsions = Torsions(chosen, [quadruples[names.index(name)] for name in chosen])
     described = openmm_system(molecule, topology, folder, str(config.states.a.pdb))
     if described.usesPeriodicBoundaryConditions():
         _check_boxes(config, topology, other, structures)
@@ -279,7 +313,7 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
     )
     return System(
         config=config,
-        representation=Torsions(chosen, [quadruples[names.index(name)] for name in chosen]),
+        representation=_representation(config.representation, torsions, topology, folder / FITTED),
         variables=variables,
         states=_states(config, variables, structures),
         structures=structures,
@@ -289,6 +323,30 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
         reference=_reference(config, folder, chosen, dynamics.kt),
         **_guides(config, chosen, angular=True),
     )
+
+
+def _representation(wanted: NamedTorsionsConfig, torsions: Torsions, topology: app.Topology, fitted: Path) -> Molecular:
+    """What the configuration asks for; of a kind that is fitted, the torsions as long as there is no such file."""
+    if isinstance(wanted, CartesianConfig):
+        atoms = chosen_atoms(topology, wanted.atoms)
+        missing = [
+            name
+            for name, four in zip(torsions.block_names, torsions.quadruples, strict=True)
+            if not np.isin(four, atoms).all()
+        ]
+        if missing:
+            raise UserError(
+                f"representation.atoms {wanted.atoms!r} leave out atoms of the torsion {missing[0]!r}; take others, or "
+                "leave it out of representation.torsions."
+            )
+        if not fitted.is_file():
+            return torsions
+        found = read_arrays(fitted, ("reference", "axes"))
+        return Cartesian(torsions, atoms, AtomAxes(found["reference"], found["axes"]))
+    if isinstance(wanted, ComponentsConfig) and fitted.is_file():
+        found = read_arrays(fitted, ("offset", "axes", "inverse"))
+        return Components(torsions, TorsionAxes(found["offset"], found["axes"], found["inverse"]))
+    return torsions
 
 
 def _check_boxes(config: RunConfig, first: app.Topology, second: app.Topology, structures: np.ndarray) -> None:

@@ -40,6 +40,14 @@ def is_solvent(residue: app.topology.Residue) -> bool:
     return name in WATERS or (name in IONS and len(list(residue.atoms())) == 1)
 
 
+def chosen_atoms(topology: app.Topology, which: str) -> np.ndarray:
+    """Indices of the solute's atoms that are ``heavy``, ``ca`` or ``all``, shape (n,)."""
+    solute = solute_atoms(topology)
+    if which == "ca":
+        return np.array([a.index for a in topology.atoms() if a.name == "CA" and a.index in set(solute)], dtype=int)
+    return solute if which == "all" else solute[heavy_atoms(topology)[solute]]
+
+
 def solute_atoms(topology: app.Topology) -> np.ndarray:
     """Indices of the atoms that are neither water nor single ions, shape (n,)."""
     return np.array([a.index for r in topology.residues() if not is_solvent(r) for a in r.atoms()], dtype=int)

@@ -25,7 +25,7 @@ ORDER = [
         "reporting",
         "config",
     ),
-    *("potentials", "representations", "topology", "dynamics", "states", "molecules", "systems"),
+    *("potentials", "representations", "topology", "copies", "dynamics", "states", "molecules", "systems"),
     *(
         "boltzmann",
         "preparation",

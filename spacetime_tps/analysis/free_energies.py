@@ -31,17 +31,21 @@ def difference_of_states(solution: Solution) -> tuple[float, float]:
         return solution.estimate(np.log(solution.pool.in_states.astype(float))).difference(0, 1)
 
 
-def profile_along(solution: Solution, torsions: Torsions, centers: np.ndarray, log_snr: float) -> Profile:
-    """Read the free energy along a curve.
+def profile_along(
+    solution: Solution, torsions: Torsions, columns: list[int], centers: np.ndarray, log_snr: float
+) -> Profile:
+    """Read the free energy along a curve, whatever its representation, in torsions.
 
     Args:
         solution: of samples around the curve.
-        torsions: of the representation.
+        torsions: in which its centres are given.
+        columns: of the pool's collective variables that are these torsions.
         centers: of the curve [rad], shape (n, n_torsions).
         log_snr: level of the smoothing.
     """
     natural = np.exp(log_snr) * torsions.features_of_angles(centers)
-    found = solution.estimate(torsions.statistics(solution.pool.features) @ natural.T)
+    seen = torsions.features_of_angles(solution.pool.variables[:, columns])
+    found = solution.estimate(seen @ natural.T)
     height = found.values
     top = int(np.argmax(height - np.minimum.accumulate(height)))
     bottom = int(np.argmin(height[: top + 1]))

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from spacetime_tps.boltzmann.blocks import jackknife_error
 from spacetime_tps.diffusion.denoiser import Posterior
-from spacetime_tps.representations import Torsions, wrap
+from spacetime_tps.representations import Molecular, Torsions, wrap
 
 CLOSE, WRONG = 1.5, 2.5
 """Factors between measured and predicted posterior variance: within the first it is right, beyond the second wrong."""
 STUCK = 1.0
 """Disagreement of the runs from either start beyond which they lie in different wells."""
+_NONE = 1e-9
+"""Variance that stands for less than none, which short windows may leave when what trembles is taken off."""
 _FAR = 2.0
 """Posterior standard deviations between measured and predicted centre beyond which the model is wrong."""
 
@@ -23,9 +26,9 @@ class WindowComparison:
     """What the model says of each window, and what was measured there.
 
     Attributes:
-        predicted, measured: posterior variances summed over the torsions, shape (n_windows,).
+        predicted, measured: posterior variances summed over the blocks, shape (n_windows,).
         error: standard error of ``measured``, by leaving out one of eight blocks at a time.
-        by_torsion: measured over predicted variance of each torsion, shape (n_windows, n_torsions).
+        by_block: measured over predicted variance of each feature block, shape (n_windows, n_blocks).
         center_off: difference of the centres [rad], shape (n_windows, n_torsions).
         far: whether a centre is off by more than two standard deviations, shape (n_windows,).
         starts_apart: largest difference of a torsion's mean between the runs from either start [rad], shape
@@ -35,7 +38,7 @@ class WindowComparison:
     predicted: np.ndarray
     measured: np.ndarray
     error: np.ndarray
-    by_torsion: np.ndarray
+    by_block: np.ndarray
     center_off: np.ndarray
     far: np.ndarray
     starts_apart: np.ndarray
@@ -56,32 +59,35 @@ class WindowComparison:
         return (np.abs(np.log(self.ratio)) > np.log(WRONG)) | self.far
 
 
-def compare_windows(torsions: Torsions, model: Posterior, angles: np.ndarray, blocks: int = 8) -> WindowComparison:
+def compare_windows(
+    representation: Molecular, natural: np.ndarray, model: Posterior, statistics: np.ndarray, blocks: int = 8
+) -> WindowComparison:
     """Compare the model's posteriors with simulated ones.
 
     Args:
-        torsions: that are restrained.
-        model: posteriors at the windows' natural parameters.
-        angles: shape (n_windows, n_starts, n, n_torsions) [rad].
+        representation: of the restraints.
+        natural: eta of the windows, shape (n_windows, n_parameters).
+        model: posteriors there.
+        statistics: T of the samples as the restraints feel it, shape (n_windows, n_starts, n, n_parameters).
         blocks: of the simulations, for the error; half of them from each of two starts.
     """
-    features = torsions.features_of_angles(angles)
-    mean = features.mean(axis=(1, 2))
-    measured = _variance(mean)
-    together = features.reshape(len(features), -1, features.shape[-1])
+    mean = statistics.mean(axis=(1, 2))
+    trembling = representation.trembling(natural)
+    measured = np.maximum(_variance(representation, mean) - trembling, _NONE)
+    together = statistics.reshape(len(statistics), -1, statistics.shape[-1])
     parts = np.stack([part.mean(axis=1) for part in np.array_split(together, blocks, axis=1)], axis=1)
     without = (parts.sum(axis=1, keepdims=True) - parts) / (blocks - 1)
-    left = _variance(without).sum(axis=-1)
+    left = (_variance(representation, without) - trembling[:, None]).sum(axis=-1)
     predicted = model.block_variance.numpy()
-    off = wrap(torsions.center(mean) - torsions.center(model.mean.numpy()))
-    sides = torsions.center(features.mean(axis=2))
+    off = wrap(representation.center(mean) - representation.center(model.mean.numpy()))
+    sides = representation.center(statistics.mean(axis=2))
     return WindowComparison(
         predicted=predicted.sum(axis=-1),
         measured=measured.sum(axis=-1),
         error=jackknife_error(left, axis=1),
-        by_torsion=measured / np.maximum(predicted, 1e-12),
+        by_block=measured / np.maximum(predicted, 1e-12),
         center_off=off,
-        far=(np.abs(off) > _FAR * np.sqrt(np.maximum(predicted, 1e-12))).any(axis=-1),
+        far=_apart(representation, mean, model) > _FAR,
         starts_apart=np.abs(wrap(sides[:, 0] - sides[:, -1])).max(axis=-1),
     )
 
@@ -100,5 +106,15 @@ def disagreement(features: np.ndarray) -> np.ndarray:
     return (apart / np.maximum(scatter, 1e-12)).max(axis=-1)
 
 
-def _variance(mean: np.ndarray) -> np.ndarray:
-    return 1.0 - np.square(mean).reshape(*mean.shape[:-1], -1, 2).sum(axis=-1)
+def _variance(representation: Molecular, mean: np.ndarray) -> np.ndarray:
+    return representation.block_variance(torch.from_numpy(mean)).numpy()
+
+
+def _apart(representation: Molecular, mean: np.ndarray, model: Posterior) -> np.ndarray:
+    """Largest distance of the centres of a block, in posterior standard deviations of the model, shape (n_windows,)."""
+    predicted, expected = model.block_variance.numpy(), model.mean.numpy()
+    if isinstance(representation, Torsions):
+        away = np.abs(wrap(representation.center(mean) - representation.center(expected)))
+    else:
+        away = np.linalg.norm((mean - expected)[..., :-1], axis=-1, keepdims=True)
+    return (away / np.sqrt(np.maximum(predicted, 1e-12))).max(axis=-1)

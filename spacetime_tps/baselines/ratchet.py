@@ -169,14 +169,13 @@ def ratchet_molecule(
         seed: of the run.
         pool: where the paths run.
     """
-    assert isinstance(system.representation, Torsions)
     tasks = []
     for k in range(count):
         start, target = (0, 1) if k % 2 == 0 else (1, 0)
         tasks.append(
             RatchetTask(
                 dynamics=dynamics,
-                torsions=system.representation,
+                torsions=system.torsions,
                 variables=system.variables,
                 states=(system.states[start], system.states[target]),
                 start_nm=system.structures[start],

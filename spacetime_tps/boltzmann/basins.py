@@ -13,13 +13,14 @@ import numpy as np
 from scipy.spatial import KDTree
 from scipy.special import i0e, logsumexp
 
+from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
 from spacetime_tps.config import BasinsConfig
 from spacetime_tps.dynamics import MolecularDynamics, advance, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Torsions, dihedral_angles
+from spacetime_tps.representations import Torsions
 from spacetime_tps.seeds import openmm_seed
 
 _LOOK_AT_ONCE = 500
@@ -34,7 +35,7 @@ class BasinSamples:
     """What walkers in either state saw within their state.
 
     Attributes:
-        angles: of the recorded torsions [rad], shape (n, n_torsions).
+        seen: what was recorded of each sample (see ``Recorder``), shape (n, n_recorded).
         log_weights: that make both states weigh alike, shape (n,).
         walker: number of the walker that each sample comes from, shape (n,).
         frames: some positions [nm], shape (m, n_atoms, 3).
@@ -43,7 +44,7 @@ class BasinSamples:
         left: share of the looks of the walkers of A and of B that lay outside their state.
     """
 
-    angles: np.ndarray
+    seen: np.ndarray
     log_weights: np.ndarray
     walker: np.ndarray
     frames: np.ndarray
@@ -58,7 +59,7 @@ class _Walk:
     start_nm: np.ndarray
     state: int
     watched: Watched
-    recorded: np.ndarray
+    recorded: Recorder
     config: BasinsConfig
     seed: int
 
@@ -67,7 +68,7 @@ def sample_basins(
     dynamics: MolecularDynamics,
     structures: np.ndarray,
     watched: Watched,
-    recorded: np.ndarray,
+    recorded: Recorder,
     config: BasinsConfig,
     seed: int,
     pool: WorkerPool,
@@ -78,7 +79,7 @@ def sample_basins(
         dynamics: of the molecule.
         structures: in A and in B [nm], shape (2, n_atoms, 3).
         watched: the states.
-        recorded: atoms of the torsions that are recorded, shape (n_torsions, 4).
+        recorded: what is kept of each sample.
         config: number of walkers, lengths and intervals.
         seed: of the run.
         pool: where walkers run.
@@ -90,13 +91,13 @@ def sample_basins(
     ]
     with progress_bar(len(tasks), "free simulations", "walker") as bar:
         found = pool.map(_walk, [(task,) for task in tasks], bar)
-    angles, frames, transitions = zip(*found, strict=True)
-    counts = [sum(map(len, angles[k * config.walkers : (k + 1) * config.walkers])) for k in range(2)]
+    recorded_of, frames, transitions = zip(*found, strict=True)
+    counts = [sum(map(len, recorded_of[k * config.walkers : (k + 1) * config.walkers])) for k in range(2)]
     discard, looks, every = _lengths(dynamics, config)
     return BasinSamples(
-        angles=np.concatenate(angles),
+        seen=np.concatenate(recorded_of),
         log_weights=np.concatenate([np.full(n, -np.log(max(1, n))) for n in counts]),
-        walker=np.repeat(np.arange(len(tasks)), [len(a) for a in angles]),
+        walker=np.repeat(np.arange(len(tasks)), [len(rows) for rows in recorded_of]),
         frames=np.concatenate(frames),
         transitions=Transitions.joined(transitions),
         force_evaluations=len(tasks) * (discard + looks * every),
@@ -112,7 +113,7 @@ def _lengths(dynamics: MolecularDynamics, config: BasinsConfig) -> tuple[int, in
 
 
 def _walk(task: _Walk) -> tuple[np.ndarray, np.ndarray, Transitions]:
-    """Recorded torsions of the looks within the state, some frames, and transitions."""
+    """What is recorded of the looks within the state, some frames, and transitions."""
     config, dynamics, watched = task.config, task.dynamics, task.watched
     context = dynamics.context(task.seed)
     context.setPositions(task.start_nm)
@@ -121,7 +122,7 @@ def _walk(task: _Walk) -> tuple[np.ndarray, np.ndarray, Transitions]:
     advance(context, discard)
     keep = max(1, dynamics.steps(config.frame_interval) // every)
     recorder = TransitionRecorder(watched.states)
-    angles, frames = [], []
+    kept, frames = [], []
     for begin in range(0, looks, _LOOK_AT_ONCE):
         seen = []
         for _ in range(min(_LOOK_AT_ONCE, looks - begin)):
@@ -131,9 +132,9 @@ def _walk(task: _Walk) -> tuple[np.ndarray, np.ndarray, Transitions]:
         variables = watched.variables(positions)
         recorder.look(variables, positions)
         inside = watched.states[task.state].contains(variables)
-        angles.append(dihedral_angles(positions, task.recorded)[inside])
+        kept.append(task.recorded(positions)[inside])
         frames.append(positions[::keep].astype(np.float32))
-    return np.concatenate(angles), np.concatenate(frames), recorder.transitions()
+    return np.concatenate(kept), np.concatenate(frames), recorder.transitions()
 
 
 def with_background(

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from spacetime_tps.boltzmann.bias import TabulatedBias, Walker, fill, resume
+from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
 from spacetime_tps.config import MetadynamicsConfig
 from spacetime_tps.dynamics import MolecularDynamics, advance, look_lengths, positions_of, restraint_energy_of
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import dihedral_angles
 from spacetime_tps.seeds import openmm_seed
 
 
@@ -27,20 +27,21 @@ def frozen_round(
     config: MetadynamicsConfig,
     seed: int,
     watched: Watched | None = None,
-    recorded: np.ndarray | None = None,
+    recorded: Recorder | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Transitions]:
     """Sample one walker under the frozen bias.
 
     Returns:
-        torsion angles [rad], shape (n, n_torsions), the bias there [kJ/mol], shape (n,), some frames [nm], shape
-        (m, n_atoms, 3), and the transitions that the walker made.
+        what was recorded of each sample, shape (n, n_recorded), the bias there [kJ/mol], shape (n,), some frames [nm],
+        shape (m, n_atoms, 3), and the transitions that the walker made.
     """
     context = resume(dynamics, TabulatedBias(quadruples, table, dynamics.platform), walker, seed)
     advance(context, dynamics.steps(config.discard_time))
     interval = dynamics.steps(config.sample_interval)
     looks = look_lengths(interval, watched.every) if watched is not None else [interval]
     frame_stride = max(1, round(config.frame_interval / config.sample_interval))
-    angles, biases, frames = [], [], []
+    kept, biases, frames = [], [], []
+    recorded = recorded or Recorder(quadruples)
     recorder = TransitionRecorder(watched.states) if watched is not None else None
     for n in range(dynamics.steps(config.frozen_time) // interval):
         seen = []
@@ -50,12 +51,12 @@ def frozen_round(
         positions = seen[-1]
         if watched is not None and recorder is not None:
             recorder.look(watched.variables(np.array(seen)), np.array(seen))
-        angles.append(dihedral_angles(positions, quadruples if recorded is None else recorded))
+        kept.append(recorded(positions))
         biases.append(restraint_energy_of(context))
         if n % frame_stride == 0:
             frames.append(positions.astype(np.float32))
     found = recorder.transitions() if recorder is not None else Transitions.none()
-    return np.array(angles), np.array(biases), np.array(frames), found
+    return np.array(kept), np.array(biases), np.array(frames), found
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Metadynamics:
     """What metadynamics gave under its frozen bias.
 
     Attributes:
-        angles: of the recorded torsions [rad], shape (n, n_torsions).
+        seen: what was recorded of each sample (see ``Recorder``), shape (n, n_recorded).
         log_weights: shape (n,).
         walker: that each sample comes from, shape (n,).
         frames: some positions [nm], shape (m, n_atoms, 3).
@@ -72,7 +73,7 @@ class Metadynamics:
         force_evaluations: of both phases.
     """
 
-    angles: np.ndarray
+    seen: np.ndarray
     log_weights: np.ndarray
     walker: np.ndarray
     frames: np.ndarray
@@ -89,7 +90,7 @@ def sample_metadynamics(
     seed: int,
     pool: WorkerPool,
     watched: Watched | None = None,
-    recorded: np.ndarray | None = None,
+    recorded: Recorder | None = None,
 ) -> Metadynamics:
     """Build the bias, freeze it, sample.
 
@@ -101,7 +102,7 @@ def sample_metadynamics(
         seed: of the run.
         pool: where the walkers run.
         watched: the states, and how often a transition between them is looked for under the frozen bias.
-        recorded: atoms of the torsions that are sampled, where they are others than the biased ones.
+        recorded: what is kept of each sample; None: the biased torsions.
     """
     filled = fill(dynamics, quadruples, structures, config, seed, pool)
     frozen_tasks = [
@@ -111,10 +112,10 @@ def sample_metadynamics(
     with progress_bar(config.walkers, "frozen-bias sampling", "walker") as bar:
         sampled = pool.map(frozen_round, frozen_tasks, bar)
     columns = tuple(zip(*sampled, strict=True))
-    angles, biases, frames = (np.concatenate(column) for column in columns[:3])
+    seen, biases, frames = (np.concatenate(column) for column in columns[:3])
     frozen = dynamics.steps(config.discard_time) + len(sampled[0][0]) * dynamics.steps(config.sample_interval)
     return Metadynamics(
-        angles=angles,
+        seen=seen,
         log_weights=biases / dynamics.kt,
         walker=np.repeat(np.arange(config.walkers), len(sampled[0][0])),
         frames=frames,

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 
 from spacetime_tps.boltzmann.reweighting import Estimate, Reweighted, estimated, solved
 from spacetime_tps.files import read_arrays, write_arrays
-from spacetime_tps.representations import Representation
+from spacetime_tps.representations import Molecular
 
 SAMPLER, EVERYWHERE, WITHIN_A, WITHIN_B = -2, -1, 0, 1
 _IMPOSSIBLE_KT = 1e4
@@ -195,7 +195,7 @@ class Solution:
         return estimated(self.reweighted, log_targets, self.pool.ensemble, self.pool.walker)
 
 
-def solve(pool: Pool, representation: Representation) -> Solution:
+def solve(pool: Pool, representation: Molecular) -> Solution:
     """Weights of all samples and free energies of all ensembles.
 
     Args:
@@ -205,9 +205,9 @@ def solve(pool: Pool, representation: Representation) -> Solution:
     return Solution(pool, solved(_reduced(pool, representation), pool.counts))
 
 
-def _reduced(pool: Pool, representation: Representation) -> np.ndarray:
+def _reduced(pool: Pool, representation: Molecular) -> np.ndarray:
     """Potential of every sample in every ensemble, above the physical one [kT], shape (n_ensembles, n)."""
-    reduced = -pool.natural @ representation.statistics(pool.features).T
+    reduced = representation.reduced(pool.natural, pool.features)
     for state in (WITHIN_A, WITHIN_B):
         reduced[np.ix_(pool.confined == state, ~pool.in_states[:, state])] = _IMPOSSIBLE_KT
     if pool.sampler is not None:

@@ -22,6 +22,7 @@ from openmm import app
 
 from spacetime_tps.boltzmann.bias import Filled, TabulatedBias, fill
 from spacetime_tps.boltzmann.ladder import SETTLING_STEPS, EnergyCurve, pilot_energies, temperature_ladder
+from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.reweighting import solved
 from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
 from spacetime_tps.config import ReplicaExchangeConfig
@@ -36,7 +37,6 @@ from spacetime_tps.dynamics import (
 from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import dihedral_angles
 from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.topology import Isomers
 from spacetime_tps.units import GAS_CONSTANT
@@ -56,7 +56,7 @@ class Plan:
         dynamics: of the molecule.
         bias: that acts on all rungs; None: none does.
         temperatures: of the rungs [K], lowest first, shape (n_rungs,).
-        quadruples: atoms of the torsions that are recorded, shape (n_torsions, 4).
+        recorded: what is kept of each sample.
         isomers: what a frame may be.
         watched: states between which transitions are looked for.
         steps: integration steps between exchanges.
@@ -67,7 +67,7 @@ class Plan:
     dynamics: MolecularDynamics
     bias: Filled | None
     temperatures: np.ndarray
-    quadruples: np.ndarray
+    recorded: Recorder
     isomers: Isomers
     watched: Watched
     steps: int
@@ -106,7 +106,7 @@ class Round:
     Attributes:
         rungs: rung of every replica at every exchange, shape (n_exchanges, n_rungs).
         acceptance: expected acceptance between neighbours by the energies, averaged, shape (n_rungs - 1,).
-        angles: of the recorded torsions [rad], shape (n, n_rungs, n_torsions); row k belongs to rung k.
+        seen: what was recorded (see ``Recorder``), shape (n, n_rungs, n_recorded); row k belongs to rung k.
         energies: potential with the bias [kJ/mol], shape (n, n_rungs).
         biases: of them the bias [kJ/mol], shape (n, n_rungs).
         broken: which isomers are unlike both ends, shape (n, n_rungs, n_checks).
@@ -115,7 +115,7 @@ class Round:
 
     rungs: np.ndarray
     acceptance: np.ndarray
-    angles: np.ndarray
+    seen: np.ndarray
     energies: np.ndarray
     biases: np.ndarray
     broken: np.ndarray
@@ -216,7 +216,7 @@ def exchange_round(plan: Plan, ladder: Ladder, exchanges: int, seed: int) -> tup
     round_ = Round(
         rungs=identity,
         acceptance=np.mean(acceptance, axis=0),
-        angles=dihedral_angles(seen, plan.quadruples),
+        seen=plan.recorded(seen),
         energies=np.array(energies).reshape(len(seen), -1),
         biases=np.array(biases).reshape(len(seen), -1),
         broken=broken,
@@ -253,7 +253,7 @@ class ReplicaExchange:
     """What replica exchange gave.
 
     Attributes:
-        angles: of the recorded torsions [rad], shape (n, n_torsions), all rungs together.
+        seen: what was recorded of each sample, shape (n, n_recorded), all rungs together.
         log_weights: at the lowest temperature, shape (n,).
         walker: the ladder that each sample comes from, shape (n,).
         frames: some positions [nm], shape (m, n_atoms, 3).
@@ -266,7 +266,7 @@ class ReplicaExchange:
         force_evaluations: of everything.
     """
 
-    angles: np.ndarray
+    seen: np.ndarray
     log_weights: np.ndarray
     walker: np.ndarray
     frames: np.ndarray
@@ -281,7 +281,7 @@ class ReplicaExchange:
 
 def sample_replica_exchange(
     dynamics: MolecularDynamics,
-    quadruples: np.ndarray,
+    recorded: Recorder,
     structures: np.ndarray,
     config: ReplicaExchangeConfig,
     isomers: Isomers,
@@ -294,7 +294,7 @@ def sample_replica_exchange(
 
     Args:
         dynamics: of the molecule, at the lowest temperature.
-        quadruples: atoms of the torsions that are recorded, shape (n_torsions, 4).
+        recorded: what is kept of each sample.
         structures: starting frames, dealt out to the replicas in turn [nm], shape (n, n_atoms, 3).
         config: temperatures and times.
         isomers: frames unlike both ends are thrown away.
@@ -314,7 +314,7 @@ def sample_replica_exchange(
     steps = dynamics.steps(config.exchange_interval)
     sample_every = max(1, round(dynamics.steps(config.sample_interval) / steps))
     frame_every = max(1, round(config.frame_interval / config.sample_interval))
-    plan = Plan(dynamics, bias, temperatures, quadruples, isomers, watched, steps, sample_every, frame_every)
+    plan = Plan(dynamics, bias, temperatures, recorded, isomers, watched, steps, sample_every, frame_every)
     per_round = max(1, round(config.time / config.sample_interval / _ROUNDS)) * sample_every
     discarded_rounds = int(np.ceil(dynamics.steps(config.discard_time) / (per_round * steps)))
     rounds = discarded_rounds + max(1, round(dynamics.steps(config.time) / (per_round * steps)))
@@ -349,9 +349,9 @@ def _ladder(
 
 
 def _gathered(plan: Plan, history: Sequence[Sequence[Round]], ladders: Sequence[Ladder], cost: int) -> ReplicaExchange:
-    angles, energies, biases, broken = (
+    seen, energies, biases, broken = (
         np.stack([np.concatenate([getattr(seen, name) for seen in rounds]) for rounds in history])
-        for name in ("angles", "energies", "biases", "broken")
+        for name in ("seen", "energies", "biases", "broken")
     )
     whole = ~broken.any(axis=-1)
     if not whole.any():
@@ -363,7 +363,7 @@ def _gathered(plan: Plan, history: Sequence[Sequence[Round]], ladders: Sequence[
     walker = np.broadcast_to(np.arange(len(history))[:, None, None], whole.shape)[whole]
     counts = broken.sum(axis=(0, 1, 2))
     return ReplicaExchange(
-        angles=angles[whole],
+        seen=seen[whole],
         log_weights=lowest_rung_log_weights(energies[whole], rung, plan.temperatures)
         + biases[whole] / plan.dynamics.kt,
         walker=walker,

@@ -10,11 +10,11 @@ import mdtraj
 import numpy as np
 from openmm import app
 
+from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
 from spacetime_tps.config import TrajectoriesConfig
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import dihedral_angles
 from spacetime_tps.topology import solute_atoms
 from spacetime_tps.trajectories import read_frames
 
@@ -28,7 +28,7 @@ class TrajectorySamples:
     """What the user's trajectories hold.
 
     Attributes:
-        angles: of the recorded torsions [rad], shape (n, n_torsions).
+        seen: what was recorded of each sample (see ``Recorder``), shape (n, n_recorded).
         log_weights: shape (n,).
         walker: trajectory that each frame comes from, shape (n,).
         frames: some positions [nm], shape (m, n_atoms, 3).
@@ -36,7 +36,7 @@ class TrajectorySamples:
         force_evaluations: none of ours.
     """
 
-    angles: np.ndarray
+    seen: np.ndarray
     log_weights: np.ndarray
     walker: np.ndarray
     frames: np.ndarray
@@ -45,7 +45,7 @@ class TrajectorySamples:
 
 
 def read_trajectories(
-    config: TrajectoriesConfig, folder: Path, topology: app.Topology, watched: Watched, recorded: np.ndarray, kt: float
+    config: TrajectoriesConfig, folder: Path, topology: app.Topology, watched: Watched, recorded: Recorder, kt: float
 ) -> TrajectorySamples:
     """Read all frames and their weights.
 
@@ -54,7 +54,7 @@ def read_trajectories(
         folder: of the system file.
         topology: that the trajectories must have; water and ions behind the molecule may be left out.
         watched: collective variables, and the states.
-        recorded: atoms of the torsions that are recorded, shape (n_torsions, 4).
+        recorded: what is kept of each sample.
         kt: thermal energy [kJ/mol], in which biases count.
 
     Raises:
@@ -67,7 +67,7 @@ def read_trajectories(
             f"sampling.weights names {len(weights)} files for {len(files)} trajectories; give one for each, in order."
         )
     accepted = _accepted(topology)
-    angles, log_weights, walker, frames, transitions = [], [], [], [], []
+    seen, log_weights, walker, frames, transitions = [], [], [], [], []
     with progress_bar(len(files), "trajectories", "file") as bar:
         for k, file in enumerate(files):
             positions = _frames(file, accepted)
@@ -77,16 +77,16 @@ def read_trajectories(
             _check_positions(file, positions, topology)
             recorder = TransitionRecorder(watched.states)
             recorder.look(values, positions)
-            angles.append(dihedral_angles(positions.astype(float), recorded))
+            seen.append(recorded(positions.astype(float)))
             log_weights.append(logs)
             walker.append(np.full(len(values), k))
             frames.append(positions[:: max(1, len(positions) * len(files) // _KEPT_FRAMES)])
             transitions.append(recorder.transitions())
             bar.update()
-    if not sum(map(len, angles)):
+    if not sum(map(len, seen)):
         raise UserError("sampling.skip leaves no frame of the trajectories; lower it.")
     return TrajectorySamples(
-        np.concatenate(angles),
+        np.concatenate(seen),
         np.concatenate(log_weights),
         np.concatenate(walker),
         np.concatenate(frames).astype(np.float32),

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from spacetime_tps.boltzmann.langevin import mala_step
+from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.config import WindowsConfig
 from spacetime_tps.dynamics import MolecularDynamics, advance, look_lengths, phase_of, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import Potential
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Identity, Torsions, dihedral_angles
+from spacetime_tps.representations import Identity, Molecular
 from spacetime_tps.seeds import generator, openmm_seed
 
 _ROW = 8
@@ -31,14 +32,14 @@ class WindowSamples:
     """What restrained simulations saw.
 
     Attributes:
-        angles: [rad], shape (n_windows, n_starts, n, n_recorded).
+        seen: what was recorded (see ``Recorder``), shape (n_windows, n_starts, n, n_recorded).
         simulation: number of the simulation behind each window and start, shape (n_windows, n_starts); windows that
             exchanged configurations are one simulation.
         accepted: share of the exchanges that were tried; NaN if none was.
         force_evaluations: of all.
     """
 
-    angles: np.ndarray
+    seen: np.ndarray
     simulation: np.ndarray
     accepted: float
     force_evaluations: int
@@ -49,25 +50,25 @@ class _Row:
     """Windows that exchange configurations, or a single one; see ``sample_windows``."""
 
     dynamics: MolecularDynamics
-    torsions: Torsions
+    representation: Molecular
     natural: np.ndarray
     starts: np.ndarray
     config: WindowsConfig
     seeds: list[int]
     exchanges: np.random.Generator
-    recorded: np.ndarray
+    recorded: Recorder
     every: int
     exchange_every: int
 
 
 def _sample_row(row: _Row) -> tuple[np.ndarray, int, int]:
-    """Angles, shape (n_windows, n, n_recorded), of restrained simulations by turns, exchanges accepted and tried."""
-    restraint = row.torsions.restraint(row.dynamics.kt)
+    """What was recorded, shape (n_windows, n, n_recorded), and how many exchanges were accepted and tried."""
+    restraint = row.representation.restraint(row.dynamics.kt)
     context = row.dynamics.context(row.seeds[0], [restraint.force])
     windows = range(len(row.natural))
     here = []
     for w in windows:
-        context.setPositions(row.starts[w])
+        context.setPositions(row.representation.placed(row.starts[w]))
         restraint.move_to(row.natural[w], context)
         thermalise(context, row.dynamics.temperature_k, row.seeds[w])
         advance(context, row.config.equilibration_steps)
@@ -85,25 +86,30 @@ def _sample_row(row: _Row) -> tuple[np.ndarray, int, int]:
                 context.getIntegrator().step(row.every)
                 seen[w].append(positions_of(context))
             here[w] = phase_of(context)
-        statistics = row.torsions.statistics(row.torsions.features(np.array([positions for positions, _ in here])))
+        statistics = held_in(row.representation, np.array([positions for positions, _ in here]))
         for w in range(turn % 2, len(windows) - 1, 2):
             gain = (row.natural[w] - row.natural[w + 1]) @ (statistics[w + 1] - statistics[w])
             tried += 1
             if np.log1p(-row.exchanges.random()) < gain:
                 here[w], here[w + 1] = here[w + 1], here[w]
                 accepted += 1
-    return dihedral_angles(np.array(seen), row.recorded), accepted, tried
+    return row.recorded(np.array(seen)), accepted, tried
+
+
+def held_in(representation: Molecular, frames: np.ndarray) -> np.ndarray:
+    """T of frames, shape (..., n_atoms, 3) [nm], as a restraint feels it, shape (..., n_parameters)."""
+    return representation.held(representation.torsions.angles(frames), frames[..., representation.atoms, :])
 
 
 def sample_windows(
     dynamics: MolecularDynamics,
-    torsions: Torsions,
+    representation: Molecular,
     natural: np.ndarray,
     starts: np.ndarray,
     config: WindowsConfig,
     seed: int,
     pool: WorkerPool,
-    recorded: np.ndarray | None = None,
+    recorded: Recorder,
     name: str = "windows",
     every: int | None = None,
     exchange_every: int = 0,
@@ -115,24 +121,24 @@ def sample_windows(
 
     Args:
         dynamics: of the molecule.
-        torsions: that are restrained.
+        representation: whose restraint holds them.
         natural: eta of the windows, zero for a free simulation, shape (n_windows, n_parameters); those that exchange in
             a row.
         starts: frames [nm], shape (n_windows, n_starts, n_atoms, 3).
         config: lengths.
         seed: of the run.
         pool: where the windows run.
-        recorded: atoms of the torsions that are returned, shape (n_recorded, 4); None: those that are restrained.
+        recorded: what is kept of each sample.
         name: of the simulations and their random streams.
         every: steps between samples; None: ``config.sample_every``.
         exchange_every: samples of a window between attempts to exchange; 0: none.
     """
-    recorded, every = torsions.quadruples if recorded is None else recorded, every or config.sample_every
+    every = every or config.sample_every
     windows, sides = starts.shape[:2]
     rows = _rows(windows, sides, exchange_every > 0)
     tasks = [
         _Row(
-            dynamics, torsions, natural[part], starts[part, k], config,
+            dynamics, representation, natural[part], starts[part, k], config,
             [openmm_seed(seed, name, w, k) for w in range(part.start, part.stop)],
             generator(seed, name, "exchanges", part.start, k), recorded, every, exchange_every,
         )
@@ -140,13 +146,13 @@ def sample_windows(
     ]  # fmt: skip
     with progress_bar(len(tasks), name, "run") as bar:
         found = pool.map(_sample_row, [(task,) for task in tasks], bar)
-    angles = np.empty((windows, sides, *found[0][0].shape[1:]))
+    seen = np.empty((windows, sides, *found[0][0].shape[1:]))
     simulation = np.empty((windows, sides), dtype=int)
-    for number, ((k, part), (seen, _, _)) in enumerate(zip(rows, found, strict=True)):
-        angles[part, k], simulation[part, k] = seen, number
+    for number, ((k, part), (kept, _, _)) in enumerate(zip(rows, found, strict=True)):
+        seen[part, k], simulation[part, k] = kept, number
     tried = sum(row[2] for row in found)
     cost = windows * sides * (config.equilibration_steps + config.steps // every * every)
-    return WindowSamples(angles, simulation, sum(row[1] for row in found) / tried if tried else float("nan"), cost)
+    return WindowSamples(seen, simulation, sum(row[1] for row in found) / tried if tried else float("nan"), cost)
 
 
 def _rows(windows: int, sides: int, exchanging: bool) -> list[tuple[int, slice]]:

@@ -18,7 +18,6 @@ from spacetime_tps.cli.options import (
 )
 from spacetime_tps.cli.summary import print_summary
 from spacetime_tps.errors import UserError
-from spacetime_tps.representations import Torsions
 from spacetime_tps.stages import (
     STAGES,
     RunFolder,
@@ -77,8 +76,7 @@ def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool,
         system = load_system(config, folder.path)
         check_hardware(config, system)
         if added:
-            assert isinstance(system.representation, Torsions)
-            recorded_columns(folder, system.representation)
+            recorded_columns(folder, system.torsions)
             folder.make_room("train", config)
             click.echo(f"added {', '.join(added)}", err=True)
         stages = stages_to_run(config, first="train", last=last)

@@ -30,7 +30,8 @@ def _constraints(channel: dict[str, Any]) -> str:
 
 def _spreads(channel: dict[str, Any]) -> str:
     """Largest posterior standard deviations on the chosen geodesic by the model, in brackets what they are."""
-    key, unit = ("max_posterior_std_deg", " deg") if "max_posterior_std_deg" in channel else ("max_posterior_std", "")
+    units = {"max_posterior_std_deg": " deg", "max_posterior_std_angstrom": " A", "max_posterior_std": ""}
+    key, unit = next((key, unit) for key, unit in units.items() if key in channel)
     exact = channel[key.replace("std", "std_exact")]
     shown = ", ".join(f"{name} {value:.4g} ({exact[name]:.4g})" for name, value in channel[key].items())
     return f"{shown}{unit} at most on the geodesic, by the model"

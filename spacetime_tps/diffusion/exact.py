@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from spacetime_tps.diffusion.denoiser import Posterior
+from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.representations import Identity, Representation, Torsions
+from spacetime_tps.representations import Cartesian, Identity, Representation, Torsions
 
 _CHUNK_ELEMENTS = 2**20
 """Larger blocks of (query, sample) pairs fall out of the processor's cache and cost three times as much."""
@@ -50,6 +51,15 @@ class SampleDenoiser:
         weights = logits.sub_(top).exp_() if in_place else (logits - top).exp()
         total = weights.sum(-1, keepdim=True)
         return weights @ self.statistics / total, (total.log() + top).squeeze(-1)
+
+
+def sample_denoiser(
+    representation: Representation, statistics: Tensor, log_weights: Tensor
+) -> SampleDenoiser | PlacedSampleDenoiser:
+    """The posterior of weighted samples in any representation; see ``SampleDenoiser``."""
+    if isinstance(representation, Cartesian):
+        return PlacedSampleDenoiser(representation, statistics, log_weights)
+    return SampleDenoiser(representation, statistics, log_weights)
 
 
 class GaussianMixtureDenoiser:

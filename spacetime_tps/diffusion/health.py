@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from spacetime_tps.diffusion.denoiser import Denoiser
-from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.targets import draw_queries
 from spacetime_tps.representations import Representation
 
@@ -21,7 +20,7 @@ _CHORD = 0.05
 
 def health(
     denoiser: Denoiser,
-    exact: SampleDenoiser,
+    exact: Denoiser,
     representation: Representation,
     features: np.ndarray,
     log_snr: float,

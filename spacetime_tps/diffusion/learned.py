@@ -9,7 +9,8 @@ from torch import Tensor
 from spacetime_tps.config import DenoiserConfig
 from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.diffusion.potential import GaussianFactors, PotentialNetwork, VonMisesFactors
-from spacetime_tps.representations import Identity, Torsions
+from spacetime_tps.diffusion.rigid import with_rigid_body
+from spacetime_tps.representations import Identity, Molecular, Torsions
 
 _ONE_GROUP_UP_TO = 3
 _GROUPS = 8
@@ -18,7 +19,7 @@ _GROUPS = 8
 class LearnedDenoiser:
     """A potential network, evaluated in its own precision, that answers in the precision of the question."""
 
-    def __init__(self, representation: Torsions | Identity, network: PotentialNetwork):
+    def __init__(self, representation: Molecular | Identity, network: PotentialNetwork):
         self.representation = representation
         self.network = network.eval().requires_grad_(False)
         self._weights = network.weights()
@@ -33,16 +34,23 @@ class LearnedDenoiser:
         """Posteriors at natural parameters, shape (..., n_parameters)."""
         answer = self.network(natural.to(self.network.offset.dtype), self._weights)
         psi, mean = (value.to(natural.dtype) for value in answer)
-        return Posterior(mean, self.representation.block_variance(mean), psi)
+        variance = self.representation.block_variance(mean)
+        psi, mean = with_rigid_body(natural, psi, mean, rigid_modes_of(self.representation))
+        return Posterior(mean, variance, psi)
 
 
-def build_network(representation: Torsions | Identity, config: DenoiserConfig) -> PotentialNetwork:
+def rigid_modes_of(representation: Molecular | Identity) -> int:
+    """Modes of a rigid body that restraints of a representation hold."""
+    return 0 if isinstance(representation, Identity) else representation.rigid_modes
+
+
+def build_network(representation: Molecular | Identity, config: DenoiserConfig) -> PotentialNetwork:
     """An untrained network that fits a representation."""
     torsions = isinstance(representation, Torsions)
     count = representation.n_torsions if isinstance(representation, Torsions) else representation.n_features
     groups = config.groups
     if groups == "auto":
-        groups = 1 if count <= _ONE_GROUP_UP_TO else _GROUPS
+        groups = 1 if count <= _ONE_GROUP_UP_TO or not torsions else _GROUPS
     factors = (VonMisesFactors if torsions else GaussianFactors)(count, config.factors)
     return PotentialNetwork(factors, config.components, groups)
 

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from spacetime_tps.boltzmann.samples import WeightedSamples
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.denoiser import Denoiser
+from spacetime_tps.diffusion.exact import SampleDenoiser, sample_denoiser
+from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser, with_rigid_body
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Representation
 
@@ -73,7 +75,7 @@ def draw_queries(
 
 
 def fisher_quantiles(
-    posterior: SampleDenoiser,
+    posterior: SampleDenoiser | PlacedSampleDenoiser,
     features: np.ndarray,
     log_snr_range: tuple[float, float],
     rng: torch.Generator,
@@ -108,16 +110,16 @@ def fisher_quantiles(
 
 def reference_posterior(
     representation: Representation, samples: WeightedSamples, limit: int, rng: torch.Generator
-) -> SampleDenoiser:
+) -> SampleDenoiser | PlacedSampleDenoiser:
     """The posterior of (a random subset of) the weighted samples."""
     count = len(samples.features)
     chosen = torch.randperm(count, generator=rng)[: min(limit, count)]
     statistics = torch.from_numpy(representation.statistics(samples.features))[chosen]
-    return SampleDenoiser(representation, statistics, torch.from_numpy(samples.log_weights)[chosen])
+    return sample_denoiser(representation, statistics, torch.from_numpy(samples.log_weights)[chosen])
 
 
-def posterior_targets(posterior: SampleDenoiser, natural: Tensor, description: str) -> Targets:
-    """Posterior moments at every query."""
+def posterior_targets(posterior: Denoiser, natural: Tensor, description: str, rigid_modes: int = 0) -> Targets:
+    """Posterior moments at every query, without those of a rigid body, which need not be learned."""
     means: list[Tensor] = []
     variances: list[Tensor] = []
     partitions: list[Tensor] = []
@@ -129,4 +131,5 @@ def posterior_targets(posterior: SampleDenoiser, natural: Tensor, description: s
             assert result.log_partition is not None
             partitions.append(result.log_partition)
             bar.update(len(chunk))
-    return Targets(natural, torch.cat(means), torch.cat(variances), torch.cat(partitions))
+    psi, mean = with_rigid_body(natural, torch.cat(partitions), torch.cat(means), -rigid_modes)
+    return Targets(natural, mean, torch.cat(variances), psi)

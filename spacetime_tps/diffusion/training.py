@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import DenoiserConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
-from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network
+from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network, rigid_modes_of
 from spacetime_tps.diffusion.potential import GaussianFactors, PotentialNetwork
 from spacetime_tps.diffusion.targets import (
     Targets,
@@ -25,7 +25,7 @@ from spacetime_tps.diffusion.targets import (
     reference_posterior,
 )
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Identity, Representation, Torsions
+from spacetime_tps.representations import Identity, Molecular, Representation
 
 Network = TypeVar("Network", bound=nn.Module)
 Report = Callable[[int, Mapping[str, float]], None]
@@ -68,7 +68,7 @@ def relative_loss(network: PotentialNetwork, representation: Representation, bat
 
 
 def train_denoiser(
-    representation: Torsions | Identity,
+    representation: Molecular | Identity,
     samples: WeightedSamples,
     config: DenoiserConfig,
     seed: int,
@@ -96,7 +96,7 @@ def train_denoiser(
 
     def targets(count: int, what: str) -> Targets:
         queries = draw_queries(representation, features, count, config.log_snr_range, rng, quantiles)
-        return posterior_targets(posterior, queries, what)
+        return posterior_targets(posterior, queries, what, rigid_modes_of(representation))
 
     training = _to(targets(config.queries, "posterior targets"), device)
     held_out = _to(targets(config.validation_queries, "held-out targets"), device)
@@ -120,7 +120,7 @@ def _to(targets: Targets, device: str) -> Targets:
 
 
 def initialised(
-    representation: Torsions | Identity, samples: WeightedSamples, config: DenoiserConfig, rng: torch.Generator
+    representation: Molecular | Identity, samples: WeightedSamples, config: DenoiserConfig, rng: torch.Generator
 ) -> PotentialNetwork:
     """An untrained network whose components lie at biased samples, each with that sample's weight."""
     network = build_network(representation, config)

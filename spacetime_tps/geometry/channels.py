@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser
 from spacetime_tps.geometry.free_energy import ModelFreeEnergy
 from spacetime_tps.geometry.geodesic import Geodesic
 from spacetime_tps.potentials import FreeEnergySurface
@@ -16,6 +19,47 @@ _MARGINAL_POINTS = 180
 _EVERY = 4
 """Of the fine grid's points at which the smoothed free energy is read."""
 _TUNNELLING = 0.5
+_LIFTED_POINTS = 65
+
+
+def lifted_channels(
+    channels: list[Channel],
+    torsions: Torsions,
+    angles: np.ndarray,
+    samples: SampleDenoiser | PlacedSampleDenoiser,
+    ends: np.ndarray,
+    log_snr_end: float,
+    log_snr: float,
+) -> list[Channel]:
+    """Channels of torsions as curves in another representation of the same samples.
+
+    A channel is a straight line in torsions. What the samples around its points are on average in the other
+    representation is where the optimiser begins there; it ends in the end structures' own features.
+
+    Args:
+        channels: in the torsions' chart.
+        torsions: that they wind in.
+        angles: of the samples [rad], shape (n, n_torsions).
+        samples: the same ones in the other representation.
+        ends: features of the end structures, shape (2, n_features).
+        log_snr_end: of the ends.
+        log_snr: how sharply samples around a point are chosen.
+    """
+    s = np.linspace(0.0, 1.0, _LIFTED_POINTS)
+    at = torch.from_numpy(torsions.features_of_angles(angles))
+    straight = (1 - s)[:, None] * ends[0] + s[:, None] * ends[1]
+    found = []
+    for channel in channels:
+        way = (1 - s)[:, None] * channel.start[1::2] + s[:, None] * channel.end[1::2]
+        around = torch.from_numpy(np.exp(log_snr) * torsions.features_of_angles(way))
+        weights = torch.softmax(samples.log_weights + around @ at.T, dim=-1)
+        mean = (weights @ samples.statistics[:, :-1]).numpy()
+        # The average ends near the end structures, not in them.
+        mean += (1 - s)[:, None] * (ends[0] - mean[0]) + s[:, None] * (ends[1] - mean[-1])
+        detour = np.concatenate([mean - straight, np.zeros((len(s), 1))], axis=-1)
+        start, end = (np.append(x, log_snr_end) for x in ends)
+        found.append(Channel(channel.label, start, end, detour))
+    return found
 
 
 def order_by_promise(
@@ -83,6 +127,19 @@ def _apart(first: Geodesic, second: Geodesic) -> float:
     return float(np.sqrt(np.square(means[0] - means[1]).sum(-1).mean()))
 
 
+def relabelled(geodesics: list[Geodesic], representation: Representation, names: list[str]) -> list[Geodesic]:
+    """Geodesics called by the way that they take, one for each: where no chart holds a winding, a curve may leave it.
+
+    Of those that take the same way the best by convergence and energy stays.
+    """
+    best: dict[str, Geodesic] = {}
+    for geodesic in sorted(geodesics, key=lambda g: (not g.converged, g.curve.energy)):
+        first, last = lifted_ends(geodesic, representation, angular=True)
+        label = " ".join(f"{name}{'+' if turn >= 0 else '-'}" for name, turn in zip(names, last - first, strict=True))
+        best.setdefault(label, replace(geodesic, channel=replace(geodesic.channel, label=label)))
+    return list(best.values())
+
+
 def rank_channels(geodesics: list[Geodesic], barriers: dict[str, float], tie: float) -> list[Geodesic]:
     """Best first: by barrier; of those within ``tie`` of the lowest, converged ones first and then the shortest.
 
@@ -121,7 +178,7 @@ def smoothed_barrier(geodesic: Geodesic, representation: Representation, free_en
 
     It is read at one level everywhere: the curve's own level changes along it, and with it what that smooths over.
     """
-    means = torch.from_numpy(representation.center(geodesic.curve.mean[::_EVERY]))
+    means = torch.from_numpy(representation.location(geodesic.curve.mean[::_EVERY]))
     with torch.no_grad():
         return climb(free_energy(means).numpy())
 
@@ -131,9 +188,9 @@ def climb(height: np.ndarray) -> float:
     return float((height - np.minimum.accumulate(height)).max())
 
 
-def lifted_ends(geodesic: Geodesic, representation: Representation) -> tuple[np.ndarray, np.ndarray]:
-    """Start and end of a channel in collective variables, angles unwrapped along the curve."""
+def lifted_ends(geodesic: Geodesic, representation: Representation, angular: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end of a channel in collective variables, unwrapped along the curve where these are angles."""
     centers = representation.center(geodesic.curve.mean)
-    if representation.n_features == representation.n_coordinates:
+    if angular:
         centers = np.unwrap(centers, axis=0)
     return centers[0], centers[-1]

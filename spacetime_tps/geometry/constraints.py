@@ -14,6 +14,7 @@ from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.errors import UserError
 from spacetime_tps.geometry.curve import point_shares
 from spacetime_tps.representations import Representation
+from spacetime_tps.representations.euclidean import Euclidean
 from spacetime_tps.states import Ball
 
 _SHRINKS_TO = 0.5
@@ -85,6 +86,30 @@ class TrainedRange:
     def tightened(self) -> TrainedRange:
         """The constraint the optimiser works with: the same."""
         return self
+
+
+@dataclass(frozen=True)
+class Pull:
+    """No coordinate of a restraint's centre y lies farther from E[x] than ``most`` standard deviations of its noise.
+
+    A denoiser has been shown samples plus noise and nothing else. In many dimensions a curve otherwise finds centres
+    far from every sample, from which no simulation goes where the model says: g = SNR (y_k - E[x_k])^2 / most^2 - 1.
+    """
+
+    representation: Euclidean
+    most: float = 2.5
+    margin: float = 0.05
+    name: str = "pull"
+
+    def violation(self, natural: Tensor, posterior: Posterior) -> Tensor:
+        """g, shape (n_curves, n_points, n_features)."""
+        chart = self.representation.chart(natural)
+        away = (chart[..., :-1] - posterior.mean[..., :-1]).square() * chart[..., -1:].exp()
+        return away / self.most**2 - 1.0
+
+    def tightened(self) -> Pull:
+        """The constraint the optimiser works with."""
+        return replace(self, most=(1.0 - self.margin) * self.most, margin=0.0)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ the saddle. The soft maximum of F along the curve is added to the objective.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +19,6 @@ from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.geometry.curve import shares_of_length
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.representations import Representation
 
 MAX_GRID_DIMENSION = 2
 
@@ -134,14 +134,14 @@ def _keys_weights(f: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LowBarrier:
-    """weight * softmax_s F(center(mu_s)) / kT, the soft maximum over the length s taken at ``softness`` kT.
+    """weight * softmax_s F(location(mu_s)) / kT, the soft maximum over the length s taken at ``softness`` kT.
 
     F is also read between neighbouring points of the curve, ``subdivisions`` times a chord: otherwise the optimiser
     learns to jump over the ridge between two of them.
     """
 
     surface: FreeEnergy
-    representation: Representation
+    location: Callable[[Tensor], Tensor]
     kt: float
     weight: float
     softness: float = 0.5
@@ -149,7 +149,7 @@ class LowBarrier:
 
     def __call__(self, natural: Tensor, posterior: Posterior) -> Tensor:
         """The term of every curve, shape (n_curves,)."""
-        center = self.representation.center(posterior.mean)
+        center = self.location(posterior.mean)
         step = self.surface.displacement(center[:, :-1], center[:, 1:])
         fractions = torch.arange(self.subdivisions, dtype=center.dtype) / self.subdivisions
         between = center[:, :-1, None] + fractions[:, None] * step[:, :, None]

@@ -224,11 +224,14 @@ class _Search:
         return total
 
     def arches(self) -> Tensor:
-        """Coefficients of straight lines, the log-SNR lowered by a parabola of ``arch_depth``; sets the scale E_0."""
+        """Coefficients of straight lines with the channels' detours, the log-SNR lowered by a parabola; sets E_0."""
         s = torch.linspace(0.0, 1.0, _PROJECTION_POINTS, dtype=torch.float64)
         arch = torch.zeros(len(s), self.start.shape[1], dtype=torch.float64)
         arch[:, self.representation.log_snr_coordinates] = (-4.0 * self.config.arch_depth * s * (1 - s))[:, None]
         weights = self.project(arch).expand(len(self.channels), -1, -1).clone()
+        for row, channel in zip(weights, self.channels, strict=True):
+            if channel.detour is not None:
+                row += self.project(torch.from_numpy(channel.detour))
         with torch.no_grad():
             self.scale = self.energy(weights)[0].clamp_min(1e-12)
         return weights

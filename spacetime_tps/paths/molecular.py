@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 
+from spacetime_tps.boltzmann.windows import held_in
 from spacetime_tps.config import PathsConfig
 from spacetime_tps.dynamics import MolecularDynamics, advance, energies_of, look_lengths, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
@@ -19,8 +20,7 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.schedule import Schedule, restraint_work
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Torsions
-from spacetime_tps.representations.torsions import TorsionRestraint
+from spacetime_tps.representations import Molecular, Restraint
 from spacetime_tps.states import State
 from spacetime_tps.systems import CollectiveVariables, System
 
@@ -35,7 +35,7 @@ class AnnealingTask:
     """Everything one path needs, picklable; ``schedule`` and ``states`` are in the path's own direction."""
 
     dynamics: MolecularDynamics
-    torsions: Torsions
+    representation: Molecular
     variables: CollectiveVariables
     states: tuple[State, State]
     surface: FreeEnergySurface | None
@@ -56,10 +56,10 @@ class _Release:
 
 def anneal_path(task: AnnealingTask) -> dict[str, np.ndarray]:
     """Run one path; returns its fields of ``PathEnsemble`` without the first axis."""
-    restraint = task.torsions.restraint(task.dynamics.kt)
+    restraint = task.representation.restraint(task.dynamics.kt)
     context = task.dynamics.context(task.seed, [restraint.force])
     config = task.config
-    context.setPositions(task.structure_nm)
+    context.setPositions(task.representation.placed(task.structure_nm))
     thermalise(context, task.dynamics.temperature_k, task.seed)
     restraint.move_to(task.schedule.natural[0], context)
     advance(context, config.equilibration_steps)
@@ -85,7 +85,7 @@ def anneal_path(task: AnnealingTask) -> dict[str, np.ndarray]:
     }
 
 
-def _follow(context: openmm.Context, restraint: TorsionRestraint, task: AnnealingTask) -> dict[str, np.ndarray]:
+def _follow(context: openmm.Context, restraint: Restraint, task: AnnealingTask) -> dict[str, np.ndarray]:
     """Move the restraint along the schedule, looking every few steps and saving frames at equal curve points."""
     natural, integrator = task.schedule.natural, context.getIntegrator()
     saved_points = frame_points(len(natural), task.config.frames)
@@ -95,7 +95,7 @@ def _follow(context: openmm.Context, restraint: TorsionRestraint, task: Annealin
     inside, looked, last = 0, 0, None
     for n, eta in enumerate(natural):
         if n:
-            statistics = task.torsions.features(positions[None])[0]
+            statistics = held_in(task.representation, positions)
             work += float(restraint_work(eta - natural[n - 1], statistics))
             restraint.move_to(eta, context)
         for steps in looks:
@@ -105,7 +105,7 @@ def _follow(context: openmm.Context, restraint: TorsionRestraint, task: Annealin
         if n in saved:
             frames.append(positions.astype(np.float32))
             energies.append(energies_of(context))
-            angles = task.torsions.center(task.torsions.features(np.array(seen)))
+            angles = task.representation.torsions.angles(np.array(seen))
             linked = angles if last is None else np.concatenate([last, angles])
             highest = float("nan") if task.surface is None else task.surface.maximum_along(linked, LINE_SUBDIVISIONS)
             free_energies.append(highest)
@@ -131,7 +131,7 @@ def frame_points(curve_points: int, frames: int) -> np.ndarray:
 
 
 def _release(
-    context: openmm.Context, restraint: TorsionRestraint, task: AnnealingTask, state: State, other: State
+    context: openmm.Context, restraint: Restraint, task: AnnealingTask, state: State, other: State
 ) -> _Release:
     """Let go and see whether the end is committed to ``state``.
 
@@ -139,7 +139,7 @@ def _release(
     outside both regions when the release time is over is followed until it enters one of them.
     """
     config, integrator = task.config, context.getIntegrator()
-    restraint.move_to(np.zeros(task.torsions.n_parameters), context)
+    restraint.move_to(np.zeros(task.representation.n_parameters), context)
     integrator.step(config.release_steps)
     steps = config.release_steps
     stride = max(1, config.release_steps // 25)
@@ -166,14 +166,13 @@ def anneal_molecule(
     pool: WorkerPool,
 ) -> PathEnsemble:
     """Run ``config.count`` paths, every other one from B to A."""
-    assert isinstance(system.representation, Torsions)
     tasks = []
     for k in range(config.count):
         forward = k % 2 == 0
         tasks.append(
             AnnealingTask(
                 dynamics=dynamics,
-                torsions=system.representation,
+                representation=system.molecular,
                 variables=system.variables,
                 states=system.states if forward else system.states[::-1],
                 surface=system.reference,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
+import openmm
 from torch import Tensor
 
 Array = TypeVar("Array", np.ndarray, Tensor)
@@ -24,11 +25,24 @@ class Channel:
         label: what the user sees, for example ``phi+ psi-``.
         start: chart coordinates of the end in state A, shape (n_coordinates,).
         end: the same in state B; angles are lifted, so that ``end - start`` holds the winding.
+        detour: what the curve that is begun with adds to the straight line at equal steps, shape (n, n_coordinates);
+            None: nothing.
     """
 
     label: str
     start: np.ndarray
     end: np.ndarray
+    detour: np.ndarray | None = None
+
+
+class Restraint(Protocol):
+    """-kT eta . T(x) in OpenMM."""
+
+    force: openmm.Force
+
+    def move_to(self, natural: np.ndarray, context: openmm.Context) -> None:
+        """Set it to natural parameters, shape (n_parameters,)."""
+        ...
 
 
 class Representation(Protocol):
@@ -77,6 +91,10 @@ class Representation(Protocol):
 
     def center(self, mean: Array) -> Array:
         """Where the posterior lies in collective variables, shape (n, n_cv): angles of mu, or E[x]."""
+        ...
+
+    def location(self, mean: Array) -> Array:
+        """Where the posterior lies in the chart: ``center``, or E[x] where that is read in other variables."""
         ...
 
     def profile(self, natural: Tensor, log_partition: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from spacetime_tps.errors import UserError
 from spacetime_tps.representations.base import Array, Channel
+from spacetime_tps.representations.internal import Internal
 
 _LEAST_SINE = 1e-4
 """Of a bond angle within a torsion: below, its atoms lie on one line."""
@@ -61,7 +62,7 @@ def wrap(angle: np.ndarray) -> np.ndarray:
     return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
-class Torsions:
+class Torsions(Internal):
     """Representation by named torsions of a molecule."""
 
     def __init__(self, names: Sequence[str], quadruples: Sequence[Sequence[int]]):
@@ -73,9 +74,14 @@ class Torsions:
         self.n_features = self.n_parameters = self.n_coordinates = 2 * self.n_torsions
         self.log_snr_coordinates = list(range(0, self.n_coordinates, 2))
 
-    def features(self, frames: np.ndarray) -> np.ndarray:
-        """Features, shape (n, 2 n_torsions), of positions, shape (n, n_atoms, 3)."""
-        return self.features_of_angles(dihedral_angles(frames, self.quadruples))
+    @property
+    def torsions(self) -> Torsions:
+        """Themselves."""
+        return self
+
+    def angles(self, frames: np.ndarray) -> np.ndarray:
+        """Angles [rad], shape (n, n_torsions), of positions, shape (n, n_atoms, 3)."""
+        return dihedral_angles(frames, self.quadruples)
 
     @staticmethod
     def features_of_angles(angles: np.ndarray) -> np.ndarray:
@@ -116,6 +122,10 @@ class Torsions:
         """Angles [rad] of mu_k, shape (..., n_torsions)."""
         atan2 = torch.atan2 if isinstance(mean, Tensor) else np.arctan2
         return atan2(mean[..., 1::2], mean[..., 0::2])
+
+    def location(self, mean: Array) -> Array:
+        """The same."""
+        return self.center(mean)
 
     def profile(self, natural: Tensor, log_partition: Tensor) -> Tensor:
         """-[psi - sum_k log 2 pi I0(|eta_k|)]: free energy of the density smoothed by the von Mises restraint."""

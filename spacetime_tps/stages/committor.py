@@ -24,7 +24,6 @@ from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Torsions
 from spacetime_tps.representations.torsions import wrap
 from spacetime_tps.seeds import generator
 from spacetime_tps.shooting.chains import EngineRecipe
@@ -231,7 +230,7 @@ def _top(context: Context) -> tuple[float, str]:
         level = context.config.geodesic.surface_log_snr
         density = SmoothedDensity(load_denoiser(model), system.representation)
         with torch.no_grad():
-            height = density.free_energy(torch.from_numpy(means), level).numpy()
+            height = density.free_energy(torch.from_numpy(system.representation.location(curve.mean)), level).numpy()
         what = f"denoiser's {what}, smoothed at log-SNR {level:g},"
     travelled = np.concatenate([[0.0], np.cumsum(np.sqrt(np.maximum(curve.chords, 0.0)))])
     return float(travelled[int(np.argmax(height))] / travelled[-1]), what
@@ -240,10 +239,10 @@ def _top(context: Context) -> tuple[float, str]:
 def _explained(context: Context, frames: np.ndarray, found: Committor) -> dict[str, Any] | None:
     """What decides the committor of the frames: the curve's own torsions, and what each other torsion adds to them."""
     system = context.system
-    if system.molecule is None or not isinstance(system.representation, Torsions):
+    if system.molecule is None:
         return None
-    own = NamedTorsions(system.representation.block_names, np.array(system.representation.quadruples))
-    others = free_torsions(system.molecule.topology, system.representation.quadruples)
+    own = NamedTorsions(system.torsions.block_names, np.array(system.torsions.quadruples))
+    others = free_torsions(system.molecule.topology, system.torsions.quadruples)
 
     def turned(torsions: NamedTorsions) -> np.ndarray:
         """From their circular means."""
@@ -301,7 +300,7 @@ def _write(
         "for_science": config.preset != "quick",
         "definition": config.system.model_dump(mode="json"),
         "settings": config.committor.model_dump(mode="json"),
-        "representation": system.representation.block_names,
+        "representation": system.center_names,
         "frames": chosen.source,
         "count": len(frames),
         "histogram": {"edges": edges, "counts": counts},

@@ -20,7 +20,7 @@ from spacetime_tps.files import read_json, write_json
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.reporting import NullReporter, Reporter, reporter_of
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
-from spacetime_tps.systems import System, load_system
+from spacetime_tps.systems import FITTED, System, load_system
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +165,8 @@ def run_stages(
                 continue
             make_room = partial(folder.make_room, name, config)
             say(f"{name}: {run_stage(folder, name, stage, replace(context, make_room=make_room))}")
+            if (folder / FITTED).is_file():
+                context = replace(context, system=load_system(config, folder.path))
         if conclude is not None and folder.finished(STAGES[-1]):
             conclude(context)
 

@@ -10,7 +10,7 @@ import torch
 from spacetime_tps.errors import UserError
 from spacetime_tps.geometry.distance import edit_distances
 from spacetime_tps.parallel import WorkerPool
-from spacetime_tps.representations import Torsions, undefined_torsions
+from spacetime_tps.representations import undefined_torsions
 from spacetime_tps.stages.context import Context
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.train import load_denoiser
@@ -35,7 +35,7 @@ def distances_between(folder: RunFolder, files: list[Path], log_snr_end: float) 
         raise UserError(f"The stage 'train' of {folder.path} is not finished; run it first.")
     frames = np.stack([read_structure(file, system) for file in files])
     for file, frame in zip(files, frames, strict=True):
-        if isinstance(system.representation, Torsions) and (bad := undefined_torsions(frame, system.representation)):
+        if system.molecule is not None and (bad := undefined_torsions(frame, system.torsions)):
             raise UserError(f"The torsion {bad[0]!r} is undefined in {file}: three of its atoms lie on one line.")
     torch.set_num_threads(config.hardware.torch_threads)
     denoiser = load_denoiser(Context(folder, system, WorkerPool(1)).refined())

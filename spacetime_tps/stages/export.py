@@ -156,9 +156,9 @@ def _paths_summary(
         summary["avoided_share"] = shares
     if bound is not None:
         summary[f"max_free_energy_{suffix}"] = max_free_energy(paths, arrived, bound.barrier, bound.error)
-    if system.molecule is not None and isinstance(system.representation, Torsions):
-        torsions = free_torsions(system.molecule.topology, system.representation.quadruples)
-        represented = NamedTorsions(system.representation.block_names, system.representation.quadruples)
+    if system.molecule is not None:
+        torsions = free_torsions(system.molecule.topology, system.torsions.quadruples)
+        represented = NamedTorsions(system.torsions.block_names, system.torsions.quadruples)
         seen = (paths.frames, paths.curve_parameter, paths.forward)
         summary["hysteresis"] = hysteresis(torsions, *seen)[:3]
         summary["hysteresis_of_representation"] = hysteresis(represented, *seen)

@@ -27,7 +27,10 @@ def with_torsions(folder: RunFolder, wanted: tuple[str, ...]) -> tuple[RunConfig
     """
     config = folder.config()
     if not isinstance(config.representation, TorsionsConfig):
-        raise UserError(f"The run in {folder.path} is of an analytic potential, which has no torsions to add.")
+        raise UserError(
+            f"The run in {folder.path} is represented by {config.representation.kind}; torsions can be added to a "
+            "representation by torsions alone."
+        )
     if not folder.finished("sample"):
         raise UserError(f"The run in {folder.path} has no samples yet; run it first, then add torsions with --resume.")
     names = [name for name in wanted if name != AUTO]

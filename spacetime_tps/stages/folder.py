@@ -20,10 +20,10 @@ from spacetime_tps.settings import apply_override, read_yaml
 STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "export")
 _LOCK = ".lock"
 _OWN = {
-    "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "torsions.npz", "denoiser.pt", "geodesic.npz",
-    "surface.npz", "paths.npz", "windows.npz", "topology.pdb", "paths", "paths.csv", "colvar.csv", "summary.json",
-    "profiles.csv", "plumed.dat", "report.html", "refined", "refining", "refinement.npz", "figures", "shooting",
-    "committor", "compare", "tensorboard", _LOCK,
+    "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "torsions.npz", "representation.npz",
+    "denoiser.pt", "geodesic.npz", "surface.npz", "paths.npz", "windows.npz", "topology.pdb", "paths", "paths.csv",
+    "colvar.csv", "summary.json", "profiles.csv", "plumed.dat", "report.html", "refined", "refining", "refinement.npz",
+    "figures", "shooting", "committor", "compare", "tensorboard", _LOCK,
 }  # fmt: skip
 _RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
 _LEFT_BY_AN_EARLY_END = {"inputs"}
@@ -52,7 +52,7 @@ _OUTPUT = {
 }
 """The file of each stage that later ones need."""
 _MORE_OUTPUT = {
-    "sample": ("transitions.npz", "torsions.npz"),
+    "sample": ("transitions.npz", "torsions.npz", "representation.npz"),
     "geodesic": ("surface.npz",),
     "export": (
         "colvar.csv",

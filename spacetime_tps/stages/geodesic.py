@@ -17,6 +17,7 @@ from spacetime_tps.files import require_finite, write_arrays
 from spacetime_tps.geometry.channels import (
     lifted_ends,
     merge_channels,
+    relabelled,
     surface_barrier,
 )
 from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, Objective
@@ -36,7 +37,7 @@ from spacetime_tps.geometry.other_metrics import (
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Channel, Representation
+from spacetime_tps.representations import Channel, Identity, Representation, Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.ground import Ground, ground_of, heights_of_ends, ranked
@@ -61,6 +62,8 @@ def geodesic(context: Context) -> StageResult:
     ground = ground_of(context, denoiser, rng)
     posterior, constraints, channels = ground.posterior, ground.constraints, ground.channels
     found, deviation = _geodesics(context, denoiser, ground, rng)
+    if any(channel.detour is not None for channel in channels):
+        found = relabelled(found, system.representation, system.center_names)
     require_finite(
         "The geodesics are",
         "take back what was changed under 'geodesic'",
@@ -76,7 +79,7 @@ def geodesic(context: Context) -> StageResult:
     rows = [
         {
             **_row(g, context, denoiser, exact),
-            **({"avoided_share": _avoided_share(g, avoided[0], posterior)} if avoided else {}),
+            **({"avoided_share": _avoided_share(g, avoided[0], ground.read)} if avoided else {}),
             **({"deviation_from_straight": straightness[g.channel.label]} if straightness else {}),
             "merged": merged[g.channel.label],
             f"own_barrier_{system.suffix}": own[g.channel.label],
@@ -212,10 +215,10 @@ def _one_geodesic(
     return optimise_geodesics(denoiser, representation, [start], config, constraints, objectives, rng)[0]
 
 
-def _exact(context: Context, posterior: SampleDenoiser) -> tuple[SampleDenoiser, str]:
+def _exact(context: Context, posterior: Denoiser) -> tuple[Denoiser, str]:
     """The posterior that the model's claims are checked against, and what it comes from."""
     system = context.system
-    if system.reference is None:
+    if system.reference is None or not isinstance(system.representation, Torsions | Identity):
         return posterior, "samples"
     return SampleDenoiser.from_surface(system.representation, system.reference), "reference grid"
 
@@ -227,21 +230,25 @@ def _objectives(context: Context, ground: Ground) -> list[Objective]:
     system = context.system
     representation, kt, surface = system.representation, system.kt, ground.surface
     if config.free_energy == "model" or (config.free_energy == "auto" and surface is None):
-        return [LowBarrier(ground.model, representation, kt, config.weight, config.softness_kt, _MODEL_SUBDIVISIONS)]
+        return [
+            LowBarrier(
+                ground.model, representation.location, kt, config.weight, config.softness_kt, _MODEL_SUBDIVISIONS
+            )
+        ]
     if surface is None:
         raise UserError(
             "geodesic.low_barrier.free_energy: samples needs a representation of at most two variables; use model."
         )
-    return [LowBarrier(SmoothSurface(surface), representation, kt, config.weight, config.softness_kt)]
+    return [LowBarrier(SmoothSurface(surface), representation.center, kt, config.weight, config.softness_kt)]
 
 
-def _row(g: Geodesic, context: Context, denoiser: Denoiser, exact: SampleDenoiser) -> dict[str, Any]:
+def _row(g: Geodesic, context: Context, denoiser: Denoiser, exact: Denoiser) -> dict[str, Any]:
     system, config = context.system, context.config
     levels = system.representation.block_log_snr(torch.from_numpy(g.curve.natural)).numpy()
     low, high = config.denoiser.log_snr_range
     natural = torch.from_numpy(g.curve.natural)
     checked = exact(natural)
-    unit = "" if system.representation.period is None else "_deg"
+    unit = {"torsions": "_deg", "cartesian": "_angstrom"}.get(config.representation.kind, "")
 
     def by_block(variance: np.ndarray) -> dict[str, float]:
         spread = system.representation.spread(variance.max(axis=0))
@@ -268,7 +275,7 @@ def _row(g: Geodesic, context: Context, denoiser: Denoiser, exact: SampleDenoise
     if system.reference is not None:
         row[f"barrier_{system.suffix}"] = surface_barrier(g, system.representation, system.reference)
         open_to_it = system.reference if system.avoided is None else closed_to(system.reference, system.avoided)
-        bound = minimax_of_channel(open_to_it, *lifted_ends(g, system.representation))
+        bound = minimax_of_channel(open_to_it, *lifted_ends(g, system.representation, system.variables.angular))
         row[f"minimax_barrier_{system.suffix}"] = bound.barrier
     return row
 

@@ -9,16 +9,18 @@ import torch
 
 from spacetime_tps.config import ToyConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import SampleDenoiser, sample_denoiser
+from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser
 from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.errors import UserError
 from spacetime_tps.geometry.channels import (
+    lifted_channels,
     order_by_promise,
     rank_channels,
     smoothed_barrier,
     surface_barrier,
 )
-from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, LowVariance, TrainedRange, Waypoint
+from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, LowVariance, Pull, TrainedRange, Waypoint
 from spacetime_tps.geometry.free_energy import (
     MAX_GRID_DIMENSION,
     ModelFreeEnergy,
@@ -27,9 +29,9 @@ from spacetime_tps.geometry.free_energy import (
 from spacetime_tps.geometry.geodesic import Geodesic
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.representations import Channel, Torsions
+from spacetime_tps.representations import Cartesian, Channel, Components, Identity, Torsions
 from spacetime_tps.stages.context import Context
-from spacetime_tps.stages.sample import load_samples
+from spacetime_tps.stages.sample import angles_of_samples, load_samples
 from spacetime_tps.states import Ball
 from spacetime_tps.systems import System
 
@@ -45,6 +47,7 @@ class Ground:
 
     Attributes:
         posterior: of the samples themselves.
+        read: the same in the variables that ``center`` returns.
         surface: their free energy, up to two variables.
         model: the denoiser's own free energy, for any number of them.
         constraints: that the configuration asks for.
@@ -52,7 +55,8 @@ class Ground:
         promise: the height [kT] that each possible channel has to climb at least, by label, lowest first.
     """
 
-    posterior: SampleDenoiser
+    posterior: SampleDenoiser | PlacedSampleDenoiser
+    read: SampleDenoiser
     surface: FreeEnergySurface | None
     model: ModelFreeEnergy
     constraints: list[Constraint]
@@ -73,14 +77,31 @@ def ground_of(context: Context, denoiser: Denoiser, rng: torch.Generator) -> Gro
     model = ModelFreeEnergy(
         SmoothedDensity(denoiser, representation), system.kt, context.config.geodesic.surface_log_snr
     )
-    channels, promise = _channels(context, posterior)
-    constraints = _constraints(context, posterior)
-    return Ground(posterior, _own_surface(context, posterior), model, constraints, channels, promise)
+    read = posterior if isinstance(posterior, SampleDenoiser) else None
+    angles = None
+    if not isinstance(representation, Torsions | Identity):
+        angles = angles_of_samples(context)
+        features = torch.from_numpy(system.torsions.features_of_angles(angles))
+        read = SampleDenoiser(system.torsions, features, torch.from_numpy(samples.log_weights))
+    assert read is not None
+    channels, promise = _channels(context, read)
+    if angles is not None:
+        whole = sample_denoiser(
+            representation,
+            torch.from_numpy(representation.statistics(samples.features)),
+            torch.from_numpy(samples.log_weights),
+        )
+        ends, config = representation.features(system.structures), context.config.geodesic
+        channels = lifted_channels(
+            channels, system.torsions, angles, whole, ends, config.log_snr_end, config.surface_log_snr
+        )
+    constraints = _constraints(context, read)
+    return Ground(posterior, read, _own_surface(context, read), model, constraints, channels, promise)
 
 
 def _channels(context: Context, posterior: SampleDenoiser) -> tuple[list[Channel], dict[str, float]]:
     """The one that the configuration names, or the most promising ones; and what all of them promise."""
-    representation, config = context.system.representation, context.config.geodesic
+    representation, config = posterior.representation, context.config.geodesic
     start, end = representation.features(context.system.structures)
     if config.channel is not None:
         return [representation.named_channel(config.channel, start, end, config.log_snr_end)], {}
@@ -111,6 +132,8 @@ def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint
     system, config = context.system, context.config
     representation = system.representation
     constraints: list[Constraint] = [TrainedRange(representation, *config.denoiser.log_snr_range)]
+    if isinstance(representation, Components | Cartesian):
+        constraints.append(Pull(representation))
     if config.low_variance is not None:
         constraints.append(LowVariance(representation.max_block_variance(config.low_variance)))
     if system.avoided is not None:
@@ -143,7 +166,8 @@ def heights_of_ends(ground: Ground, system: System, log_snr: float) -> list[floa
     A barrier that is counted from an end which is not the bottom of its state is too low by that much. Empty where the
     states are not defined in the variables of the representation; NaN where no sample lies in a state.
     """
-    representation, posterior = system.representation, ground.posterior
+    posterior = ground.read
+    representation = posterior.representation
     if system.center_names != system.variables.names:
         return []
     density = SmoothedDensity(posterior, representation)

@@ -15,6 +15,7 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.molecular import anneal_molecule
 from spacetime_tps.paths.overdamped import anneal_toy
 from spacetime_tps.paths.schedule import Schedule, schedule_along
+from spacetime_tps.representations import Identity, Torsions
 from spacetime_tps.seeds import openmm_seed, torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.train import load_denoiser
@@ -95,7 +96,7 @@ def work_of(ensemble: PathEnsemble, schedule: Schedule) -> WorkSummary:
 
 def reference_delta_f(context: Context, eta_ends: np.ndarray) -> float | None:
     """Free-energy difference of the restrained ends, B minus A, on the reference surface [kT]."""
-    if context.system.reference is None:
+    if context.system.reference is None or not isinstance(context.system.representation, Torsions | Identity):
         return None
     exact = SampleDenoiser.from_surface(context.system.representation, context.system.reference)
     log_partition = exact(torch.from_numpy(np.asarray(eta_ends))).log_partition

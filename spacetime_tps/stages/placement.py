@@ -9,12 +9,12 @@ import torch
 
 from spacetime_tps.analysis.windows import STUCK, WindowComparison, compare_windows, disagreement
 from spacetime_tps.boltzmann.pool import Pool, Seen, solve
+from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.windows import WindowSamples, sample_windows
 from spacetime_tps.diffusion.denoiser import Denoiser, Posterior
 from spacetime_tps.files import require_finite
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
-from spacetime_tps.representations import Torsions
 from spacetime_tps.stages.context import Context
 from spacetime_tps.systems import System
 
@@ -30,6 +30,7 @@ class Placed:
         share: of the curve's length that is travelled at each, shape (n_windows,).
         natural: eta of each, shape (n_windows, n_parameters).
         variables: collective variables that were seen, shape (n_windows, n_starts, n, n_cv).
+        positions: of the atoms that the representation needs [nm], shape (n_windows, n_starts, n, n_atoms, 3).
         simulation: see ``WindowSamples``, shape (n_windows, n_starts).
         accepted: share of exchanges between those that were placed first; NaN if there were none.
         force_evaluations: of all.
@@ -38,6 +39,7 @@ class Placed:
     share: np.ndarray
     natural: np.ndarray
     variables: np.ndarray
+    positions: np.ndarray
     simulation: np.ndarray
     accepted: float
     force_evaluations: int
@@ -50,6 +52,7 @@ class Placed:
             np.concatenate([self.share, other.share])[order],
             np.concatenate([self.natural, other.natural])[order],
             np.concatenate([self.variables, other.variables])[order],
+            np.concatenate([self.positions, other.positions])[order],
             np.concatenate([self.simulation, later])[order],
             self.accepted,
             self.force_evaluations + other.force_evaluations,
@@ -57,26 +60,33 @@ class Placed:
 
     def every(self, stride: int) -> Placed:
         """With one of ``stride`` samples."""
-        return replace(self, variables=self.variables[:, :, stride - 1 :: stride])
+        rows = np.s_[:, :, stride - 1 :: stride]
+        return replace(self, variables=self.variables[rows], positions=self.positions[rows])
+
+    def seen(self, system: System) -> Seen:
+        """Their samples."""
+        return seen_in(system, self.variables, self.positions)
+
+    def held(self, system: System) -> np.ndarray:
+        """T of their samples as the restraints feel it, shape (n_windows, n_starts, n, n_parameters)."""
+        return system.molecular.held(self.variables[..., system.represented], self.positions)
 
     def stuck(self, system: System) -> np.ndarray:
         """Windows whose runs from either start do not meet, shape (n_windows,)."""
-        return disagreement(seen_in(system, self.variables).features) > STUCK
+        return disagreement(self.seen(system).features) > STUCK
 
     def pool(self, system: System) -> Pool:
         """Their samples, but for those of stuck windows: how their wells are to be weighed, they do not say."""
         sound = ~self.stuck(system)
-        seen = seen_in(system, self.variables)
-        return Pool.of_windows(self.natural, seen, self.simulation, sound if sound.any() else None)
+        return Pool.of_windows(self.natural, self.seen(system), self.simulation, sound if sound.any() else None)
 
     def overlaps(self, system: System) -> np.ndarray:
         """Of neighbours, by the windows alone, shape (n_windows - 1,)."""
-        return np.diagonal(solve(self.pool(system), system.representation).reweighted.overlap, offset=1)
+        return np.diagonal(solve(self.pool(system), system.molecular).reweighted.overlap, offset=1)
 
     def compared(self, system: System, model: Posterior) -> WindowComparison:
         """Against the model's posteriors at ``natural``."""
-        assert isinstance(system.representation, Torsions)
-        return compare_windows(system.representation, model, self.variables[..., system.represented])
+        return compare_windows(system.molecular, self.natural, model, self.held(system))
 
 
 def place_windows(
@@ -106,7 +116,16 @@ def place_windows(
         natural, means = _points(curve, share, denoiser, system)
         starts = _starts_near(paths, system, means)
         found = simulated(context, natural, starts, config.steps, name, look_every, exchange_every)
-        return Placed(share, natural, found.angles, found.simulation, found.accepted, found.force_evaluations)
+        recorded = recorder_of(system)
+        return Placed(
+            share,
+            natural,
+            recorded.angles(found.seen),
+            recorded.positions(found.seen),
+            found.simulation,
+            found.accepted,
+            found.force_evaluations,
+        )
 
     count = int(min(config.most, 1 + np.ceil(curve.length / config.spacing)))
     placed = at(np.linspace(0.0, 1.0, count), name)
@@ -129,21 +148,25 @@ def simulated(
     look_every: int | None = None,
     exchange_every: int = 0,
 ) -> WindowSamples:
-    """Restrained simulations of the system, whose angles are its collective variables."""
+    """Restrained simulations of the system; what is recorded of it, ``recorder_of`` reads."""
     system, config = context.system, context.config.windows.model_copy(update={"steps": steps})
-    assert isinstance(system.representation, Torsions)
     found = sample_windows(
-        context.dynamics(), system.representation, natural, starts, config, context.config.seed, context.pool,
-        system.variables.quadruples, name, look_every, exchange_every,
+        context.dynamics(), system.molecular, natural, starts, config, context.config.seed, context.pool,
+        recorder_of(system), name, look_every, exchange_every,
     )  # fmt: skip
-    require_finite("The windows are", "lower the time step or geodesic.log_snr_end", found.angles)
+    require_finite("The windows are", "lower the time step or geodesic.log_snr_end", found.seen)
     return found
 
 
-def seen_in(system: System, variables: np.ndarray) -> Seen:
-    """Samples of which the collective variables are known, shape (..., n_cv)."""
-    assert isinstance(system.representation, Torsions)
-    features = system.representation.features_of_angles(variables[..., system.represented])
+def recorder_of(system: System) -> Recorder:
+    """Keeps the collective variables of a molecule, and what else its representation needs."""
+    assert system.variables.quadruples is not None
+    return Recorder(system.variables.quadruples, system.recorded_atoms)
+
+
+def seen_in(system: System, variables: np.ndarray, positions: np.ndarray) -> Seen:
+    """Samples of which collective variables, shape (..., n_cv), and positions, (..., n_atoms, 3) [nm], are known."""
+    features = system.molecular.features_of_seen(variables[..., system.represented], positions)
     return Seen(features, system.in_states(variables), variables)
 
 
@@ -156,7 +179,7 @@ def _points(curve: FineCurve, share: np.ndarray, denoiser: Denoiser, system: Sys
 def _starts_near(paths: PathEnsemble, system: System, means: np.ndarray) -> np.ndarray:
     """For each window the frame nearest to its posterior mean of one path from A and of one from B, in turn."""
     found = []
-    for w, mean in enumerate(means):
+    for w, mean in enumerate(means[:, : system.representation.n_features]):
         pair = []
         for side in (np.flatnonzero(paths.forward), np.flatnonzero(~paths.forward)):
             frames = paths.frames[side[w % len(side)]].astype(float)

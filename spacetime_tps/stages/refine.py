@@ -29,7 +29,7 @@ from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.molecular import anneal_molecule
 from spacetime_tps.paths.schedule import schedule_along
 from spacetime_tps.reporting import NullReporter
-from spacetime_tps.representations import Torsions, wrap
+from spacetime_tps.representations import wrap
 from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.stages.context import Context, StageResult, run_stage
 from spacetime_tps.stages.folder import RunFolder
@@ -124,19 +124,19 @@ def _work_folder(context: Context) -> Path:
 
 def first_pool(context: Context) -> Pool:
     """The samples of the run: of both states, each an ensemble of its own, or of a sampler that saw everything."""
-    torsions, system = context.system.representation, context.system
-    assert isinstance(torsions, Torsions)
+    system = context.system
+    parameters = system.representation.n_parameters
     samples = drawn_samples(context)
     recorded = read_arrays(context.folder / "torsions.npz", ("angles", "walker"))
     variables = recorded["angles"][:, : len(system.variables.names)].astype(np.float64)
-    seen, walker = seen_in(system, variables), recorded["walker"]
+    seen, walker = seen_in(system, variables, np.zeros((len(variables), 0, 3))), recorded["walker"]
     if not isinstance(context.config.sampling, BasinsConfig):
         every = -(-len(walker) // _FROM_SAMPLER)
         some = slice(None, None, every)
-        return Pool.of_sampler(seen[some], samples.log_weights[some], walker[some], torsions.n_parameters)
+        return Pool.of_sampler(seen[some], samples.log_weights[some], walker[some], parameters)
     in_a = walker < context.config.sampling.walkers
     ends = [
-        Pool.of_walkers(state, seen[rows], walker[rows], torsions.n_parameters)
+        Pool.of_walkers(state, seen[rows], walker[rows], parameters)
         for state, rows in ((WITHIN_A, in_a), (WITHIN_B, ~in_a))
     ]
     return ends[0].joined(ends[1])
@@ -154,16 +154,16 @@ def _round(
         before: earlier rounds.
         target: folder of the next model.
     """
-    system, config, torsions = context.system, context.config, context.system.representation
-    assert isinstance(torsions, Torsions)
+    system, config = context.system, context.config
     number = len(before) + 1
     measured = [_measure(context, here, label, curve, number) for label, curve in _promising(here)]
     for found in measured:
         pool = pool.joined(found.windows.pool(system))
     pool.save(target / "pool.npz")
-    solution = solve(pool, torsions)
+    solution = solve(pool, system.molecular)
     level = config.geodesic.surface_log_snr
-    profiles = {m.label: profile_along(solution, torsions, m.centers, level) for m in measured}
+    read = (system.torsions, system.represented)
+    profiles = {m.label: profile_along(solution, *read, m.centers, level) for m in measured}
     chosen = measured[0]
     drawn = drawn_samples(context).frames
     WeightedSamples(pool.features, solution.log_weights, drawn, 0).save(target / "samples.npz")
@@ -214,10 +214,9 @@ def _promising(here: Context) -> list[tuple[str, FineCurve]]:
 
 def _measure(context: Context, here: Context, label: str, curve: FineCurve, number: int) -> _Measured:
     """Windows along one geodesic, from frames of two quick paths along it."""
-    system, config, torsions = context.system, context.config, context.system.representation
-    assert isinstance(torsions, Torsions)
+    system, config = context.system, context.config
     denoiser = load_denoiser(here)
-    schedule = schedule_along(curve, torsions, denoiser, config.refine.curve_points, config.paths.schedule)
+    schedule = schedule_along(curve, system.representation, denoiser, config.refine.curve_points, config.paths.schedule)
     name, seed = f"refine {number} {label}", config.seed
     paths = anneal_molecule(
         system,
@@ -231,23 +230,22 @@ def _measure(context: Context, here: Context, label: str, curve: FineCurve, numb
     windows = place_windows(context, curve, denoiser, paths, name, exchange_every=config.refine.exchange_every)
     compared = windows.compared(system, evaluate(denoiser, torch.from_numpy(windows.natural)))
     cost = windows.force_evaluations + int(paths.force_evaluations.sum())
-    return _Measured(label, windows, compared, _centers(curve, torsions, here), cost)
+    return _Measured(label, windows, compared, _centers(curve, here), cost)
 
 
-def _centers(curve: FineCurve, torsions: Torsions, of: Context) -> np.ndarray:
+def _centers(curve: FineCurve, of: Context) -> np.ndarray:
     """Posterior means [rad] at equal steps of a curve's length, shape (_CENTERS, n_torsions)."""
-    natural = torsions.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
-    return torsions.center(evaluate(load_denoiser(of), natural).mean).numpy()
+    representation = of.system.representation
+    natural = representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
+    return representation.center(evaluate(load_denoiser(of), natural).mean).numpy()
 
 
 def _moved(chosen: _Measured, there: Context) -> float | None:
     """How far the new geodesic lies from the measured one [deg], root mean square; None if another channel won."""
-    torsions = there.system.representation
-    assert isinstance(torsions, Torsions)
     label, curve = _promising(there)[0]
     if label != chosen.label:
         return None
-    away = wrap(_centers(curve, torsions, there) - chosen.centers)
+    away = wrap(_centers(curve, there) - chosen.centers)
     return float(np.rad2deg(np.sqrt(np.square(away).sum(axis=-1).mean())))
 
 

@@ -12,12 +12,15 @@ from spacetime_tps.boltzmann.basins import BasinSamples, sample_basins, with_bac
 from spacetime_tps.boltzmann.coverage import Coverage, coverage
 from spacetime_tps.boltzmann.langevin import sample_langevin
 from spacetime_tps.boltzmann.metadynamics import Metadynamics, sample_metadynamics
+from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.replica_exchange import ReplicaExchange, sample_replica_exchange
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.boltzmann.trajectory_files import TrajectorySamples, read_trajectories
 from spacetime_tps.boltzmann.transitions import Transitions, Watched
 from spacetime_tps.config import (
     BasinsConfig,
+    CartesianConfig,
+    ComponentsConfig,
     LangevinConfig,
     MetadynamicsConfig,
     ReplicaExchangeConfig,
@@ -25,11 +28,12 @@ from spacetime_tps.config import (
 )
 from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.files import read_arrays, require_finite, write_arrays
-from spacetime_tps.representations import Torsions, wrap
+from spacetime_tps.representations import AtomAxes, Cartesian, Components, Molecular, TorsionAxes, Torsions, wrap
+from spacetime_tps.representations.fitting import fit_atoms, fit_torsions
 from spacetime_tps.seeds import generator, torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.folder import RunFolder
-from spacetime_tps.systems import System
+from spacetime_tps.systems import FITTED, System
 from spacetime_tps.topology import Isomers, free_torsions
 
 logger = logging.getLogger(__name__)
@@ -52,11 +56,11 @@ def sample(context: Context) -> StageResult:
         samples, transitions, summary = sample_langevin(
             system.potential, system.potential_kt, system.structures, system.states, config, seed
         )
-        torsions = None
+        torsions, fit = None, None
         visited = [bool(state.contains(system.variables(samples.frames)).any()) for state in system.states]
         summary |= {"visited_a": visited[0], "visited_b": visited[1]}
     else:
-        samples, transitions, summary, torsions = _molecule(context, config)
+        samples, transitions, summary, torsions, fit = _molecule(context, config)
     require_finite(
         "The samples are",
         "check the structures, lower the time step or the hill height",
@@ -67,6 +71,8 @@ def sample(context: Context) -> StageResult:
     transitions.save(context.folder / "transitions.npz")
     if torsions is not None:
         write_arrays(context.folder / "torsions.npz", **torsions)
+    if fit is not None:
+        write_arrays(context.folder / FITTED, **vars(fit))
     samples.save(context.folder / "samples.npz")
     summary = {**summary, "samples": len(samples.features), "transitions": len(transitions)}
     return StageResult(summary, samples.force_evaluations, words=_told(summary))
@@ -86,14 +92,13 @@ def _told(summary: dict[str, Any]) -> str:
 
 def _molecule(
     context: Context, config: MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | BasinsConfig
-) -> tuple[WeightedSamples, Transitions, dict[str, Any], dict[str, np.ndarray]]:
-    """Samples, transitions, what to say of them, and all torsions of every sample, represented or not."""
+) -> tuple[WeightedSamples, Transitions, dict[str, Any], dict[str, np.ndarray], AtomAxes | TorsionAxes | None]:
+    """Samples, transitions, what to say of them, all torsions of every sample, and what was fitted to them."""
     system = context.system
-    assert isinstance(system.representation, Torsions)
     assert system.variables.quadruples is not None
     assert system.molecule is not None
     others = free_torsions(system.molecule.topology, system.variables.quadruples)
-    recorded = np.concatenate([system.variables.quadruples, others.quadruples])
+    recorded = Recorder(np.concatenate([system.variables.quadruples, others.quadruples]), system.recorded_atoms)
     sampled: Metadynamics | ReplicaExchange | TrajectorySamples | BasinSamples
     if isinstance(config, MetadynamicsConfig):
         sampled = _metadynamics(context, config, recorded)
@@ -117,8 +122,10 @@ def _molecule(
             "round_trips": sampled.round_trips,
             "discarded": sampled.discarded,
         }
-    angles, inside = sampled.angles[:, system.represented], system.in_states(sampled.angles)
-    features = system.representation.features_of_angles(angles)
+    everything = recorded.angles(sampled.seen)
+    angles, inside = everything[:, system.represented], system.in_states(everything)
+    representation, fit = _fitted(context, angles, recorded.positions(sampled.seen), sampled)
+    features = representation.features_of_seen(angles, recorded.positions(sampled.seen))
     samples = WeightedSamples(features, sampled.log_weights, sampled.frames, sampled.force_evaluations)
     _check_weights(samples)
     summary |= {
@@ -133,12 +140,36 @@ def _molecule(
         _warn(covered)
         summary |= _joining(covered)
     torsions = {
-        "quadruples": recorded,
-        "represented": system.representation.quadruples,
-        "angles": sampled.angles.astype(np.float32),
+        "quadruples": recorded.quadruples,
+        "represented": system.torsions.quadruples,
+        "angles": everything.astype(np.float32),
         "walker": sampled.walker,
     }
-    return samples, sampled.transitions, summary, torsions
+    return samples, sampled.transitions, summary, torsions, fit
+
+
+def _fitted(
+    context: Context,
+    angles: np.ndarray,
+    positions: np.ndarray,
+    sampled: Metadynamics | ReplicaExchange | TrajectorySamples | BasinSamples,
+) -> tuple[Molecular, AtomAxes | TorsionAxes | None]:
+    """The representation of the run, fitted to its samples if it is of such a kind, and the fit."""
+    system, wanted = context.system, context.config.representation
+    if isinstance(wanted, CartesianConfig):
+        atoms = fit_atoms(positions)
+        return Cartesian(system.torsions, system.recorded_atoms, atoms), atoms
+    if not isinstance(wanted, ComponentsConfig):
+        return system.torsions, None
+    lag = None
+    if wanted.kind == "tica":
+        if isinstance(context.config.sampling, MetadynamicsConfig | ReplicaExchangeConfig):
+            lag = max(1, round(wanted.lag / context.config.sampling.sample_interval))
+        else:
+            raise UserError("representation.kind 'tica' needs samples at equal times; take 'pca' for trajectories.")
+    features = system.torsions.features_of_angles(angles)
+    axes = fit_torsions(features, sampled.log_weights, sampled.walker, wanted.components, lag)
+    return Components(system.torsions, axes), axes
 
 
 def _joining(covered: Coverage) -> dict[str, Any]:
@@ -181,9 +212,10 @@ def load_samples(context: Context) -> WeightedSamples:
     Raises:
         UserError: a file is damaged, or a torsion of the representation was not recorded.
     """
-    samples, config, torsions = drawn_samples(context), context.config.sampling, context.system.representation
-    if not isinstance(config, BasinsConfig) or not isinstance(torsions, Torsions):
+    samples, config = drawn_samples(context), context.config.sampling
+    if not isinstance(config, BasinsConfig):
         return samples
+    torsions = context.system.torsions
     rng = generator(context.config.seed, "background")
     return with_background(samples, torsions, context.config.geodesic.surface_log_snr, config, rng)
 
@@ -200,6 +232,13 @@ def drawn_samples(context: Context) -> WeightedSamples:
     columns = recorded_columns(context.folder, representation)
     angles = recorded["angles"][:, columns].astype(np.float64)
     return replace(samples, features=representation.features_of_angles(angles))
+
+
+def angles_of_samples(context: Context) -> np.ndarray:
+    """Of the torsions that a molecule is read in [rad], shape (n, n_torsions)."""
+    file = context.folder / "torsions.npz"
+    angles = read_arrays(file, ("angles",))["angles"]
+    return angles[:, recorded_columns(context.folder, context.system.torsions)].astype(np.float64)
 
 
 def _fitting(samples: WeightedSamples, context: Context) -> WeightedSamples:
@@ -234,7 +273,7 @@ def _watched(context: Context) -> Watched:
     return Watched(context.system.states, context.system.variables, context.config.paths.look_every)
 
 
-def _metadynamics(context: Context, config: MetadynamicsConfig, recorded: np.ndarray) -> Metadynamics:
+def _metadynamics(context: Context, config: MetadynamicsConfig, recorded: Recorder) -> Metadynamics:
     system = context.system
     assert system.variables.quadruples is not None
     names = system.variables.names
@@ -251,10 +290,9 @@ def _metadynamics(context: Context, config: MetadynamicsConfig, recorded: np.nda
     )
 
 
-def _replica_exchange(context: Context, config: ReplicaExchangeConfig, recorded: np.ndarray) -> ReplicaExchange:
+def _replica_exchange(context: Context, config: ReplicaExchangeConfig, recorded: Recorder) -> ReplicaExchange:
     system = context.system
     assert system.molecule is not None
-    assert isinstance(system.representation, Torsions)
     assert system.variables.quadruples is not None
     biased = flattened(system, config)
     return sample_replica_exchange(
@@ -262,7 +300,7 @@ def _replica_exchange(context: Context, config: ReplicaExchangeConfig, recorded:
         recorded,
         system.structures,
         config,
-        Isomers.of(system.molecule.topology, system.structures, system.representation.quadruples),
+        Isomers.of(system.molecule.topology, system.structures, system.torsions.quadruples),
         _watched(context),
         context.config.seed,
         context.pool,

@@ -11,13 +11,15 @@ from spacetime_tps import plugins
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import BUILT_IN_DENOISERS
 from spacetime_tps.diffusion.denoiser import Denoiser, DenoiserPlugin
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import SampleDenoiser, sample_denoiser
 from spacetime_tps.diffusion.health import health, seconds_per_step
 from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network, state_to_save
+from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser
 from spacetime_tps.diffusion.targets import draw_queries, reference_posterior
 from spacetime_tps.diffusion.training import rms_errors, train_denoiser
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import replacing, require_finite
+from spacetime_tps.representations import Identity, Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.sample import load_samples
@@ -64,8 +66,8 @@ def train(context: Context, start: Denoiser | None = None) -> StageResult:
         summary["rms_error_to_reference_by_log_snr"] = {level: row["rms_error"] for level, row in table.items()}
         summary["reference_posterior_std_by_log_snr"] = {level: row["posterior_std"] for level, row in table.items()}
     level = config.geodesic.log_snr_end
-    exact = exact or _of_samples(context, samples, rng)
-    summary["health"] = health(denoiser, exact, system.representation, inside, level, rng)
+    checked = exact or _of_samples(context, samples, rng)
+    summary["health"] = health(denoiser, checked, system.representation, inside, level, rng)
     queries = draw_queries(system.representation, inside, 512, (level, level), rng)
     return StageResult(summary, timings={"denoiser_step_of_512_points": seconds_per_step(denoiser, queries)})
 
@@ -73,10 +75,14 @@ def train(context: Context, start: Denoiser | None = None) -> StageResult:
 def _exact(context: Context) -> SampleDenoiser | None:
     """The posterior of the reference grid, where there is one."""
     system = context.system
-    return None if system.reference is None else SampleDenoiser.from_surface(system.representation, system.reference)
+    if system.reference is None or not isinstance(system.representation, Torsions | Identity):
+        return None
+    return SampleDenoiser.from_surface(system.representation, system.reference)
 
 
-def _of_samples(context: Context, samples: WeightedSamples, rng: torch.Generator) -> SampleDenoiser:
+def _of_samples(
+    context: Context, samples: WeightedSamples, rng: torch.Generator
+) -> SampleDenoiser | PlacedSampleDenoiser:
     limit = context.config.denoiser.reference_samples
     return reference_posterior(context.system.representation, samples, limit, rng)
 
@@ -110,7 +116,7 @@ def load_denoiser(context: Context) -> Denoiser:
         if not all(bool(value.isfinite().all()) for value in tensors.values()):
             raise ValueError("numbers that are not finite")
         if context.config.denoiser.kind == "exact":
-            return SampleDenoiser(representation, tensors["statistics"], tensors["log_weights"])
+            return sample_denoiser(representation, tensors["statistics"], tensors["log_weights"])
         if context.config.denoiser.kind not in BUILT_IN_DENOISERS:
             brought: DenoiserPlugin = plugins.load(plugins.DENOISERS, context.config.denoiser.kind)
             return brought.build(representation, dict(context.config.denoiser.options), tensors)

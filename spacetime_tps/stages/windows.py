@@ -18,10 +18,10 @@ from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.files import write_arrays
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
-from spacetime_tps.representations import Torsions
+from spacetime_tps.representations import Molecular, Torsions
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.paths import chosen_curve
-from spacetime_tps.stages.placement import Placed, place_windows, seen_in, simulated
+from spacetime_tps.stages.placement import Placed, place_windows, recorder_of, seen_in, simulated
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
 
@@ -44,8 +44,7 @@ def windows(context: Context) -> StageResult:
     its posteriors are known.
     """
     system, config = context.system, context.config.windows
-    representation = system.representation
-    if system.molecule is None or not isinstance(representation, Torsions):
+    if system.molecule is None:
         context.make_room()
         write_arrays(context.folder / "windows.npz", curve_parameter=np.zeros(0))
         return StageResult()
@@ -55,14 +54,14 @@ def windows(context: Context) -> StageResult:
     looks = place_windows(context, curve, denoiser, paths, "windows", config.look_every)
     placed = looks.every(config.sample_every // config.look_every)
     pool, more = _between_states(context, placed.pool(system))
-    solution = solve(pool, representation)
+    solution = solve(pool, system.molecular)
     measured = _Measured(
         placed,
         placed.compared(system, evaluate(denoiser, torch.from_numpy(placed.natural))),
         solution,
         _smoothed(context, curve, denoiser, solution),
-        _friction(context, curve, placed.share, looks.variables[..., system.represented]),
-        _profiles_of_windows(curve, denoiser, placed, solution, representation),
+        _friction(context, curve, placed.share, looks.held(system)),
+        _profiles_of_windows(curve, denoiser, placed, solution, system.molecular),
     )
     for w, (share, ratio) in enumerate(zip(placed.share, measured.compared.ratio, strict=True)):
         context.reporter.scalars(w, {"windows/variance_ratio": float(ratio), "windows/curve_parameter": float(share)})
@@ -121,14 +120,13 @@ def _arrays(context: Context, found: _Measured) -> dict[str, np.ndarray]:
 
 def _summary(context: Context, found: _Measured) -> dict[str, Any]:
     system = context.system
-    assert isinstance(system.representation, Torsions)
     predicted, measured = found.profiles
     return {
         "count": len(found.placed.share),
         "close_fraction": float(found.compared.close.mean()),
         "wrong": int(found.compared.wrong.sum()),
         "stuck": int(found.placed.stuck(system).sum()),
-        "points": _points(found.compared, found.placed.share, system.representation),
+        "points": _points(found.compared, found.placed.share, system.molecular),
         f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - measured)),
         **_free_energies(context, found.solution, found.smoothed),
         f"delta_f_ends_{system.suffix}": _ends(context, found.solution, found.placed.natural),
@@ -137,30 +135,44 @@ def _summary(context: Context, found: _Measured) -> dict[str, Any]:
 
 
 def _smoothed(context: Context, curve: FineCurve, denoiser: Denoiser, solution: Solution) -> Profile:
-    torsions = context.system.representation
-    assert isinstance(torsions, Torsions)
-    dense = torsions.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
-    centers = torsions.center(evaluate(denoiser, dense).mean).numpy()
-    return profile_along(solution, torsions, centers, context.config.geodesic.surface_log_snr)
+    system = context.system
+    dense = system.representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
+    if isinstance(system.representation, Torsions):
+        centers = system.representation.center(evaluate(denoiser, dense).mean).numpy()
+    else:
+        centers = _centers_seen(system, solution, dense.numpy())
+    level = context.config.geodesic.surface_log_snr
+    return profile_along(solution, system.torsions, system.represented, centers, level)
+
+
+def _centers_seen(system: System, solution: Solution, natural: np.ndarray) -> np.ndarray:
+    """Angles of the mean (cos, sin) of the torsions in the ensembles of eta, by MBAR, shape (n, n_torsions) [rad].
+
+    A linear guess from few components says little of them, and the torsions of a mean structure are not their mean.
+    """
+    seen = system.torsions.features_of_angles(solution.pool.variables[:, system.represented])
+    logs = solution.log_weights - system.molecular.reduced(natural, solution.pool.features)
+    weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return system.torsions.center(weights @ seen / weights.sum(axis=1, keepdims=True))
 
 
 def _profiles_of_windows(
-    curve: FineCurve, denoiser: Denoiser, placed: Placed, solution: Solution, torsions: Torsions
+    curve: FineCurve, denoiser: Denoiser, placed: Placed, solution: Solution, representation: Molecular
 ) -> np.ndarray:
     """A/kT at the windows by the model and by MBAR, shape (2, n_windows)."""
     by_mbar = torch.from_numpy(-solution.reweighted.free_energies[solution.pool.confined == EVERYWHERE])
     natural = torch.from_numpy(placed.natural)
-    by_model = _log_partition(curve, denoiser, placed.share, torsions)
-    return torch.stack([torsions.profile(natural, psi) for psi in (by_model, by_mbar)]).numpy()
+    by_model = _log_partition(curve, denoiser, placed.share, representation)
+    return torch.stack([representation.profile(natural, psi) for psi in (by_model, by_mbar)]).numpy()
 
 
-def _log_partition(curve: FineCurve, denoiser: Denoiser, share: np.ndarray, torsions: Torsions) -> Tensor:
+def _log_partition(curve: FineCurve, denoiser: Denoiser, share: np.ndarray, representation: Molecular) -> Tensor:
     """psi at shares of a curve, up to a constant; of a model that does not know it the integral of mu . d eta."""
-    known = evaluate(denoiser, torsions.natural(torch.from_numpy(curve.at_shares(share)))).log_partition
+    known = evaluate(denoiser, representation.natural(torch.from_numpy(curve.at_shares(share)))).log_partition
     if known is not None:
         return known
     fine = np.linspace(0.0, 1.0, _FINE)
-    natural = torsions.natural(torch.from_numpy(curve.at_shares(fine)))
+    natural = representation.natural(torch.from_numpy(curve.at_shares(fine)))
     mean = evaluate(denoiser, natural).mean
     rise = (0.5 * (mean[1:] + mean[:-1]) * natural.diff(dim=0)).sum(-1).cumsum(0).numpy()
     return torch.from_numpy(np.interp(share, fine, np.concatenate([[0.0], rise])))
@@ -182,8 +194,8 @@ def _free_energies(context: Context, solution: Solution, smoothed: Profile) -> d
 def _ends(context: Context, solution: Solution, natural: np.ndarray) -> dict[str, Any]:
     """What the work of the annealed paths says by Crooks' theorem, by the windows."""
     system = context.system
-    statistics = system.representation.statistics(solution.pool.features)
-    value, error = solution.estimate(statistics @ natural[[0, -1]].T).difference(0, 1)
+    ends = -system.molecular.reduced(natural[[0, -1]], solution.pool.features).T
+    value, error = solution.estimate(ends).difference(0, 1)
     return {"value": system.kt * value, "error": system.kt * error, "of": "restrained end ensembles, B minus A"}
 
 
@@ -233,37 +245,33 @@ def with_error(estimate: dict[str, Any], system: System) -> str:
     return f"{estimate['value']:.1f} +- {known} {system.energy_unit}"
 
 
-def _friction(context: Context, curve: FineCurve, share: np.ndarray, angles: np.ndarray) -> Friction:
-    """By looks at the windows, shape (n_windows, n_starts, n, n_torsions) [rad]."""
-    torsions = context.system.representation
-    assert isinstance(torsions, Torsions)
+def _friction(context: Context, curve: FineCurve, share: np.ndarray, statistics: np.ndarray) -> Friction:
+    """By T at looks at the windows, shape (n_windows, n_starts, n, n_parameters)."""
     fine = np.linspace(0.0, 1.0, _FINE)
-    natural = torsions.natural(torch.from_numpy(curve.at_shares(fine))).numpy()
+    natural = context.system.representation.natural(torch.from_numpy(curve.at_shares(fine))).numpy()
     slopes = np.gradient(natural, fine, axis=0)
     velocity = np.stack([np.interp(share, fine, column) for column in slopes.T], axis=-1)
     interval = context.config.windows.look_every * context.dynamics().time_step_ps
-    return friction_of(share, velocity, torsions.statistics(torsions.features_of_angles(angles)), interval)
+    return friction_of(share, velocity, statistics, interval)
 
 
 def _between_states(context: Context, windows: Pool) -> tuple[Pool, int]:
     """The windows between free simulations in A and in B, as far as these stayed there, and their cost."""
     system, config = context.system, context.config.windows
-    torsions = system.representation
-    assert isinstance(torsions, Torsions)
     if not config.free_walkers:
         return windows, 0
-    free = np.zeros((2, torsions.n_parameters))
+    free = np.zeros((2, system.representation.n_parameters))
     starts = np.repeat(system.structures[:, None], config.free_walkers, axis=1)
     found = simulated(context, free, starts, config.free_steps, "free simulations")
-    in_a, in_b = (
-        Pool.of_state(k, seen_in(system, found.angles[k]), torsions.n_parameters) for k in (WITHIN_A, WITHIN_B)
-    )
+    recorded = recorder_of(system)
+    seen = seen_in(system, recorded.angles(found.seen), recorded.positions(found.seen))
+    in_a, in_b = (Pool.of_state(k, seen[k], free.shape[1]) for k in (WITHIN_A, WITHIN_B))
     pool = in_a.joined(windows) if len(in_a) else windows
     return pool.joined(in_b) if len(in_b) else pool, found.force_evaluations
 
 
-def _points(compared: WindowComparison, share: np.ndarray, torsions: Torsions) -> list[dict[str, Any]]:
-    off = np.abs(np.log(compared.by_torsion))
+def _points(compared: WindowComparison, share: np.ndarray, representation: Molecular) -> list[dict[str, Any]]:
+    off = np.abs(np.log(compared.by_block))
     return [
         {
             "curve_parameter": float(share[w]),
@@ -271,8 +279,8 @@ def _points(compared: WindowComparison, share: np.ndarray, torsions: Torsions) -
             "measured_variance": float(compared.measured[w]),
             "error": float(compared.error[w]),
             "ratio": float(compared.ratio[w]),
-            "worst_torsion": torsions.block_names[int(off[w].argmax())],
-            "worst_torsion_ratio": float(compared.by_torsion[w, off[w].argmax()]),
+            "worst_torsion": representation.block_names[int(off[w].argmax())],
+            "worst_torsion_ratio": float(compared.by_block[w, off[w].argmax()]),
             "center_off_deg": float(np.rad2deg(np.abs(compared.center_off[w]).max())),
             "starts_apart_deg": float(np.rad2deg(compared.starts_apart[w])),
             "flag": "wrong" if compared.wrong[w] else "" if compared.close[w] else "off",

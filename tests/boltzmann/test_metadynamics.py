@@ -74,8 +74,8 @@ def test_reweighted_histogram_is_the_boltzmann_distribution(sampled: Metadynamic
     Were they exact and the bins independent, the mean square deviation would be 1 +- 0.41 for 12 bins; 2.5 leaves room
     for what the blocks do not see. A wrong sign or a lost weight shifts the ridge bins by up to 4.5 kT.
     """
-    parts = np.split(np.arange(len(sampled.angles)), 40)  # walker after walker
-    sigmas, off, inside = histogram_sigmas(sampled.angles[:, 0], sampled.log_weights, parts, energy_kt)
+    parts = np.split(np.arange(len(sampled.seen)), 40)  # walker after walker
+    sigmas, off, inside = histogram_sigmas(sampled.seen[:, 0], sampled.log_weights, parts, energy_kt)
     assert np.abs(sigmas).max() < 4.5
     assert np.mean(sigmas**2) < 2.5
     assert np.abs(off).max() < 0.3  # ridge and valley bins differ by 4.5
@@ -93,14 +93,14 @@ def test_bias_fills_the_wells_up_to_the_bias_factor(sampled: Metadynamics) -> No
 
 
 def test_log_weights_are_the_bias_at_the_sample(sampled: Metadynamics) -> None:
-    angles, log_weights, table = sampled.angles, sampled.log_weights, sampled.table
+    angles, log_weights, table = sampled.seen, sampled.log_weights, sampled.table
     spline = CubicSpline(np.linspace(-np.pi, np.pi, 37), np.append(table, table[0]) / KT, bc_type="periodic")
     assert log_weights == pytest.approx(spline(angles[:, 0]), abs=1e-6)
     assert np.ptp(log_weights) > 3
 
 
 def test_shapes_and_cost(sampled: Metadynamics) -> None:
-    angles, log_weights, frames, table = sampled.angles, sampled.log_weights, sampled.frames, sampled.table
+    angles, log_weights, frames, table = sampled.seen, sampled.log_weights, sampled.frames, sampled.table
     cost = sampled.force_evaluations
     assert angles.shape == (4 * 1500, 1)
     assert log_weights.shape == (6000,)
@@ -126,7 +126,7 @@ def test_walkers_are_dealt_the_structures_in_turn_and_differ() -> None:
     """Hardly biased and for 1 ps, they stay in the wells where they start."""
     short = config(**TINY | {"build_time": "0.4 ps", "exchange_interval": "0.4 ps", "frozen_time": "1 ps"})
     short = short.model_copy(update={"hill_height_kt": 1e-6})
-    angles = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, short, 1, WorkerPool(1)).angles
+    angles = sample_metadynamics(dihedral(), QUADRUPLES, STRUCTURES, short, 1, WorkerPool(1)).seen
     walkers = angles.reshape(4, -1)
     assert np.median(walkers, axis=1) == pytest.approx(np.pi / 2 * np.array([1, -1, 1, -1]), abs=0.6)
     assert len({tuple(walker) for walker in walkers}) == 4

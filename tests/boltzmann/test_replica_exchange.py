@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spacetime_tps.boltzmann.ladder import EnergyCurve, temperature_ladder
+from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.replica_exchange import (
     ReplicaExchange,
     lowest_rung_log_weights,
@@ -50,7 +51,7 @@ def sample(workers: int = 1, seed: int = 1, biased: np.ndarray | None = None, **
     isomers = Isomers(NONE, NONE, np.zeros((2, 0)), np.zeros((2, 0), dtype=bool))
     with WorkerPool(workers) as pool:
         return sample_replica_exchange(
-            dihedral(), QUADRUPLES, STRUCTURES, config(**changes), isomers, WATCHED, seed, pool, biased
+            dihedral(), Recorder(QUADRUPLES), STRUCTURES, config(**changes), isomers, WATCHED, seed, pool, biased
         )
 
 
@@ -62,7 +63,7 @@ def sampled() -> ReplicaExchange:
 def test_weighted_histogram_is_the_boltzmann_distribution(sampled: ReplicaExchange) -> None:
     """Errors from the four ladders and five blocks in time of each; the wells differ by 1.4 kT, the ridges by 8."""
     parts = [part for w in range(4) for part in np.array_split(np.flatnonzero(sampled.walker == w), 5)]
-    sigmas, off, _ = histogram_sigmas(sampled.angles[:, 0], sampled.log_weights, parts, energy_kt)
+    sigmas, off, _ = histogram_sigmas(sampled.seen[:, 0], sampled.log_weights, parts, energy_kt)
     assert np.abs(sigmas).max() < 4.5
     assert np.mean(sigmas**2) < 2.5
     assert np.abs(off).max() < 0.5
@@ -91,12 +92,12 @@ def test_a_bias_fills_the_ridges_and_is_weighed_out_again() -> None:
     """Without it a sample in two hundred lies in the bins of the ridges, where F is 7 kT; with it one in twenty."""
     flat = sample(workers=2, biased=QUADRUPLES, flatten=FLATTEN)
     parts = [part for w in range(4) for part in np.array_split(np.flatnonzero(flat.walker == w), 5)]
-    sigmas, off, inside = histogram_sigmas(flat.angles[:, 0], flat.log_weights, parts, energy_kt)
+    sigmas, off, inside = histogram_sigmas(flat.seen[:, 0], flat.log_weights, parts, energy_kt)
     assert np.abs(sigmas).max() < 4.5
     assert np.mean(sigmas**2) < 2.5
     assert np.abs(off).max() < 0.3
     plain = sample(workers=2)
-    _, _, before = histogram_sigmas(plain.angles[:, 0], plain.log_weights, parts, energy_kt)
+    _, _, before = histogram_sigmas(plain.seen[:, 0], plain.log_weights, parts, energy_kt)
     ridges = [0, 5, 6, 11]
     assert inside.mean(axis=0)[ridges].min() > 4 * before.mean(axis=0)[ridges].min()
     assert inside.mean(axis=0)[ridges].min() > 0.03
@@ -112,11 +113,11 @@ def test_workers_and_the_global_generator_do_not_matter() -> None:
     after = random.random()
     random.seed(2)
     second = sample(workers=2, **short)
-    for name in ("angles", "log_weights", "walker", "frames", "acceptance"):
+    for name in ("seen", "log_weights", "walker", "frames", "acceptance"):
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
     random.seed(1)
     assert after == random.random()
-    assert not np.array_equal(first.angles, sample(seed=2, **short).angles)
+    assert not np.array_equal(first.seen, sample(seed=2, **short).seen)
     assert first.bias is None
     assert first.force_evaluations == 2 * 3 * (2000 + 21 * 2 * (50 + 1))
 

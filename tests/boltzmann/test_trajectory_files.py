@@ -9,6 +9,7 @@ import mdtraj
 import numpy as np
 import pytest
 
+from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.trajectory_files import TrajectorySamples, read_trajectories
 from spacetime_tps.boltzmann.transitions import Watched
 from spacetime_tps.config import TrajectoriesConfig
@@ -39,18 +40,20 @@ def read(folder: Path, **changes: Any) -> TrajectorySamples:
     config = TrajectoriesConfig(kind="trajectories", **(given | changes))
     assert SYSTEM.molecule is not None
     watched = Watched(SYSTEM.states, SYSTEM.variables, 5)
-    return read_trajectories(config, folder, SYSTEM.molecule.topology, watched, SYSTEM.variables.quadruples, SYSTEM.kt)
+    return read_trajectories(
+        config, folder, SYSTEM.molecule.topology, watched, Recorder(SYSTEM.variables.quadruples), SYSTEM.kt
+    )
 
 
 def test_angles_and_weights_are_those_of_the_frames(frames: np.ndarray, tmp_path: Path) -> None:
     found = read(tmp_path)
-    assert found.angles[:30] == pytest.approx(SYSTEM.variables(frames[0]), abs=1e-5)
-    assert found.angles[30:] == pytest.approx(SYSTEM.variables(frames[1]), abs=0.02)  # XTC keeps 0.001 nm
+    assert found.seen[:30] == pytest.approx(SYSTEM.variables(frames[0]), abs=1e-5)
+    assert found.seen[30:] == pytest.approx(SYSTEM.variables(frames[1]), abs=0.02)  # XTC keeps 0.001 nm
     bias = np.concatenate([0.5 * np.arange(30), 0.5 * np.arange(30) + 1])
     assert found.log_weights == pytest.approx(bias / SYSTEM.kt)
     assert np.bincount(found.walker).tolist() == [30, 30]
     thinned = read(tmp_path, skip=10, every=4)
-    assert thinned.angles == pytest.approx(np.concatenate([found.angles[10:30:4], found.angles[40::4]]))
+    assert thinned.seen == pytest.approx(np.concatenate([found.seen[10:30:4], found.seen[40::4]]))
     assert thinned.log_weights == pytest.approx(np.concatenate([found.log_weights[10:30:4], found.log_weights[40::4]]))
 
 

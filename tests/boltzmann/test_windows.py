@@ -11,6 +11,7 @@ import torch
 from spacetime_tps.analysis.free_energies import profile_along, profile_of
 from spacetime_tps.analysis.windows import compare_windows
 from spacetime_tps.boltzmann.pool import Pool, Seen, Solution, solve
+from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.windows import WindowSteps, sample_windows, sample_windows_of_potential
 from spacetime_tps.config import WindowsConfig
 from spacetime_tps.diffusion.denoiser import Posterior
@@ -22,6 +23,7 @@ from tests.boltzmann.dihedral import dihedral, energy_kt
 from tests.oracles import circle, four_atoms
 
 TORSION = Torsions(["theta"], [(0, 1, 2, 3)])
+SEEN = Recorder(TORSION.quadruples)
 CENTERS = np.linspace(-np.pi / 2, np.pi / 2, 19)
 NATURAL = 20.0 * np.stack([np.cos(CENTERS), np.sin(CENTERS)], axis=-1)
 CONFIG = WindowsConfig(equilibration_steps=500, steps=10_000, sample_every=20)
@@ -41,17 +43,17 @@ def exact() -> tuple[Posterior, np.ndarray]:
 @pytest.fixture(scope="module")
 def angles() -> np.ndarray:
     starts = np.array([[four_atoms(center), four_atoms(center + 0.1)] for center in CENTERS])
-    found = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1))
+    found = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1), SEEN)
     assert found.force_evaluations == 19 * 2 * 10_500
     assert found.simulation.ravel().tolist() == list(range(38))
     assert np.isnan(found.accepted)
-    return found.angles
+    return found.seen
 
 
 def test_windows_are_the_denoising_posteriors(angles: np.ndarray) -> None:
     """All 19 posteriors: variances within 4.5 of their own errors and mostly within one, centres within 2 degrees."""
     posterior, _ = exact()
-    found = compare_windows(TORSION, posterior, angles)
+    found = compare_windows(TORSION, NATURAL, posterior, TORSION.features_of_angles(angles))
     sigmas = (found.measured - found.predicted) / found.error
     assert np.abs(sigmas).max() < 4.5
     assert np.mean(sigmas**2) < 2.5
@@ -64,7 +66,7 @@ def test_windows_are_the_denoising_posteriors(angles: np.ndarray) -> None:
 def test_exchanges_are_accepted_as_often_as_they_should_and_leave_the_ensembles_alone() -> None:
     posterior, free_energies = exact()
     starts = np.array([[four_atoms(center), four_atoms(center + 0.1)] for center in CENTERS])
-    found = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1), exchange_every=5)
+    found = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1), SEEN, exchange_every=5)
     assert found.simulation[:, 0].tolist() == [0] * 8 + [1] * 8 + [2] * 3
     assert found.simulation[:, 1].tolist() == [3] * 4 + [4] * 8 + [5] * 7
     statistics = np.stack([np.cos(THETA), np.sin(THETA)], axis=-1)[::20]
@@ -76,11 +78,11 @@ def test_exchanges_are_accepted_as_often_as_they_should_and_leave_the_ensembles_
         gain = statistics @ step
         expected.append(p @ np.exp(np.minimum(0.0, gain - gain[:, None])) @ q)
     assert found.accepted == pytest.approx(np.mean(expected), abs=0.03)
-    compared = compare_windows(TORSION, posterior, found.angles)
+    compared = compare_windows(TORSION, NATURAL, posterior, TORSION.features_of_angles(found.seen))
     sigmas = (compared.measured - compared.predicted) / compared.error
     assert np.abs(sigmas).max() < 4.5
     assert np.mean(sigmas**2) < 2.5
-    assert solved(found.angles).reweighted.free_energies == pytest.approx(free_energies, abs=0.15)
+    assert solved(found.seen).reweighted.free_energies == pytest.approx(free_energies, abs=0.15)
 
 
 def solved(angles: np.ndarray) -> Solution:
@@ -94,7 +96,7 @@ def test_their_free_energies_and_their_profile_are_those_of_quadrature(angles: n
     assert solution.reweighted.free_energies == pytest.approx(free_energies, abs=0.15)
     kernel = np.exp(np.exp(4.0) * (np.cos(THETA[:, None] - CENTERS) - 1))
     smoothed = -np.log(np.exp(-energy_kt(THETA)) @ kernel / kernel.sum(axis=0))
-    found = profile_along(solution, TORSION, CENTERS[:, None], 4.0)
+    found = profile_along(solution, TORSION, [0], CENTERS[:, None], 4.0)
     assert found.free_energy == pytest.approx(smoothed - smoothed.min(), abs=0.15)
     assert found.barrier == pytest.approx(climb(smoothed), abs=0.1)  # 7.9 kT
     assert 0.01 < found.error < 0.2
@@ -147,7 +149,7 @@ def test_a_wrong_model_is_flagged_where_it_is_wrong(angles: np.ndarray) -> None:
     variance[3] *= 2.0
     variance[5] /= 3.0
     mean[7] = mean[7].flip(0)
-    found = compare_windows(TORSION, Posterior(mean, variance), angles)
+    found = compare_windows(TORSION, NATURAL, Posterior(mean, variance), TORSION.features_of_angles(angles))
     assert np.flatnonzero(found.wrong).tolist() == [5, 7]
     assert np.flatnonzero(~found.close).tolist() == [3, 5]
     assert found.ratio[[3, 5]] == pytest.approx([0.5, 3.0], rel=0.15)
@@ -158,7 +160,8 @@ def test_what_the_starts_remember_shows() -> None:
     rng = np.random.default_rng(0)
     angles = CENTERS[:, None, None, None] + np.array([0.3, -0.3])[:, None, None] + rng.normal(0, 0.1, (19, 2, 200, 1))
     posterior, _ = exact()
-    assert np.rad2deg(compare_windows(TORSION, posterior, angles).starts_apart) == pytest.approx(np.rad2deg(0.6), abs=2)
+    found = compare_windows(TORSION, NATURAL, posterior, TORSION.features_of_angles(angles))
+    assert np.rad2deg(found.starts_apart) == pytest.approx(np.rad2deg(0.6), abs=2)
 
 
 def test_a_climb_is_the_largest_rise_on_the_way() -> None:

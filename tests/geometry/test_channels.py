@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
 from spacetime_tps.errors import UserError
-from spacetime_tps.geometry.channels import order_by_promise
+from spacetime_tps.geometry.channels import lifted_channels, order_by_promise, relabelled
 from spacetime_tps.geometry.constraints import LowVariance
 from spacetime_tps.geometry.geodesic import optimise_geodesics, polish_geodesics
 from spacetime_tps.geometry.smoothed import SmoothedDensity
@@ -59,8 +61,46 @@ def test_a_channel_can_be_named() -> None:
         with pytest.raises(UserError, match=r"such as 't0\+ t1\+'"):
             space.named_channel(wrong, start, end, 4.0)
     assert Identity(2).named_channel("direct", np.zeros(2), np.ones(2), 4.0).label == "direct"
-    with pytest.raises(UserError, match="'direct' alone"):
+    with pytest.raises(UserError, match="'direct' is the only one"):
         Identity(2).named_channel("t0+", np.zeros(2), np.ones(2), 4.0)
+
+
+def test_a_channel_of_a_torsion_is_lifted_to_points_of_the_circle() -> None:
+    """Two ways from -90 to 90 degrees: over 0 and over 180; the mean around a point lies inside the circle."""
+    space, angles, level = torsions(1), circle(720)[:, None], 6.0
+    features = Torsions.features_of_angles(angles)
+    plane = Identity(2)
+    samples = SampleDenoiser(plane, torch.from_numpy(plane.statistics(features)), torch.zeros(720, dtype=torch.float64))
+    start, end = ends([-90], [90])
+    found = lifted_channels(space.channels(start, end, 4.0), space, angles, samples, np.stack([start, end]), 3.0, level)
+    assert {channel.label for channel in found} == {"t0+", "t0-"}
+    kappa = torch.tensor(np.exp(level), dtype=torch.float64)
+    inside = float(torch.special.i1e(kappa) / torch.special.i0e(kappa))
+    for channel in found:
+        assert channel.detour is not None
+        assert channel.start == pytest.approx([0.0, -1.0, 3.0], abs=1e-9)
+        assert channel.detour[[0, -1]] == pytest.approx(np.zeros((2, 3)), abs=1e-9)
+        middle = 0.5 * (channel.start + channel.end) + channel.detour[len(channel.detour) // 2]
+        assert middle == pytest.approx([inside if channel.label == "t0+" else -inside, 0.0, 3.0], abs=1e-3)
+
+
+class OnACircle(Identity):
+    """Points of the plane, read as an angle."""
+
+    def center(self, mean):
+        return np.arctan2(mean[..., 1:2], mean[..., 0:1])
+
+
+def test_a_curve_is_called_by_the_way_that_it_takes() -> None:
+    """Two starts under other names that optimise to one curve: one of them stays, under the name of its way."""
+    plane, density = OnACircle(2), GaussianMixtureDenoiser(np.zeros((1, 2)), np.ones(1), np.ones(1))
+    channels = [
+        replace(plane.channels(np.array([0.5, -1.0]), np.array([0.5, 1.0]), 3.0)[0], label=name)
+        for name in ("t0-", "t0+")
+    ]
+    config = GeodesicConfig(points=24, nodes=6, starts=1, steps=20, polish_rounds=2)
+    found = relabelled(optimise_geodesics(density, plane, channels, config), plane, ["t0"])
+    assert [geodesic.channel.label for geodesic in found] == ["t0+"]
 
 
 def test_channels_are_ordered_by_what_they_have_to_climb() -> None:

@@ -12,7 +12,7 @@ from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
 from spacetime_tps.errors import UserError
-from spacetime_tps.geometry.constraints import AvoidRegion, LowVariance, TrainedRange, Waypoint
+from spacetime_tps.geometry.constraints import AvoidRegion, LowVariance, Pull, TrainedRange, Waypoint
 from spacetime_tps.geometry.geodesic import optimise_geodesics
 from spacetime_tps.representations import Identity, Torsions
 from spacetime_tps.states import Ball
@@ -109,3 +109,15 @@ def test_trained_range_in_both_directions() -> None:
     natural = PLANE.natural(levels)
     g = TrainedRange(PLANE, 0.0, 4.0).violation(natural, gaussian()(natural))
     assert g[0].numpy() == pytest.approx(np.array([[0.5, -4.5], [-5.0, 1.0]]))
+
+
+def test_pull_is_the_offset_in_standard_deviations_of_the_noise() -> None:
+    """A posterior whose mean lies at the origin: a centre two deviations away in one coordinate, three in another."""
+    snr = 25.0
+    y = torch.tensor([[[0.4, 0.0], [0.0, -0.6]]], dtype=torch.float64)
+    natural = PLANE.natural(torch.cat([y, torch.full((1, 2, 1), np.log(snr), dtype=torch.float64)], dim=-1))
+    posterior = Posterior(torch.zeros(1, 2, 3, dtype=torch.float64), torch.ones(1, 2, 1, dtype=torch.float64))
+    pull = Pull(PLANE, most=2.5)
+    expected = np.array([[[4 / 6.25 - 1, -1], [-1, 9 / 6.25 - 1]]])
+    assert pull.violation(natural, posterior).numpy() == pytest.approx(expected)
+    assert pull.tightened().violation(natural, posterior)[0, 0, 0] > pull.violation(natural, posterior)[0, 0, 0]

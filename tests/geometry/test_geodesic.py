@@ -130,7 +130,7 @@ def test_low_barrier_bends_the_curve_to_the_gap() -> None:
     surface = tilted_surface()
     channel = Identity(2).channels(np.array([-1.0, 0.0]), np.array([1.0, 0.0]), 4.0)[0]
     config = GeodesicConfig(points=48, nodes=10, fine_factor=4, starts=1)
-    low = LowBarrier(SmoothSurface(surface), Identity(2), kt=1.0, weight=2.0)
+    low = LowBarrier(SmoothSurface(surface), Identity(2).center, kt=1.0, weight=2.0)
     straight, bent = (
         optimise_geodesics(denoiser, Identity(2), [channel], config, [], terms)[0] for terms in ([], [low])
     )
@@ -178,7 +178,7 @@ def test_low_barrier_by_the_models_own_density_in_three_dimensions() -> None:
     model = ModelFreeEnergy(SmoothedDensity(arc(), space), kt=1.0, log_snr=6.0)
     channel = space.channels(np.array([1.0, 0.0, 0.0]), np.array([-1.0, 0.0, 0.0]), 4.0)[0]
     config = GeodesicConfig(points=48, nodes=12, fine_factor=4, starts=4)
-    held, low = [LowVariance(3 * 0.15**2)], LowBarrier(model, space, kt=1.0, weight=1.0, subdivisions=2)
+    held, low = [LowVariance(3 * 0.15**2)], LowBarrier(model, space.center, kt=1.0, weight=1.0, subdivisions=2)
     found = [optimise_geodesics(arc(), space, [channel], config, held, terms)[0] for terms in ([], [low])]
     plain, bent = (model(torch.from_numpy(space.center(g.curve.mean))).max().item() for g in found)
     ends = model(torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)).item()
@@ -250,7 +250,7 @@ def test_ranking_prefers_converged_then_low_then_short() -> None:
 
 def test_lifted_ends_of_the_identity_are_the_means() -> None:
     geodesic = half_plane_geodesic(16, BEGIN, END)
-    start, end = lifted_ends(geodesic, Identity(1))
+    start, end = lifted_ends(geodesic, Identity(1), False)
     assert (start[0], end[0]) == pytest.approx((BEGIN[0], END[0]))
 
 

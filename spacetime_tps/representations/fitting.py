@@ -1,0 +1,84 @@
+"""Axes of linear representations, fitted to the samples of a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spacetime_tps.errors import UserError
+from spacetime_tps.representations.linear import ANGSTROM, RIGID, AtomAxes, TorsionAxes
+from spacetime_tps.representations.superposition import centered, rigid_modes, superposed
+
+_ROUNDS = 10
+"""Of superposing on the mean and taking the mean again."""
+_LEAST_ATOMS = 4
+_FLAT = 1e-10
+"""Share of the largest variance below which a direction has none."""
+
+
+def fit_atoms(positions: np.ndarray) -> AtomAxes:
+    """Mean structure and principal axes of samples as they come, biased ones too: barriers count like basins.
+
+    Args:
+        positions: of the represented atoms [nm], shape (n, n_atoms, 3).
+
+    Raises:
+        UserError: there are fewer than four atoms.
+    """
+    if positions.shape[1] < _LEAST_ATOMS:
+        raise UserError(
+            f"representation.kind 'cartesian' needs at least {_LEAST_ATOMS} atoms, and representation.atoms are "
+            f"{positions.shape[1]} here; take others."
+        )
+    atoms = ANGSTROM * positions
+    reference = centered(atoms[0])
+    for _ in range(_ROUNDS):
+        reference = superposed(atoms, reference).mean(axis=0)
+    away = (superposed(atoms, reference) - reference).reshape(len(atoms), -1)
+    rigid = rigid_modes(reference)
+    inside = np.eye(len(rigid)) - rigid @ rigid.T
+    variances, axes = np.linalg.eigh(inside @ np.cov(away.T) @ inside - 1e-6 * rigid @ rigid.T)
+    order = np.argsort(-variances)[: len(rigid) - RIGID]
+    return AtomAxes(reference, axes[:, order])
+
+
+def fit_torsions(
+    features: np.ndarray, log_weights: np.ndarray, walker: np.ndarray, components: int, lag: int | None
+) -> TorsionAxes:
+    """Slowest combinations of (cos, sin) by TICA, each of variance one; without a lag the widest by PCA.
+
+    Correlations in time are those of the sampling run, bias and all; means and variances are weighted.
+
+    Args:
+        features: (cos, sin) of the torsions, shape (n, 2 n_torsions), in the order of time within a walker.
+        log_weights: shape (n,).
+        walker: that each sample comes from, shape (n,).
+        components: how many.
+        lag: in samples; None: PCA.
+
+    Raises:
+        UserError: no walker has more than ``lag`` samples.
+    """
+    if lag is None:
+        weights = np.exp(log_weights - log_weights.max())
+        weights = np.ones(len(features)) / len(features) if weights.sum() < components else weights / weights.sum()
+        offset = weights @ features
+        _, vectors = np.linalg.eigh((features - offset).T @ (weights[:, None] * (features - offset)))
+        axes = vectors[:, ::-1][:, :components]
+    else:
+        parts = [features[walker == w] for w in np.unique(walker)]
+        parts = [part for part in parts if len(part) > lag]
+        if not parts:
+            raise UserError("No walker is longer than representation.lag; shorten it, or sample longer.")
+        try:
+            from deeptime.decomposition import TICA
+        except ImportError as error:
+            raise UserError(
+                "representation.kind 'tica' needs deeptime; pip install 'spacetime-tps[tica]', or take 'pca'."
+            ) from error
+        model = TICA(lagtime=lag, dim=components, scaling=None).fit_fetch(parts)
+        offset, axes = model.mean_0, model.singular_vectors_left[:, :components]
+    projected = (features - offset) @ axes
+    scale = np.maximum(projected.std(axis=0), _FLAT)
+    axes, projected = axes / scale, projected / scale
+    inverse, *_ = np.linalg.lstsq(projected, features - offset, rcond=None)
+    return TorsionAxes(offset, axes, inverse)

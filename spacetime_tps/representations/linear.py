@@ -1,0 +1,232 @@
+"""Linear coordinates of a molecule: principal axes of its atoms, slow combinations of its torsions.
+
+Both are fitted to samples and lie in Euclidean space, so T(x) = (x, |x|^2). Where a posterior lies is read in named
+torsions, as everywhere in the package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import openmm
+import torch
+from torch import Tensor
+
+from spacetime_tps.representations.base import Array
+from spacetime_tps.representations.euclidean import Euclidean
+from spacetime_tps.representations.internal import Internal
+from spacetime_tps.representations.superposition import centered, log_orientations, rotation_onto, superposed
+from spacetime_tps.representations.torsions import Torsions, dihedral_angles
+
+ANGSTROM = 10.0
+"""In a nanometre."""
+RIGID = 6
+"""Modes of a rigid body."""
+
+
+@dataclass(frozen=True)
+class AtomAxes:
+    """Principal axes of superposed atoms.
+
+    Attributes:
+        reference: onto which they are superposed, centred [A], shape (n_atoms, 3).
+        axes: orthonormal, without those of a rigid body, shape (3 n_atoms, 3 n_atoms - 6).
+    """
+
+    reference: np.ndarray
+    axes: np.ndarray
+
+
+@dataclass(frozen=True)
+class TorsionAxes:
+    """Combinations of (cos, sin) of torsions.
+
+    Attributes:
+        offset: mean of these, shape (2 n_torsions,).
+        axes: shape (2 n_torsions, n_components).
+        inverse: what the best linear guess adds to ``offset`` for every component, shape (n_components, 2 n_torsions).
+    """
+
+    offset: np.ndarray
+    axes: np.ndarray
+    inverse: np.ndarray
+
+
+class Components(Euclidean, Internal):
+    """The slowest (TICA) or widest (PCA) linear combinations of (cos, sin) of torsions."""
+
+    def __init__(self, torsions: Torsions, fit: TorsionAxes):
+        super().__init__(fit.axes.shape[1])
+        self._torsions, self.fit = torsions, fit
+
+    @property
+    def torsions(self) -> Torsions:
+        """Those that are combined."""
+        return self._torsions
+
+    def features_of_angles(self, angles: np.ndarray) -> np.ndarray:
+        """Shape (..., n_components), of the torsions' angles [rad]."""
+        return (self.torsions.features_of_angles(angles) - self.fit.offset) @ self.fit.axes
+
+    def center(self, mean: Array) -> Array:
+        """Angles [rad] of the torsions by the best linear guess from E[x], shape (..., n_torsions)."""
+        components = mean[..., :-1]
+        if isinstance(components, Tensor):
+            offset, inverse = (torch.from_numpy(part).to(components) for part in (self.fit.offset, self.fit.inverse))
+            return self.torsions.center(offset + components @ inverse)
+        return self.torsions.center(self.fit.offset + components @ self.fit.inverse)
+
+    def restraint(self, kt: float) -> ComponentsRestraint:
+        """The OpenMM restraint at thermal energy ``kt`` [kJ/mol]."""
+        return ComponentsRestraint(self, kt)
+
+
+class ComponentsRestraint:
+    """-kT eta . T(x) as a CustomCVForce of one CustomTorsionForce a component."""
+
+    def __init__(self, components: Components, kt: float):
+        self._kt = kt
+        names = [f"x{k}" for k in range(components.n_features)]
+        linear = "+".join(f"e{name}*{name}" for name in names)
+        squares = "+".join(f"{name}^2" for name in names)
+        self.force = openmm.CustomCVForce(f"-({linear}+et*({squares}))")
+        self.force.setName("SpacetimeRestraint")
+        constants = components.fit.offset @ components.fit.axes
+        pairs = components.fit.axes.reshape(-1, 2, components.n_features)
+        for k, name in enumerate(names):
+            share = float(constants[k] / len(pairs))
+            each = openmm.CustomTorsionForce(f"c*cos(theta)+s*sin(theta)-{share!r}")
+            each.addPerTorsionParameter("c")
+            each.addPerTorsionParameter("s")
+            for atoms, pair in zip(components.torsions.quadruples, pairs, strict=True):
+                each.addTorsion(*map(int, atoms), pair[:, k].tolist())
+            self.force.addCollectiveVariable(name, each)
+            self.force.addGlobalParameter(f"e{name}", 0.0)
+        self.force.addGlobalParameter("et", 0.0)
+
+    def move_to(self, natural: np.ndarray, context: openmm.Context) -> None:
+        """Set the restraint to natural parameters, shape (n_components + 1,)."""
+        for k, value in enumerate(self._kt * natural[:-1]):
+            context.setParameter(f"ex{k}", float(value))
+        context.setParameter("et", float(self._kt * natural[-1]))
+
+
+class Cartesian(Euclidean):
+    """Positions of atoms [A] along their principal axes, the molecule superposed on a reference.
+
+    What a frame is turned and shifted by is taken away before anything is read from it. Under a restraint the molecule
+    is held in the reference's frame, where it still trembles as a rigid body; the six modes of this are no features,
+    but |x|^2 counts them: each has the variance 1 / SNR. Posterior variances are those of the shape, without them.
+    """
+
+    def __init__(self, torsions: Torsions, atoms: np.ndarray, fit: AtomAxes):
+        """``torsions`` lie within the ``atoms``, whose indices have the shape (n_atoms,)."""
+        super().__init__(fit.axes.shape[1])
+        self.torsions, self.atoms, self.fit = torsions, atoms, fit
+        self.rigid_modes = RIGID
+        place = {int(atom): k for k, atom in enumerate(atoms)}
+        self._local = np.array([[place[int(atom)] for atom in four] for four in torsions.quadruples])
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Shape (n, n_features), of positions [nm] in any frame, shape (n, n_atoms, 3)."""
+        return self.features_of_seen(np.zeros(0), frames[..., self.atoms, :])
+
+    def features_of_seen(self, angles: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """The same of positions [nm] of the represented atoms; the angles are not needed."""
+        away = superposed(ANGSTROM * positions, self.fit.reference) - self.fit.reference
+        return _flat(away) @ self.fit.axes
+
+    def held(self, angles: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """T as a restraint feels it, the atoms where they stand, shape (..., n_parameters)."""
+        away = _flat(ANGSTROM * positions - self.fit.reference)
+        return np.concatenate([away @ self.fit.axes, np.square(away).sum(axis=-1, keepdims=True)], axis=-1)
+
+    def trembling(self, natural: np.ndarray) -> np.ndarray:
+        """Variance [A^2] by motions of a rigid body under a restraint, shape (..., 1)."""
+        return RIGID / (-2.0 * natural[..., -1:])
+
+    def placed(self, frame: np.ndarray) -> np.ndarray:
+        """A frame [nm], shape (n_atoms, 3), turned and shifted onto the reference."""
+        chosen = frame[self.atoms]
+        return (frame - chosen.mean(axis=0)) @ rotation_onto(centered(chosen), self.fit.reference)
+
+    def center(self, mean: Array) -> Array:
+        """Angles [rad] of the torsions at E[x], shape (..., n_torsions)."""
+        if isinstance(mean, Tensor):
+            axes, reference = (torch.from_numpy(part).to(mean) for part in (self.fit.axes, self.fit.reference))
+            return _dihedrals((mean[..., :-1] @ axes.T).unflatten(-1, reference.shape) + reference, self._local)
+        return dihedral_angles(self.structures(mean[..., :-1]), self._local)
+
+    def structures(self, features: np.ndarray) -> np.ndarray:
+        """Positions [A] of the represented atoms, shape (..., n_atoms, 3)."""
+        shape = (*features.shape[:-1], *self.fit.reference.shape)
+        return (features @ self.fit.axes.T).reshape(shape) + self.fit.reference
+
+    def reduced(self, natural: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """-log of the integral of exp(eta . T) over all placements of each sample, shape (n_ensembles, n).
+
+        Samples of free simulations have no orientation, those of restrained ones have it from their restraint: what can
+        be weighed by MBAR is their shape. Rotations are integrated to leading order in 1 / SNR.
+        """
+        shapes = centered(self.structures(features))
+        size = np.square(shapes).sum(axis=(-2, -1))
+        found = np.zeros((len(natural), len(features)))
+        for row, eta in zip(found, natural, strict=True):
+            snr = -2.0 * eta[-1]
+            if snr <= 0.0:
+                continue
+            target = centered(self.structures(eta[:-1] / snr))
+            away = np.square(target - self.fit.reference).sum()
+            straight = 0.5 * snr * (size + np.square(target).sum() - away)
+            row[:] = straight - log_orientations(shapes, target, snr) + 1.5 * np.log(snr)
+        return found
+
+    def max_block_variance(self, spread: float) -> float:
+        """Of a root-mean-square deviation ``spread`` [nm] of an atom."""
+        return len(self.atoms) * (ANGSTROM * spread) ** 2
+
+    def spread(self, block_variance: np.ndarray) -> np.ndarray:
+        """Root-mean-square deviation [A] of an atom."""
+        return np.sqrt(np.maximum(block_variance, 0.0) / len(self.atoms))
+
+    def restraint(self, kt: float) -> CartesianRestraint:
+        """The OpenMM restraint at thermal energy ``kt`` [kJ/mol]."""
+        return CartesianRestraint(self, kt)
+
+
+class CartesianRestraint:
+    """-kT eta . T(x) as a CustomExternalForce on the represented atoms."""
+
+    def __init__(self, cartesian: Cartesian, kt: float):
+        self._cartesian, self._kt = cartesian, kt
+        away = {axis: f"({ANGSTROM!r}*{axis}-r{axis})" for axis in "xyz"}
+        linear = "+".join(f"c{axis}*{away[axis]}" for axis in "xyz")
+        squares = "+".join(f"{away[axis]}^2" for axis in "xyz")
+        self.force = openmm.CustomExternalForce(f"-({linear}+et*({squares}))")
+        self.force.setName("SpacetimeRestraint")
+        for name in ("cx", "cy", "cz", "rx", "ry", "rz"):
+            self.force.addPerParticleParameter(name)
+        self.force.addGlobalParameter("et", 0.0)
+        for atom, place in zip(cartesian.atoms, cartesian.fit.reference, strict=True):
+            self.force.addParticle(int(atom), [0.0, 0.0, 0.0, *place.tolist()])
+
+    def move_to(self, natural: np.ndarray, context: openmm.Context) -> None:
+        """Set the restraint to natural parameters, shape (n_features + 1,)."""
+        cartesian = self._cartesian
+        pull = self._kt * (cartesian.fit.axes @ natural[:-1]).reshape(-1, 3)
+        for k, (atom, each, place) in enumerate(zip(cartesian.atoms, pull, cartesian.fit.reference, strict=True)):
+            self.force.setParticleParameters(k, int(atom), [*each.tolist(), *place.tolist()])
+        self.force.updateParametersInContext(context)
+        context.setParameter("et", float(self._kt * natural[-1]))
+
+
+def _flat(positions: np.ndarray) -> np.ndarray:
+    return positions.reshape(*positions.shape[:-2], -1)
+
+
+def _dihedrals(positions: Tensor, quadruples: np.ndarray) -> Tensor:
+    """``dihedral_angles`` in torch."""
+    b1, b2, b3 = positions[..., quadruples, :].diff(dim=-2).unbind(-2)
+    n1, n2 = torch.linalg.cross(b1, b2), torch.linalg.cross(b2, b3)
+    return torch.atan2((b1 * n2).sum(-1) * b2.norm(dim=-1), (n1 * n2).sum(-1))

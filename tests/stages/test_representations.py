@@ -1,0 +1,71 @@
+"""The whole chain in representations that are fitted to the samples of the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spacetime_tps import Run
+from spacetime_tps.errors import UserError
+from spacetime_tps.stages.run import Run as _Run
+from tests.conftest import TINY_ALANINE
+
+KINDS = {
+    "cartesian": ("geodesic.low_variance=0.2 A", "geodesic.log_snr_end=3.5"),
+    "tica": ("geodesic.low_variance=null", "representation.components=3", "representation.lag=0.4 ps"),
+    "pca": ("geodesic.low_variance=null", "representation.components=4"),
+}
+
+
+@pytest.fixture(scope="module", params=sorted(KINDS))
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    changes = (*TINY_ALANINE, f"representation.kind={request.param}", *KINDS[request.param], "hardware.workers=2")
+    made = Run.new("alanine_dipeptide", folder, seed=5, changes=changes)
+    made.sample()
+    made.train()
+    made.geodesic()
+    made.paths()
+    made.windows()
+    made.export()
+    return made
+
+
+def test_the_chain_runs_to_its_report(run: _Run) -> None:
+    folder, summary = run.folder.path, run.summary
+    assert len(run.transition_paths()) == 4
+    assert (folder / "report.html").is_file()
+    assert not (folder / "plumed.dat").exists()
+    fitted = np.load(folder / "representation.npz")
+    assert np.load(folder / "samples.npz")["features"].shape[1] == fitted["axes"].shape[1]
+    chosen = summary["geodesic"]["channels"][0]
+    assert set(chosen["constraint_violations"]) >= {"trained_range", "pull"}
+    assert {"phi", "psi"} == {word[:-1] for word in summary["geodesic"]["chosen"].split()}
+    assert np.isfinite(chosen["barrier_kj_mol"])
+    assert np.isfinite(summary["windows"]["barrier_kj_mol"]["value"])
+    assert summary["windows"]["points"][0]["ratio"] > 0
+
+
+def test_later_stages_may_be_run_again(run: _Run) -> None:
+    before = json.loads((run.folder.path / "stages/geodesic.json").read_text())["summary"]["chosen"]
+    run.geodesic(changes=("geodesic.polish_steps=11",))
+    assert isinstance(before, str)
+    assert (run.folder.path / "representation.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("refine.rounds=2", "need representation.kind 'torsions'"),
+        ("geodesic.avoid=[{phi: [0 deg, 10 deg]}]", "need representation.kind 'torsions' or 'identity'"),
+        ("geodesic.low_variance=10 deg", 'a length such as "0.3 A"'),
+        ("representation.atoms=ca", "leave out atoms of the torsion 'phi'"),
+    ],
+)
+def test_what_they_cannot_do_is_said(change: str, message: str, tmp_path: Path) -> None:
+    changes = ["representation.kind=cartesian", "geodesic.low_variance=0.2 A", change]
+    with pytest.raises(UserError, match=message):
+        Run.new("alanine_dipeptide", tmp_path / "run", changes=changes).sample()
