@@ -235,7 +235,7 @@ def load_config(
         settings["seed"] = seed
     for assignment in overrides:
         apply_override(settings, assignment)
-    return validate(settings, str(file))
+    return validate(settings, f"{file} with --set" if overrides else str(file))
 
 
 def _quickened(settings: dict[str, Any]) -> dict[str, Any]:

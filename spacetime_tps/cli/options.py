@@ -49,7 +49,8 @@ def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What to do with a folder that is not empty."""
-    command = click.option("--overwrite", is_flag=True, help="Delete an earlier run in the folder first.")(command)
+    again = "Delete what an earlier call of this command left there first."
+    command = click.option("--overwrite", is_flag=True, help=again)(command)
     return click.option("--resume", is_flag=True, help="Go on after the last finished stage.")(command)
 
 

@@ -20,7 +20,8 @@ def _barriers(channel: dict[str, Any], suffix: str, unit: str, avoiding: bool) -
         return f"{own} {unit} above the lowest point of the run's own samples (no reference)"
     where = "in this channel outside of the avoided region" if avoiding else "in this channel"
     least = _number(channel[f"minimax_barrier_{suffix}"])
-    return f"barrier {_number(channel[f'barrier_{suffix}'])} {unit}, least possible {where} {least}"
+    height = _number(channel[f"barrier_{suffix}"])
+    return f"barrier {height} {unit} on the reference surface, least possible {where} {least}"
 
 
 def _constraints(channel: dict[str, Any]) -> str:
@@ -50,12 +51,13 @@ def _channel(geodesic: dict[str, Any], suffix: str, unit: str, avoiding: bool) -
 def _paths(summary: dict[str, Any], suffix: str, unit: str) -> list[str]:
     paths, reference = summary["paths"], summary["reference"]
     work, delta_f = paths["dissipated_work_kt"], paths[f"delta_f_{suffix}"]
+    ends = f"{_number(delta_f['crooks'])} +- {_number(delta_f['error'])} {unit}"
     lines = [
         f"paths             {paths['count']}, arrived {paths['arrived_fraction']:.0%}, "
         f"started in their state {paths['started_fraction']:.0%}",
         f"dissipated work   {_number(work['forward'])} +- {_number(work['forward_error'])} kT forward, "
         f"{_number(work['backward'])} +- {_number(work['backward_error'])} kT backward",
-        f"restrained ends   B-A {_number(delta_f['crooks'])} +- {_number(delta_f['error'])} {unit} by work"
+        f"restrained ends   B-A of these ensembles {ends} by work"
         + _by_windows(summary["windows"], suffix)
         + ("" if delta_f["reference"] is None else f", {_number(delta_f['reference'])} by the reference"),
     ]
@@ -77,11 +79,11 @@ def _windows(summary: dict[str, Any], suffix: str, unit: str) -> list[str]:
     barrier, expected = windows[f"barrier_{suffix}"], windows["dissipated_work_kt"]
     wrong = f", MODEL WRONG at {windows['wrong']}" if windows["wrong"] else ""
     height = f"{_number(barrier['value'])} +- {_number(barrier['error'])} {unit}"
-    single = [point["worst_torsion_ratio"] for point in windows["points"]]
-    right = f"variance within a factor 1.5 of the model's at {windows['close_fraction']:.0%}"
+    ratios, single = ([point[key] for point in windows["points"]] for key in ("ratio", "worst_torsion_ratio"))
+    right = f"variance {min(ratios):.2f} to {max(ratios):.2f} times the model's"
     worst = f"single torsions {min(single):.2f} to {max(single):.2f}"
     lines = [
-        f"windows           {windows['count']} simulated: {right} ({worst}){wrong}; climb from the start {height}",
+        f"windows           {windows['count']} simulated: {right} ({worst}){wrong}; barrier {height}",
         f"linear response   {_number(expected['predicted'])} kT should be dissipated, "
         f"{_number(expected['if_always_relaxed'])} kT if always relaxed; relaxation time "
         f"{_number(windows['relaxation_time_ps'], 3)} ps",

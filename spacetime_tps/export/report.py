@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,6 +15,8 @@ from markupsafe import Markup
 from spacetime_tps.export.scene import Scene
 from spacetime_tps.export.verdict import Finding
 
+_WIDE = 1.8
+"""Times its height that a picture is broader of which two are no longer legible side by side."""
 _ASSETS = files("spacetime_tps.export") / "assets"
 
 
@@ -24,6 +27,12 @@ class Picture:
     png: bytes
     title: str
     caption: str
+
+    @property
+    def wide(self) -> bool:
+        """Whether it needs the whole width of the page, by the size in the PNG's header."""
+        width, height = struct.unpack(">II", self.png[16:24])
+        return width > _WIDE * height
 
     @property
     def address(self) -> str:

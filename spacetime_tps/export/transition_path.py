@@ -48,6 +48,11 @@ class TransitionPath:
     def __len__(self) -> int:
         return len(self.positions_nm)
 
+    def __repr__(self) -> str:
+        """What there is of it; the arrays are long."""
+        atoms, last = self.positions_nm.shape[1], self.interval_ps * (len(self) - 1)
+        return f"<TransitionPath: {len(self)} frames of {atoms} atoms, {last:g} ps. {self.nature}>"
+
     @property
     def times_ps(self) -> np.ndarray:
         """Of the frames, from zero, shape (T,)."""

@@ -14,6 +14,12 @@ _ARRIVED = (0.9, 0.5)
 _VARIANCE = (1.5, 2.5)
 _HYSTERESIS_DEG = 30.0
 _MIXED = 1.1
+_DIVIDES, _SHARP = (0.2, 0.8), 0.2
+"""Mean committor of frames at the top, and its spread beyond counting, of a path whose coordinates suffice."""
+_MISSED = 0.1
+"""Share of the committor's variance by which a torsion has to explain more to be named."""
+_ASIDE = ("Is there a true path ensemble?",)
+"""Questions that say nothing of the annealed paths."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,10 @@ class Finding:
 
 
 def verdict(
-    summary: Mapping[str, Any], shooting: Mapping[str, Any] | None, committor: Mapping[str, Any] | None
+    summary: Mapping[str, Any],
+    shooting: Mapping[str, Any] | None,
+    committor: Mapping[str, Any] | None,
+    paths: str | None = None,
 ) -> list[Finding]:
     """Findings on a run, in the order in which its stages come.
 
@@ -35,20 +44,27 @@ def verdict(
         summary: of the run, ``summary.json``.
         shooting: ``shooting/summary.json``, if there is one.
         committor: ``committor/committor.json``, if there is one.
+        paths: digest of the run's paths as they are now, see ``RunFolder.paths_digest``.
     """
     askers: list[Callable[[Mapping[str, Any]], Finding | None]] = [
         _samples, _model, _geodesic, _arrival, _structure, _slowness, _free_energy, _hysteresis, _height, _temperature,
     ]  # fmt: skip
     found = [finding for ask in askers if (finding := ask(summary)) is not None]
-    return [*found, _top(committor), _ensemble(shooting)]
+    return [*found, _top(committor, paths), _ensemble(shooting, paths)]
+
+
+def _earlier(found: Mapping[str, Any], paths: str | None) -> bool:
+    """Whether it began from paths that have been replaced since."""
+    return paths is not None and found.get("paths") not in (None, paths)
 
 
 def overall(findings: list[Finding], for_science: bool) -> tuple[str, str]:
     """The level of the whole and one sentence."""
     if not for_science:
         return BAD, "Not for science: this run used the preset quick, whose numbers mean nothing."
-    bad = [finding.question for finding in findings if finding.level == BAD]
-    doubtful = [finding.question for finding in findings if finding.level == DOUBT]
+    asked = [finding for finding in findings if finding.question not in _ASIDE]
+    bad = [finding.question for finding in asked if finding.level == BAD]
+    doubtful = [finding.question for finding in asked if finding.level == DOUBT]
     if bad:
         return BAD, f"Do not trust these paths: {_listed(bad)}"
     if doubtful:
@@ -188,7 +204,7 @@ def _hysteresis(summary: Mapping[str, Any]) -> Finding | None:
     answer = f"{worst['name']} differs most between directions: {worst['difference_deg']:.0f} ± {error:.0f} degrees."
     beyond = worst["difference_deg"] - _CLOSE_SIGMAS * error
     level = _level(beyond, _HYSTERESIS_DEG, 2 * _HYSTERESIS_DEG)
-    advice = "" if level == GOOD else "Take it into the representation: run OUT --resume --add-torsion auto."
+    advice = "" if level == GOOD else "Take it into the representation: run SYSTEM -o OUT --resume --add-torsion auto."
     return Finding("Do both directions take the same way?", answer, level, advice)
 
 
@@ -200,9 +216,11 @@ def _height(summary: Mapping[str, Any]) -> Finding | None:
     if highest is not None and highest["mean"] is not None:
         least, error = bound[f"minimax_barrier_{suffix}"], bound[f"error_{suffix}"]
         answer = (
-            f"MaxFreeEnergy {highest['mean']:.2f} ± {_known(highest['std'])} {unit}, least possible {least:.2f} ± "
-            f"{_known(error)}; {highest['fraction_below_bound']:.0%} lie below that, which should be none."
+            f"MaxFreeEnergy {highest['mean']:.2f} ± {_known(highest['std'])} {unit}, least possible {least:.2f}"
+            f"{f' ± {error:.2f}' if error and error >= 0.005 else ''}"
         )
+        below = highest["fraction_below_bound"]
+        answer += f"; {below:.0%} lie below that, which cannot be." if below else "."
         level = BAD if highest["fraction_below_bound"] > 0 else GOOD
         return Finding(question, answer, level, "" if level == GOOD else "Look more often (paths.look_every).")
     if windows:
@@ -227,10 +245,13 @@ def _temperature(summary: Mapping[str, Any]) -> Finding | None:
     return Finding("Is it as warm as it should be?", answer, level, "" if level == GOOD else "Lower the time step.")
 
 
-def _top(committor: Mapping[str, Any] | None) -> Finding:
+def _top(committor: Mapping[str, Any] | None, paths: str | None) -> Finding:
     question = "Does the top of the path divide A from B?"
     if committor is None:
         return Finding(question, "Not asked yet.", OPEN, "spacetime-tps committor OUT")
+    if _earlier(committor, paths):
+        answer = "Asked of earlier paths, which have been replaced since."
+        return Finding(question, answer, OPEN, "spacetime-tps committor OUT --overwrite")
     if (along := committor.get("along")) is not None:
         if along["half_at"] is None:
             return Finding(question, "The committor passes one half nowhere along the curve.", DOUBT)
@@ -239,21 +260,33 @@ def _top(committor: Mapping[str, Any] | None) -> Finding:
     spread = committor["spread_beyond_binomial"]
     if spread["mean"] is None:
         return Finding(question, "Too few trajectories reached a state.", DOUBT, "Raise committor.max_steps.")
-    answer = f"Mean committor {spread['mean']:.2f}, spread beyond counting {_known(spread['spread'])}."
-    if 0.2 <= spread["mean"] <= 0.8:
-        return Finding(question, answer, GOOD)
-    return Finding(question, answer, DOUBT, "The curve's coordinates miss something: see 'explained'.")
+    answer = f"Mean committor {spread['mean']:.2f}, spread beyond counting {_known(spread['spread'])}"
+    divides = _DIVIDES[0] <= spread["mean"] <= _DIVIDES[1] and (spread["spread"] or 0.0) <= _SHARP
+    if divides:
+        return Finding(question, f"{answer}.", GOOD)
+    advice = "The path's own torsions do not tell which way a frame goes: take its frames for seeds, not for the top."
+    explained = committor.get("explained") or {}
+    if missed := next(iter(explained.get("with", [])), None):
+        more, own = missed["share"], explained["by"]["share"]
+        if more is not None and own is not None and more > own + _MISSED:
+            answer += (
+                f"; {missed['torsion']} beside the represented torsions explains {more:.0%} of it, these {own:.0%}"
+            )
+            advice = "Take that torsion into the representation: run SYSTEM -o OUT --resume --add-torsion TORSION."
+    return Finding(question, f"{answer}.", DOUBT, advice)
 
 
-def _ensemble(shooting: Mapping[str, Any] | None) -> Finding:
+def _ensemble(shooting: Mapping[str, Any] | None, paths: str | None) -> Finding:
     question = "Is there a true path ensemble?"
     if shooting is None:
         return Finding(question, "Not yet: the paths above are guided.", OPEN, "spacetime-tps shoot OUT")
     accepted, paths = shooting["acceptance"]["all"]["share"], shooting["decorrelated_paths"]
     answer = f"Shooting accepted {accepted:.0%} and gave {paths:,} paths without a common frame"
+    answer += " (begun from earlier paths)" if _earlier(shooting, paths) else ""
     mixed = next((row.get("gelman_rubin") for key, row in shooting.items() if key.startswith("max_free_energy")), None)
     if mixed is not None and mixed > _MIXED:
-        return Finding(question, f"{answer}; the chains have not mixed ({mixed:.2f}).", DOUBT, "Longer chains.")
+        answer += f"; but the chains have not mixed (Gelman-Rubin {mixed:.2f}), so there are fewer independent ones."
+        return Finding(question, answer, DOUBT, "Longer chains: shoot OUT --overwrite --set shooting.steps=12000.")
     return Finding(question, f"{answer}.", GOOD)
 
 

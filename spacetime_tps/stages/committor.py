@@ -60,6 +60,7 @@ class _Chosen:
     source: str
     along: np.ndarray | None = None
     top: float | None = None
+    of_paths: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _frames(context: Context, file: Path | None, along: bool) -> _Chosen:
         dynamics = context.dynamics() if context.system.molecule is not None else None
         if reason := unphysical(frames, context.system, dynamics):
             raise UserError(f"{file} holds frames that are not physical: {reason}.")
-        return _Chosen(frames[_spread(context, len(frames))], file.name)
+        return _Chosen(frames[_spread(context, len(frames))], file.name, of_paths=False)
     if not context.folder.finished("paths"):
         raise UserError(
             f"{context.folder.path} has no annealed paths; run its stages up to 'paths' first, or give --frames."
@@ -302,6 +303,7 @@ def _write(
         "settings": config.committor.model_dump(mode="json"),
         "representation": system.center_names,
         "frames": chosen.source,
+        "paths": context.folder.paths_digest() if chosen.of_paths else None,
         "count": len(frames),
         "histogram": {"edges": edges, "counts": counts},
         "spread_beyond_binomial": committor_spread(found.p_b, found.decided, rng),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import glob
+import hashlib
+import json
 import os
 import shutil
 from collections import Counter
@@ -253,6 +255,13 @@ class RunFolder:
     def finish(self, stage: str, record: dict[str, Any]) -> None:
         """Mark a stage as done."""
         write_json(self / f"stages/{stage}.json", record)
+
+    def paths_digest(self) -> str | None:
+        """Of what the stage ``paths`` said of its result: tells results that start from paths whether they still do."""
+        file = self / "stages/paths.json"
+        if not file.is_file():
+            return None
+        return hashlib.sha256(json.dumps(self.record("paths")["summary"], sort_keys=True).encode()).hexdigest()[:16]
 
     def make_room(self, stage: str, config: RunConfig) -> None:
         """Drop what a stage and all after it left, and store the configuration they are to have.

@@ -39,7 +39,8 @@ _FIGURES = {
         "The geodesic in spacetime", "Log-SNR is how tightly a point restrains; the variance is what that leaves.",
     ),
     "figures/windows.png": (
-        "Model against restrained simulations", "Dots: simulations at points of the geodesic; lines: the model.",
+        "Model against restrained simulations",
+        "Dots: simulations at points of the geodesic; lines: the model; red: windows, smoothed density.",
     ),
     "figures/profiles.png": (
         "Free energy along collective variables", "By the windows and free simulations; a tube around the path only.",
@@ -82,7 +83,7 @@ def _page(folder: RunFolder, comparison: Path | None) -> str:
         read_json(file) if file.is_file() else None
         for file in (folder / "shooting/summary.json", folder / "committor/committor.json")
     )
-    findings = verdict(summary, shooting, committor)
+    findings = verdict(summary, shooting, committor, folder.paths_digest())
     pictures = [
         Picture((folder / name).read_bytes(), *words) for name, words in _FIGURES.items() if (folder / name).is_file()
     ]

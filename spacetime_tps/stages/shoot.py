@@ -234,6 +234,7 @@ def _summary(
         "definition": context.config.system.model_dump(mode="json"),
         "settings": config.model_dump(mode="json"),
         "first_path": {"from": source, "frames": [len(path) for path in first]},
+        "paths": context.folder.paths_digest() if source == "paths" else None,
         "frame_interval": interval,
         "time": f"physical time [{system.time_unit}]",
         **summarise_chains(chains, system.turning, interval, cost_of_first),

@@ -47,7 +47,7 @@ def windows(context: Context) -> StageResult:
     if system.molecule is None:
         context.make_room()
         write_arrays(context.folder / "windows.npz", curve_parameter=np.zeros(0))
-        return StageResult()
+        return StageResult(words="none, for the posteriors of an analytic potential are known")
     followed = context.refined()
     curve, denoiser = chosen_curve(followed), load_denoiser(followed)
     paths = PathEnsemble.load(context.folder / "paths.npz")

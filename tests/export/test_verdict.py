@@ -132,6 +132,35 @@ def test_chains_and_committors_are_judged() -> None:
     assert levels(SOUND, committor=along)["Does the top of the path divide A from B?"] == DOUBT
 
 
+def test_chains_that_have_not_mixed_do_not_speak_against_the_annealed_paths() -> None:
+    found = verdict(SOUND, {**SHOT, "max_free_energy_kj_mol": {"gelman_rubin": 1.3}}, DIVIDED)
+    assert overall(found, for_science=True)[0] == GOOD
+
+
+def test_a_committor_of_zeros_and_ones_names_the_torsion_that_decides() -> None:
+    """Mean one half, but each frame knows where it goes."""
+    split = {
+        "along": None,
+        "spread_beyond_binomial": {"mean": 0.5, "spread": 0.4},
+        "explained": {"by": {"share": 0.48}, "with": [{"torsion": "1:O-1:C-2:N-2:CA", "share": 0.84}]},
+    }
+    finding = next(f for f in verdict(SOUND, SHOT, split) if "divide" in f.question)
+    assert finding.level == DOUBT
+    assert "1:O-1:C-2:N-2:CA" in finding.answer
+    assert "--add-torsion" in finding.advice
+
+
+def test_results_of_earlier_paths_are_told() -> None:
+    asked = {**DIVIDED, "paths": "before"}
+    shot = {**SHOT, "paths": "before"}
+    found = {f.question: f for f in verdict(SOUND, shot, asked, paths="now")}
+    assert found["Does the top of the path divide A from B?"].level == OPEN
+    assert "replaced since" in found["Does the top of the path divide A from B?"].answer
+    assert "earlier paths" in found["Is there a true path ensemble?"].answer
+    again = {f.question: f for f in verdict(SOUND, shot, asked, paths="before")}
+    assert again["Does the top of the path divide A from B?"].level == GOOD
+
+
 def test_a_quick_run_is_never_recommended() -> None:
     level, sentence = overall([Finding("?", "!", GOOD)], for_science=False)
     assert level == BAD
