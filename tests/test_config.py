@@ -95,7 +95,10 @@ def test_missing_or_wrong_unit(override: str, key: str, found: str, units: str) 
         ("sampling.kind=magic", ["'sampling'", "magic", "metadynamics", "langevin"]),
         ("system.kind=protein", ["'system'", "protein", "molecule"]),
         ("representation.torsions=[phi, omega]", ["representation.torsions", "'omega'"]),
-        ("representation={kind: identity}", ["representation.kind", "'torsions', 'cartesian', 'tica' or 'pca' for a molecule"]),
+        (
+            "representation={kind: identity}",
+            ["representation.kind", "'torsions', 'cartesian', 'tica' or 'pca' for a molecule"],
+        ),
         ("states.a.pdb=null", ["states.a", "'pdb'", "'point'"]),
         ("system.dynamics.integrator=verlet", ["'system.dynamics.integrator'", "langevin_middle", "'verlet'"]),
     ],
