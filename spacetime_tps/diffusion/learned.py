@@ -35,13 +35,8 @@ class LearnedDenoiser:
         answer = self.network(natural.to(self.network.offset.dtype), self._weights)
         psi, mean = (value.to(natural.dtype) for value in answer)
         variance = self.representation.block_variance(mean)
-        psi, mean = with_rigid_body(natural, psi, mean, rigid_modes_of(self.representation))
+        psi, mean = with_rigid_body(natural, psi, mean, self.representation.rigid_modes)
         return Posterior(mean, variance, psi)
-
-
-def rigid_modes_of(representation: Molecular | Identity) -> int:
-    """Modes of a rigid body that restraints of a representation hold."""
-    return 0 if isinstance(representation, Identity) else representation.rigid_modes
 
 
 def build_network(representation: Molecular | Identity, config: DenoiserConfig) -> PotentialNetwork:

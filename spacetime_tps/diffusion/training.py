@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import DenoiserConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
-from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network, rigid_modes_of
+from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network
 from spacetime_tps.diffusion.potential import GaussianFactors, PotentialNetwork
 from spacetime_tps.diffusion.targets import (
     Targets,
@@ -96,7 +96,7 @@ def train_denoiser(
 
     def targets(count: int, what: str) -> Targets:
         queries = draw_queries(representation, features, count, config.log_snr_range, rng, quantiles)
-        return posterior_targets(posterior, queries, what, rigid_modes_of(representation))
+        return posterior_targets(posterior, queries, what, representation.rigid_modes)
 
     training = _to(targets(config.queries, "posterior targets"), device)
     held_out = _to(targets(config.validation_queries, "held-out targets"), device)

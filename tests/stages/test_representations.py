@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,11 @@ import pytest
 
 from spacetime_tps import Run
 from spacetime_tps.errors import UserError
-from spacetime_tps.stages.run import Run as _Run
 from tests.conftest import TINY_ALANINE
 
 KINDS = {
     "cartesian": ("geodesic.low_variance=0.2 A", "geodesic.log_snr_end=3.5"),
     "tica": ("geodesic.low_variance=null", "representation.components=3", "representation.lag=0.4 ps"),
-    "pca": ("geodesic.low_variance=null", "representation.components=4"),
 }
 
 
@@ -34,7 +31,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return made
 
 
-def test_the_chain_runs_to_its_report(run: _Run) -> None:
+def test_the_chain_runs_to_its_report(run: Run) -> None:
     folder, summary = run.folder.path, run.summary
     assert len(run.transition_paths()) == 4
     assert (folder / "report.html").is_file()
@@ -47,13 +44,6 @@ def test_the_chain_runs_to_its_report(run: _Run) -> None:
     assert np.isfinite(chosen["barrier_kj_mol"])
     assert np.isfinite(summary["windows"]["barrier_kj_mol"]["value"])
     assert summary["windows"]["points"][0]["ratio"] > 0
-
-
-def test_later_stages_may_be_run_again(run: _Run) -> None:
-    before = json.loads((run.folder.path / "stages/geodesic.json").read_text())["summary"]["chosen"]
-    run.geodesic(changes=("geodesic.polish_steps=11",))
-    assert isinstance(before, str)
-    assert (run.folder.path / "representation.npz").is_file()
 
 
 @pytest.mark.parametrize(
