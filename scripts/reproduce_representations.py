@@ -17,12 +17,14 @@ from typing import Any
 
 from spacetime_tps import Run
 
+SAMPLING = ("sampling.build_time=2 ns", "sampling.frozen_time=2 ns")
 SETTINGS = {
     "torsions": (),
     "cartesian": (
         "representation.kind=cartesian",
-        "denoiser.log_snr_range=[0, 6]",
-        "denoiser.reference_samples=10000",
+        "denoiser.log_snr_range=[-1, 5]",
+        "denoiser.reference_samples=8000",
+        "denoiser.queries=30000",
         "geodesic.low_variance=0.12 A",
         "geodesic.log_snr_end=4",
     ),
@@ -33,7 +35,7 @@ SETTINGS = {
 
 def made(kind: str, out: Path, seed: int) -> dict[str, Any]:
     """The summary of a run, which goes on where it was interrupted."""
-    run = Run.new("alanine_dipeptide", out / kind, seed=seed, changes=SETTINGS[kind])
+    run = Run.new("alanine_dipeptide", out / kind, seed=seed, changes=(*SAMPLING, *SETTINGS[kind]))
     run.sample()
     run.train()
     run.geodesic()
