@@ -22,6 +22,10 @@ VERSION = "2026.1.1"
 
 def environment(folder: Path) -> Path:
     """The Python of an environment with infRETIS, made if need be."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
+        sys.exit(f"{folder} holds something that is no virtual environment; name an empty or new folder.")
+    if folder.exists() and not folder.is_dir():
+        sys.exit(f"{folder} is a file; name an empty or new folder.")
     python = folder / "bin/python"
     if not (folder / ".ready").is_file():
         venv.create(folder, with_pip=True, clear=True)
@@ -69,13 +73,17 @@ def main() -> None:
     given = parser.parse_args()
 
     from spacetime_tps import Run
+    from spacetime_tps.errors import UserError
 
-    run = Run(given.run)
-    variables = run.system.variables
-    atoms = variables.quadruples[variables.names.index(given.variable)].tolist()
     with tempfile.TemporaryDirectory() as scratch:
         load = Path(scratch) / "load"
-        run.to_infretis(load, given.variable, given.interfaces)
+        try:
+            run = Run(given.run)
+            run.to_infretis(load, given.variable, given.interfaces)
+        except UserError as error:
+            sys.exit(str(error))
+        variables = run.system.variables
+        atoms = variables.quadruples[variables.names.index(given.variable)].tolist()
         code = "import json, sys; from pathlib import Path; from check_infretis import check; "
         code += "check(Path(sys.argv[1]), *json.loads(sys.argv[2]))"
         arguments = [str(load), json.dumps([atoms, given.interfaces])]

@@ -23,6 +23,10 @@ STEPS = 200
 
 def environment(folder: Path) -> Path:
     """The Python of an environment with both packages, made if need be."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
+        sys.exit(f"{folder} holds something that is no virtual environment; name an empty or new folder.")
+    if folder.exists() and not folder.is_dir():
+        sys.exit(f"{folder} is a file; name an empty or new folder.")
     python = folder / "bin/python"
     if not (folder / ".ready").is_file():
         venv.create(folder, with_pip=True, clear=True)

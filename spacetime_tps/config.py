@@ -779,8 +779,23 @@ class RunConfig(Model):
             raise ValueError(
                 f"geodesic.geometry and geodesic.avoid need representation.kind 'torsions' or 'identity', not {kind!r}"
             )
+        if isinstance(self.representation, ComponentsConfig) and kind == "tica":
+            self._check_lag(self.representation.lag)
         if kind == "cartesian" and isinstance(self.system, MoleculeConfig) and self.system.nonbonded == "pme":
             raise ValueError("representation.kind 'cartesian' holds a molecule in space, which a periodic box forbids")
+
+    def _check_lag(self, lag: float) -> None:
+        sampling = self.sampling
+        if not isinstance(sampling, MetadynamicsConfig | ReplicaExchangeConfig):
+            raise ValueError(
+                "representation.kind 'tica' needs samples at equal times, which sampling.kind "
+                f"{sampling.kind!r} does not promise; take 'pca'"
+            )
+        whole = sampling.frozen_time if isinstance(sampling, MetadynamicsConfig) else sampling.time
+        if lag >= whole / 2:
+            raise ValueError(
+                f"representation.lag is {lag:g} ps, and walkers are sampled for {whole:g} ps; take less than half"
+            )
 
     def _check_spread(self) -> None:
         dimension = _SPREADS.get(self.representation.kind)

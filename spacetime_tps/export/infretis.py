@@ -24,13 +24,16 @@ def write_load_folder(folder: Path, paths: Sequence[TransitionPath], orders: Seq
         orders: order parameter of the frames of each, shape (T,).
 
     Raises:
-        UserError: the folder is there, or a path has no velocities.
+        UserError: the folder is there or cannot be made, or a path has no velocities.
     """
     if folder.exists():
         raise UserError(f"{folder} is there already; choose another folder.")
     if any(path.velocities_nm_ps is None for path in paths):
         raise UserError("infRETIS needs velocities; path.thermalised(dynamics, seed) draws them.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {error.strerror}.") from error
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder.parent) as scratch:
         whole = Path(scratch) / folder.name
         for number, (path, order) in enumerate(zip(paths, orders, strict=True)):

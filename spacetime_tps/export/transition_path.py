@@ -177,12 +177,18 @@ class TransitionPath:
         """Write a trajectory with right times: ``.dcd``, ``.xtc``, ``.trr`` (with velocities) or ``.h5`` (MDTraj's).
 
         Raises:
-            UserError: the ending is none of these, or what it needs is not installed: PyTables for ``.h5``, MDAnalysis
-                for ``.trr``.
+            UserError: the ending is none of these, the file cannot be written, or what it needs is not installed:
+                PyTables for ``.h5``.
         """
         file = Path(file)
         if file.suffix not in _SUFFIXES:
             raise UserError(f"{file} should end in one of {', '.join(_SUFFIXES)}.")
+        try:
+            self._write(file)
+        except OSError as error:
+            raise UserError(f"{file} cannot be written: {error.strerror or error}.") from error
+
+    def _write(self, file: Path) -> None:
         if file.suffix == ".dcd":
             write_dcd(file, self.to_mdtraj(), self.interval_ps)
             return

@@ -8,6 +8,7 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.representations.linear import ANGSTROM, RIGID, AtomAxes, TorsionAxes
 from spacetime_tps.representations.superposition import centered, rigid_modes, superposed
 
+NEEDS_DEEPTIME = "representation.kind 'tica' needs deeptime; pip install 'spacetime-tps[tica]', or take 'pca'."
 _ROUNDS = 10
 """Of superposing on the mean and taking the mean again."""
 _LEAST_ATOMS = 4
@@ -72,9 +73,7 @@ def fit_torsions(
         try:
             from deeptime.decomposition import TICA
         except ImportError as error:
-            raise UserError(
-                "representation.kind 'tica' needs deeptime; pip install 'spacetime-tps[tica]', or take 'pca'."
-            ) from error
+            raise UserError(NEEDS_DEEPTIME) from error
         model = TICA(lagtime=lag, dim=components, scaling=None).fit_fetch(parts)
         offset, axes = model.mean_0, model.singular_vectors_left[:, :components]
     projected = (features - offset) @ axes

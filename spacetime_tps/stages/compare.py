@@ -83,6 +83,11 @@ def compare(
     Raises:
         UserError: the folder holds something else.
     """
+    if config.representation.kind not in ("torsions", "identity"):
+        raise UserError(
+            f"compare needs representation.kind 'torsions' (or 'identity'), not {config.representation.kind!r}: its "
+            "baselines are drawn there."
+        )
     least = config.shooting.burn_in + config.shooting.keep_every
     if config.comparison.shooting_steps < least:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_json, write_json
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.reporting import NullReporter, Reporter, reporter_of
+from spacetime_tps.representations.fitting import NEEDS_DEEPTIME
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.systems import FITTED, System, load_system
 
@@ -109,9 +111,11 @@ def check_hardware(config: RunConfig, system: System) -> None:
     """Refuse explicit choices that this machine cannot serve, before anything is written.
 
     Raises:
-        UserError: the platform or the device is not there.
+        UserError: the platform, the device or a package is not there.
     """
     choose_device(config.hardware.device)
+    if config.representation.kind == "tica" and importlib.util.find_spec("deeptime") is None:
+        raise UserError(NEEDS_DEEPTIME)
     if system.molecule is not None and config.hardware.platform != "auto":
         choose_platform(config.hardware.platform, system.molecule.dynamics, system.structures[0])
 

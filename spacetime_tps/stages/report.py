@@ -80,8 +80,8 @@ def _page(folder: RunFolder, comparison: Path | None) -> str:
     config = folder.config()
     system, summary = load_system(config, folder.path), read_json(folder / "summary.json")
     shooting, committor = (
-        read_json(file) if file.is_file() else None
-        for file in (folder / "shooting/summary.json", folder / "committor/committor.json")
+        _optional(folder / name, verb)
+        for name, verb in (("shooting/summary.json", "shoot"), ("committor/committor.json", "committor"))
     )
     findings = verdict(summary, shooting, committor, folder.paths_digest())
     pictures = [
@@ -109,6 +109,16 @@ def _page(folder: RunFolder, comparison: Path | None) -> str:
         still,
         dump(config),
     )
+
+
+def _optional(file: Path, verb: str) -> dict[str, Any] | None:
+    """What a verb left, if it ran."""
+    if not file.is_file():
+        return None
+    found = read_json(file)
+    if not isinstance(found, dict) or "schema_version" not in found:
+        raise DamagedFileError(f"{file} is damaged; run '{verb}' again with --overwrite.")
+    return found
 
 
 def _channels(summary: dict[str, Any]) -> Table:

@@ -67,7 +67,7 @@ class Run:
             UserError: there is no such system, a setting is wrong, or the folder holds something else.
         """
         file = find_system_file(str(system))
-        config = load_config(file, preset, seed, tuple(changes))
+        config = load_config(file, preset, seed, _texts(changes))
         check_hardware(config, load_system(config, file.parent))
         made = RunFolder(Path(folder))
         with made.locked():
@@ -122,13 +122,13 @@ class Run:
     def shoot(self, changes: Iterable[str] = (), overwrite: bool = False) -> None:
         """Sample the transition path ensemble from the annealed paths; goes on with what an earlier call began."""
         with self.folder.locked():
-            config = self.folder.changed("export", tuple(changes))
+            config = self.folder.changed("export", _texts(changes))
             shoot_in(self.folder, config, None, resume=not overwrite, overwrite=overwrite)
 
     def committor(self, changes: Iterable[str] = (), along: bool = False) -> dict[str, Any]:
         """Shoot from frames of the annealed paths, where the free energy is highest or ``along`` the curve."""
         with self.folder.locked():
-            config = self.folder.changed("export", tuple(changes))
+            config = self.folder.changed("export", _texts(changes))
             return committor_in(self.folder, config, None, overwrite=True, along=along)
 
     def report(self) -> Path:
@@ -146,7 +146,7 @@ class Run:
         write_infretis(self.folder.path, Path(folder), variable, interfaces)
 
     def _stage(self, name: str, stage: Stage, changes: Iterable[str], again: bool) -> None:
-        changes = tuple(changes)
+        changes = _texts(changes)
         again = again or bool(changes)
         with self.folder.locked():
             config = self.folder.changed(name, changes) if changes else self.folder.config()
@@ -155,3 +155,11 @@ class Run:
     def __repr__(self) -> str:
         done = [name for name in STAGES if self.folder.finished(name)]
         return f"Run({str(self.folder.path)!r}, finished: {', '.join(done) or 'nothing'})"
+
+
+def _texts(changes: Iterable[str]) -> tuple[str, ...]:
+    """Settings ``KEY=VALUE`` as they are wanted: a list of them, not one."""
+    found = (changes,) if isinstance(changes, str) else tuple(changes)
+    if not all(isinstance(change, str) for change in found):
+        raise UserError(f"changes should be texts such as 'paths.count=8', not {list(found)!r}.")
+    return found

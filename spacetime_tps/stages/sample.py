@@ -163,10 +163,8 @@ def _fitted(
         return system.torsions, None
     lag = None
     if wanted.kind == "tica":
-        if isinstance(context.config.sampling, MetadynamicsConfig | ReplicaExchangeConfig):
-            lag = max(1, round(wanted.lag / context.config.sampling.sample_interval))
-        else:
-            raise UserError("representation.kind 'tica' needs samples at equal times; take 'pca' for trajectories.")
+        assert isinstance(context.config.sampling, MetadynamicsConfig | ReplicaExchangeConfig)
+        lag = max(1, round(wanted.lag / context.config.sampling.sample_interval))
     features = system.torsions.features_of_angles(angles)
     axes = fit_torsions(features, sampled.log_weights, sampled.walker, wanted.components, lag)
     return Components(system.torsions, axes), axes

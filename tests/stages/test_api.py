@@ -49,6 +49,13 @@ def test_the_chain_stage_by_stage(tiny_alanine_run: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "run/summary.json").exists()
 
 
+def test_changes_are_texts(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="changes should be texts"):
+        Run.new("mueller_brown", tmp_path / "run", changes=[3])
+    run = Run.new("mueller_brown", tmp_path / "run", changes="paths.count=8")
+    assert run.folder.config().paths.count == 8
+
+
 def test_a_run_goes_on_where_it_is(tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = Run.new("mueller_brown", out, changes=TINY_TOY)

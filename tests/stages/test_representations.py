@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from spacetime_tps import Run
 from spacetime_tps.errors import UserError
+from spacetime_tps.files import write_arrays
 from tests.conftest import TINY_ALANINE
 
 KINDS = {
@@ -44,6 +46,33 @@ def test_the_chain_runs_to_its_report(run: Run) -> None:
     assert np.isfinite(chosen["barrier_kj_mol"])
     assert np.isfinite(summary["windows"]["barrier_kj_mol"]["value"])
     assert summary["windows"]["points"][0]["ratio"] > 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "not finite", "of another shape"])
+def test_a_damaged_fit_is_told_by_name(run: Run, damage: str, tmp_path: Path) -> None:
+    shutil.copytree(run.folder.path, tmp_path / "copy")
+    file = tmp_path / "copy/representation.npz"
+    arrays = {name: array for name, array in np.load(file).items() if array.dtype.kind == "f"}
+    if damage == "missing":
+        file.unlink()
+    else:
+        axes = arrays["axes"]
+        write_arrays(file, **(arrays | {"axes": axes * np.nan if damage == "not finite" else axes[:-1]}))
+    with pytest.raises(UserError, match=r"representation\.npz.*draw the samples again"):
+        Run(tmp_path / "copy").export()
+    assert (tmp_path / "copy/summary.json").is_file()
+
+
+def test_tica_is_refused_before_anything_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tica = ["representation.kind=tica", "geodesic.low_variance=null"]
+    with pytest.raises(UserError, match="take less than half"):
+        Run.new("alanine_dipeptide", tmp_path / "run", changes=[*tica, "representation.lag=4 ns"])
+    with pytest.raises(UserError, match="take 'pca'"):
+        Run.new("alanine_dipeptide", tmp_path / "run", changes=[*tica, "sampling={kind: trajectories, files: [a.dcd]}"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs deeptime"):
+        Run.new("alanine_dipeptide", tmp_path / "run", changes=tica)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
