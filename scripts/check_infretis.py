@@ -37,8 +37,18 @@ def environment(folder: Path) -> Path:
 def check(load: Path, atoms: list[int], interfaces: list[float]) -> None:
     """Within that environment; ``atoms`` make the torsion."""
     import numpy as np
-    from infretis.classes.engines.gromacs import read_trr_frame
+    from infretis.classes.engines.gromacs import read_trr_data, read_trr_header
     from infretis.classes.path import load_path
+
+    def frames_of(file: str) -> list[dict[str, np.ndarray]]:
+        frames = []
+        with open(file, "rb") as handle:
+            while True:
+                try:
+                    header, _ = read_trr_header(handle)
+                except EOFError:
+                    return frames
+                frames.append(read_trr_data(handle, header))
 
     def torsion(x: np.ndarray) -> float:
         first, middle, last = np.diff(x[atoms], axis=0)
@@ -49,10 +59,12 @@ def check(load: Path, atoms: list[int], interfaces: list[float]) -> None:
     walls = [sign * wall for wall in interfaces]
     for number in range(len(interfaces)):
         path = load_path(str(load / str(number)))
-        start, end, _, crossed = path.check_interfaces([walls[0], walls[number - 1] if number else walls[0], walls[-1]])
+        around = [walls[0], walls[number - 1], walls[-1]] if number else [-np.inf, walls[0], walls[0]]
+        start, end, _, crossed = path.check_interfaces(around)
         off, slowest = 0.0, np.inf
+        frames = frames_of(path.phasepoints[0].config[0])
         for point in path.phasepoints:
-            _, frame = read_trr_frame(*point.config)
+            frame = frames[point.config[1]]
             away = sign * torsion(frame["x"]) - point.order[0]
             off = max(off, abs((away + 180.0) % 360.0 - 180.0))
             slowest = min(slowest, np.abs(frame["v"]).max())
