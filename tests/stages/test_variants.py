@@ -298,7 +298,7 @@ def test_an_end_above_the_bottom_of_its_state_is_told(caplog: pytest.LogCaptureF
             energy_unit="kJ/mol",
         ),
     )
-    heights = heights_of_ends(cast(Ground, SimpleNamespace(posterior=posterior)), system, 5.0)
+    heights = heights_of_ends(cast(Ground, SimpleNamespace(read=posterior)), system, 5.0)
     assert heights == pytest.approx([0.64 / 2 / (0.09 + np.exp(-5)), 0.0], abs=0.2)
     _warn_of_high_ends(heights, system)
     assert "state left lies 8." in caplog.text
