@@ -14,24 +14,9 @@ import json
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
 VERSION = "2026.1.1"
-
-
-def environment(folder: Path) -> Path:
-    """The Python of an environment with infRETIS, made if need be."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
-        sys.exit(f"{folder} holds something that is no virtual environment; name an empty or new folder.")
-    if folder.exists() and not folder.is_dir():
-        sys.exit(f"{folder} is a file; name an empty or new folder.")
-    python = folder / "bin/python"
-    if not (folder / ".ready").is_file():
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", f"infretis=={VERSION}"], check=True)
-        (folder / ".ready").touch()
-    return python
 
 
 def check(load: Path, atoms: list[int], interfaces: list[float]) -> None:
@@ -84,6 +69,8 @@ def main() -> None:
     parser.add_argument("--environment", type=Path, default=Path(".venv-infretis"))
     given = parser.parse_args()
 
+    from own_environment import own_environment
+
     from spacetime_tps import Run
     from spacetime_tps.errors import UserError
 
@@ -99,7 +86,7 @@ def main() -> None:
         code = "import json, sys; from pathlib import Path; from check_infretis import check; "
         code += "check(Path(sys.argv[1]), *json.loads(sys.argv[2]))"
         arguments = [str(load), json.dumps([atoms, given.interfaces])]
-        python = environment(given.environment.resolve())
+        python = own_environment(given.environment, [f"infretis=={VERSION}"])
         done = subprocess.run([python, "-c", code, *arguments], cwd=Path(__file__).parent, check=False)
     sys.exit(done.returncode)
 

@@ -14,29 +14,10 @@ import argparse
 import io
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = 200
-
-
-def environment(folder: Path) -> Path:
-    """The Python of an environment with both packages, made if need be."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
-        sys.exit(f"{folder} holds something that is no virtual environment; name an empty or new folder.")
-    if folder.exists() and not folder.is_dir():
-        sys.exit(f"{folder} is a file; name an empty or new folder.")
-    python = folder / "bin/python"
-    if not (folder / ".ready").is_file():
-        venv.create(folder, with_pip=True, clear=True)
-        pip = [python, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "-r", ROOT / "constraints-ops.txt"], check=True)
-        torch = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
-        subprocess.run([*pip, torch, "-c", ROOT / "constraints-ops.txt"], check=True)
-        subprocess.run([*pip, "-c", ROOT / "constraints-ops.txt", ROOT], check=True)
-        (folder / ".ready").touch()
-    return python
 
 
 def engine_of(dynamics, topology):
@@ -130,7 +111,12 @@ def main() -> None:
     if given.inside:
         check(given.run)
         return
-    python = environment(given.environment)
+    from own_environment import own_environment
+
+    together = ["-c", ROOT / "constraints-ops.txt"]
+    torch = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
+    installs = (["-r", ROOT / "constraints-ops.txt"], [torch, *together], [*together, ROOT])
+    python = own_environment(given.environment, *installs)
     sys.exit(subprocess.run([python, __file__, given.run, "--inside"], check=False).returncode)
 
 

@@ -23,13 +23,13 @@ import json
 import os
 import subprocess
 import sys
-import venv
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from own_environment import own_environment
 
 from spacetime_tps.analysis.path_metrics import channel_labels
 from spacetime_tps.analysis.shooting import Chains
@@ -107,16 +107,6 @@ def first_trajectories(context: Context, kind: str, count: int) -> list[ShotPath
 
 
 # --- OpenPathSampling ---------------------------------------------------------------------------
-
-
-def environment(folder: Path) -> Path:
-    """The Python of an environment with OpenPathSampling, made if need be."""
-    python = folder / "bin/python"
-    if not (folder / ".ready").is_file():
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", ROOT / "constraints-ops.txt"], check=True)
-        (folder / ".ready").touch()
-    return python
 
 
 def regions(context: Context) -> dict[str, list[dict[str, Any]]]:
@@ -254,7 +244,11 @@ def main() -> None:
     parser.add_argument("--burn-in", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    python, steps, burn_in = environment(arguments.environment), arguments.steps, arguments.burn_in
+    python, steps, burn_in = (
+        own_environment(arguments.environment, ["-r", ROOT / "constraints-ops.txt"]),
+        arguments.steps,
+        arguments.burn_in,
+    )
     run = RunFolder(arguments.run)
     work = arguments.run / "referee"
     work.mkdir(exist_ok=True)

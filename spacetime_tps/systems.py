@@ -25,8 +25,7 @@ from spacetime_tps.config import (
     validate,
 )
 from spacetime_tps.dynamics import MolecularDynamics
-from spacetime_tps.errors import DamagedFileError, UserError
-from spacetime_tps.files import read_arrays
+from spacetime_tps.errors import UserError
 from spacetime_tps.molecules import (
     box_of,
     check_same_molecule,
@@ -46,12 +45,11 @@ from spacetime_tps.representations import (
     Torsions,
     dihedral_angles,
 )
+from spacetime_tps.representations.fitting import FITTED, read_fit
 from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.states import Region, State, build_regions, build_state
 from spacetime_tps.topology import chosen_atoms, solute_atoms
 
-FITTED = "representation.npz"
-"""In a run folder: axes of a representation that is fitted to the samples."""
 _OVERLAP_PROBES = 100_000
 _SAME_BOX_NM = 1e-3
 
@@ -340,31 +338,13 @@ def _representation(wanted: NamedTorsionsConfig, torsions: Torsions, topology: a
                 "leave it out of representation.torsions."
             )
         size = 3 * len(atoms)
-        found = _fitted(fitted, {"reference": (len(atoms), 3), "axes": (size, size - 6)})
+        found = read_fit(fitted, {"reference": (len(atoms), 3), "axes": (size, size - 6)})
         return torsions if found is None else Cartesian(torsions, atoms, AtomAxes(**found))
     if isinstance(wanted, ComponentsConfig):
         size, count = 2 * torsions.n_torsions, wanted.components
-        found = _fitted(fitted, {"offset": (size,), "axes": (size, count), "inverse": (count, size)})
+        found = read_fit(fitted, {"offset": (size,), "axes": (size, count), "inverse": (count, size)})
         return torsions if found is None else Components(torsions, TorsionAxes(**found))
     return torsions
-
-
-def _fitted(file: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray] | None:
-    """Arrays of a representation that was fitted to the samples beside it; None as long as there are no samples.
-
-    Raises:
-        DamagedFileError: the file is missing, or does not hold them.
-    """
-    again = "draw the samples again: 'run' or 'sample' with --overwrite"
-    if not (file.parent / "samples.npz").is_file():
-        return None
-    if not file.is_file():
-        raise DamagedFileError(f"{file}, which the samples were described with, is missing; {again}.")
-    found = read_arrays(file, tuple(shapes))
-    for name, shape in shapes.items():
-        if found[name].shape != shape or found[name].dtype.kind != "f" or not np.isfinite(found[name]).all():
-            raise DamagedFileError(f"{file} does not hold finite {name!r} of the shape {shape}; {again}.")
-    return {name: found[name] for name in shapes}
 
 
 def _check_boxes(config: RunConfig, first: app.Topology, second: app.Topology, structures: np.ndarray) -> None:

@@ -20,7 +20,7 @@ from spacetime_tps.dynamics import MolecularDynamics, advance, look_lengths, pha
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import Potential
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Identity, Molecular
+from spacetime_tps.representations import Identity, Molecular, held_in
 from spacetime_tps.seeds import generator, openmm_seed
 
 _ROW = 8
@@ -94,11 +94,6 @@ def _sample_row(row: _Row) -> tuple[np.ndarray, int, int]:
                 here[w], here[w + 1] = here[w + 1], here[w]
                 accepted += 1
     return row.recorded(np.array(seen)), accepted, tried
-
-
-def held_in(representation: Molecular, frames: np.ndarray) -> np.ndarray:
-    """T of frames, shape (..., n_atoms, 3) [nm], as a restraint feels it, shape (..., n_parameters)."""
-    return representation.held(representation.torsions.angles(frames), frames[..., representation.atoms, :])
 
 
 def sample_windows(

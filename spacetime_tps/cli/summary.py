@@ -79,11 +79,11 @@ def _windows(summary: dict[str, Any], suffix: str, unit: str) -> list[str]:
     barrier, expected = windows[f"barrier_{suffix}"], windows["dissipated_work_kt"]
     wrong = f", MODEL WRONG at {windows['wrong']}" if windows["wrong"] else ""
     height = f"{_number(barrier['value'])} +- {_number(barrier['error'])} {unit}"
-    ratios, single = ([point[key] for point in windows["points"]] for key in ("ratio", "worst_torsion_ratio"))
+    ratios, single = ([point[key] for point in windows["points"]] for key in ("ratio", "worst_block_ratio"))
     right = f"variance {min(ratios):.2f} to {max(ratios):.2f} times the model's"
-    worst = f"single torsions {min(single):.2f} to {max(single):.2f}"
+    right += "" if single == ratios else f" (single torsions {min(single):.2f} to {max(single):.2f})"
     lines = [
-        f"windows           {windows['count']} simulated: {right} ({worst}){wrong}; barrier {height}",
+        f"windows           {windows['count']} simulated: {right}{wrong}; barrier {height}",
         f"linear response   {_number(expected['predicted'])} kT should be dissipated, "
         f"{_number(expected['if_always_relaxed'])} kT if always relaxed; relaxation time "
         f"{_number(windows['relaxation_time_ps'], 3)} ps",

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.diffusion.exact import SampleDenoiser
-from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser
 from spacetime_tps.geometry.free_energy import ModelFreeEnergy
 from spacetime_tps.geometry.geodesic import Geodesic
 from spacetime_tps.potentials import FreeEnergySurface
@@ -26,7 +26,7 @@ def lifted_channels(
     channels: list[Channel],
     torsions: Torsions,
     angles: np.ndarray,
-    samples: SampleDenoiser | PlacedSampleDenoiser,
+    samples: WeightedSamples,
     ends: np.ndarray,
     log_snr_end: float,
     log_snr: float,
@@ -40,7 +40,7 @@ def lifted_channels(
         channels: in the torsions' chart.
         torsions: that they wind in.
         angles: of the samples [rad], shape (n, n_torsions).
-        samples: the same ones in the other representation.
+        samples: with their features in the other representation.
         ends: features of the end structures, shape (2, n_features).
         log_snr_end: of the ends.
         log_snr: how sharply samples around a point are chosen.
@@ -52,8 +52,8 @@ def lifted_channels(
     for channel in channels:
         way = (1 - s)[:, None] * channel.start[1::2] + s[:, None] * channel.end[1::2]
         around = torch.from_numpy(np.exp(log_snr) * torsions.features_of_angles(way))
-        weights = torch.softmax(samples.log_weights + around @ at.T, dim=-1)
-        mean = (weights @ samples.statistics[:, :-1]).numpy()
+        weights = torch.softmax(torch.from_numpy(samples.log_weights) + around @ at.T, dim=-1).numpy()
+        mean = weights @ samples.features
         # The average ends near the end structures, not in them.
         mean += (1 - s)[:, None] * (ends[0] - mean[0]) + s[:, None] * (ends[1] - mean[-1])
         detour = np.concatenate([mean - straight, np.zeros((len(s), 1))], axis=-1)

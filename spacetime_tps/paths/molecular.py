@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 
-from spacetime_tps.boltzmann.windows import held_in
 from spacetime_tps.config import PathsConfig
 from spacetime_tps.dynamics import MolecularDynamics, advance, energies_of, look_lengths, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
@@ -20,7 +19,7 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.schedule import Schedule, restraint_work
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Molecular, Restraint
+from spacetime_tps.representations import Molecular, Restraint, held_in
 from spacetime_tps.states import State
 from spacetime_tps.systems import CollectiveVariables, System
 

@@ -1,12 +1,11 @@
 """How configurations are described: features, matching restraints, charts of curves."""
 
 from spacetime_tps.representations.base import Channel, Representation, Restraint
+from spacetime_tps.representations.cartesian import AtomAxes, Cartesian
+from spacetime_tps.representations.components import Components, TorsionAxes
 from spacetime_tps.representations.identity import Identity
-from spacetime_tps.representations.linear import AtomAxes, Cartesian, Components, TorsionAxes
+from spacetime_tps.representations.molecular import Molecular, held_in
 from spacetime_tps.representations.torsions import Torsions, dihedral_angles, undefined_torsions, wrap
-
-Molecular = Torsions | Components | Cartesian
-"""The representations of a molecule."""
 
 __all__ = [
     "AtomAxes",
@@ -20,6 +19,7 @@ __all__ = [
     "TorsionAxes",
     "Torsions",
     "dihedral_angles",
+    "held_in",
     "undefined_torsions",
     "wrap",
 ]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from spacetime_tps.errors import UserError
-from spacetime_tps.representations.linear import ANGSTROM, RIGID, AtomAxes, TorsionAxes
+from spacetime_tps.errors import DamagedFileError, UserError
+from spacetime_tps.files import read_arrays
+from spacetime_tps.representations.cartesian import ANGSTROM, RIGID, AtomAxes
+from spacetime_tps.representations.components import TorsionAxes
 from spacetime_tps.representations.superposition import centered, rigid_modes, superposed
 
+FITTED = "representation.npz"
+"""In a run folder: the axes."""
 NEEDS_DEEPTIME = "representation.kind 'tica' needs deeptime; pip install 'spacetime-tps[tica]', or take 'pca'."
 _ROUNDS = 10
 """Of superposing on the mean and taking the mean again."""
@@ -81,3 +87,21 @@ def fit_torsions(
     axes, projected = axes / scale, projected / scale
     inverse, *_ = np.linalg.lstsq(projected, features - offset, rcond=None)
     return TorsionAxes(offset, axes, inverse)
+
+
+def read_fit(file: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray] | None:
+    """Arrays of a representation that was fitted to the samples beside it; None as long as there are no samples.
+
+    Raises:
+        DamagedFileError: the file is missing, or does not hold them.
+    """
+    again = "draw the samples again: 'run' or 'sample' with --overwrite"
+    if not (file.parent / "samples.npz").is_file():
+        return None
+    if not file.is_file():
+        raise DamagedFileError(f"{file}, which the samples were described with, is missing; {again}.")
+    found = read_arrays(file, tuple(shapes))
+    for name, shape in shapes.items():
+        if found[name].shape != shape or found[name].dtype.kind != "f" or not np.isfinite(found[name]).all():
+            raise DamagedFileError(f"{file} does not hold finite {name!r} of the shape {shape}; {again}.")
+    return {name: found[name] for name in shapes}

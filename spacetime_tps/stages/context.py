@@ -20,9 +20,9 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_json, write_json
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.reporting import NullReporter, Reporter, reporter_of
-from spacetime_tps.representations.fitting import NEEDS_DEEPTIME
+from spacetime_tps.representations.fitting import FITTED, NEEDS_DEEPTIME
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
-from spacetime_tps.systems import FITTED, System, load_system
+from spacetime_tps.systems import System, load_system
 
 logger = logging.getLogger(__name__)
 

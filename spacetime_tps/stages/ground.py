@@ -9,7 +9,7 @@ import torch
 
 from spacetime_tps.config import ToyConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
-from spacetime_tps.diffusion.exact import SampleDenoiser, sample_denoiser
+from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser
 from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.errors import UserError
@@ -86,14 +86,9 @@ def ground_of(context: Context, denoiser: Denoiser, rng: torch.Generator) -> Gro
     assert read is not None
     channels, promise = _channels(context, read)
     if angles is not None:
-        whole = sample_denoiser(
-            representation,
-            torch.from_numpy(representation.statistics(samples.features)),
-            torch.from_numpy(samples.log_weights),
-        )
         ends, config = representation.features(system.structures), context.config.geodesic
         channels = lifted_channels(
-            channels, system.torsions, angles, whole, ends, config.log_snr_end, config.surface_log_snr
+            channels, system.torsions, angles, samples, ends, config.log_snr_end, config.surface_log_snr
         )
     constraints = _constraints(context, read)
     return Ground(posterior, read, _own_surface(context, read), model, constraints, channels, promise)

@@ -29,11 +29,11 @@ from spacetime_tps.config import (
 from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.files import read_arrays, require_finite, write_arrays
 from spacetime_tps.representations import AtomAxes, Cartesian, Components, Molecular, TorsionAxes, Torsions, wrap
-from spacetime_tps.representations.fitting import fit_atoms, fit_torsions
+from spacetime_tps.representations.fitting import FITTED, fit_atoms, fit_torsions
 from spacetime_tps.seeds import generator, torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.folder import RunFolder
-from spacetime_tps.systems import FITTED, System
+from spacetime_tps.systems import System
 from spacetime_tps.topology import Isomers, free_torsions
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
 from spacetime_tps.errors import UserError
@@ -69,8 +70,7 @@ def test_a_channel_of_a_torsion_is_lifted_to_points_of_the_circle() -> None:
     """Two ways from -90 to 90 degrees: over 0 and over 180; the mean around a point lies inside the circle."""
     space, angles, level = torsions(1), circle(720)[:, None], 6.0
     features = Torsions.features_of_angles(angles)
-    plane = Identity(2)
-    samples = SampleDenoiser(plane, torch.from_numpy(plane.statistics(features)), torch.zeros(720, dtype=torch.float64))
+    samples = WeightedSamples(features, np.zeros(720), np.zeros((0, 2)), 0)
     start, end = ends([-90], [90])
     found = lifted_channels(space.channels(start, end, 4.0), space, angles, samples, np.stack([start, end]), 3.0, level)
     assert {channel.label for channel in found} == {"t0+", "t0-"}

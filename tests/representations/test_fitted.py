@@ -8,10 +8,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from spacetime_tps.boltzmann.windows import held_in
 from spacetime_tps.diffusion.exact import sample_denoiser
 from spacetime_tps.errors import UserError
-from spacetime_tps.representations import Cartesian, Components, Molecular, Torsions
+from spacetime_tps.representations import Cartesian, Components, Molecular, Torsions, held_in
 from spacetime_tps.representations.fitting import fit_atoms, fit_torsions
 from spacetime_tps.representations.superposition import centered, rotation_onto
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
