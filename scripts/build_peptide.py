@@ -76,6 +76,12 @@ def backbone(residues: list[str], torsions: list[tuple[float, float]], omegas: l
     return [*atoms, (last, "N", n), (last, "C", place(0.1449, 121.9, omegas[-1], before, at, n))]
 
 
+def uncapped(residues: list[str], torsions: list[tuple[float, float]]) -> Atoms:
+    """Backbone and CB of L-amino acids without caps, all peptide bonds trans; phi of the first turns nothing."""
+    capped = backbone(["ACE", *residues, "NME"], torsions, [180.0] * (len(residues) + 1))
+    return [(k - 1, name, xyz) for k, name, xyz in capped if 0 < k <= len(residues)]
+
+
 def whole(residues: list[str], atoms: Atoms) -> tuple[app.Topology, unit.Quantity]:
     """Side chains and hydrogens added."""
     topology = app.Topology()

@@ -24,6 +24,7 @@ from spacetime_tps.shooting.chains import build_selector
 from spacetime_tps.stages.context import Context, opened
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.methods import umbrella, unbiased
+from spacetime_tps.stages.sample import variables_of_samples
 
 SYSTEM = "alanine_dipeptide_600k"
 
@@ -32,7 +33,7 @@ def mean_weight(context: Context) -> tuple[float, float]:
     """<W> at equilibrium and its error, by the samples of the run."""
     given, variables = context.config.comparison.umbrella, context.system.variables
     assert given is not None
-    selector = build_selector(given, "comparison.umbrella", variables.names, variables.angular)
+    selector = build_selector(given, "comparison.umbrella", variables.axes)
     recorded = read_arrays(context.folder / "torsions.npz")
     logs = WeightedSamples.load(context.folder / "samples.npz").log_weights
     weights = np.exp(logs - logs.max())
@@ -48,9 +49,8 @@ def mean_weight(context: Context) -> tuple[float, float]:
 
 def population_of_a(context: Context) -> float:
     """Share of state A at equilibrium, by the samples of the run."""
-    recorded = read_arrays(context.folder / "torsions.npz")
     logs = WeightedSamples.load(context.folder / "samples.npz").log_weights
-    variables = recorded["angles"][:, : len(context.system.variables.names)].astype(float)
+    variables = variables_of_samples(context)
     weights = np.exp(logs - logs.max())
     return float(weights @ context.system.in_states(variables)[:, 0] / weights.sum())
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from spacetime_tps import plugins
 from spacetime_tps.errors import UserError
-from spacetime_tps.units import Angle, Length, Rate, Temperature, Time, parse_quantity
+from spacetime_tps.units import Angle, Length, Mass, Rate, Temperature, Time, parse_quantity
 
 Preset = Literal["quick", "standard"]
 LogSNR = Annotated[float, Field(ge=-30, le=30)]
@@ -69,6 +69,8 @@ class MoleculeConfig(Model):
     cutoff: Length = Field(0.9, gt=0)
     """Of PME in real space."""
     constraints: Literal["none", "hbonds"] = "hbonds"
+    hydrogen_mass: Mass | None = Field(None, gt=0)
+    """Taken from the neighbours of hydrogens, so that longer time steps hold; shooting and committors refuse it."""
     dynamics: MolecularDynamicsConfig
 
     @model_validator(mode="after")
@@ -80,6 +82,8 @@ class MoleculeConfig(Model):
             raise ValueError("implicit_solvent goes with prmtop; a forcefield has files such as implicit/gbn2.xml")
         if self.nonbonded == "pme" and self.implicit_solvent is not None:
             raise ValueError("implicit_solvent is no solvent for a periodic box; leave out one of them")
+        if self.hydrogen_mass is not None and self.openmm_system is not None:
+            raise ValueError("an openmm_system has its own masses; leave out hydrogen_mass")
         return self
 
 
@@ -144,6 +148,43 @@ BoxConfig = dict[str, tuple[str | float, str | float]]
 RegionConfig = Annotated[
     Annotated[BallConfig, Tag("ball")] | Annotated[BoxConfig, Tag("box")], Discriminator(_kind_of_region)
 ]
+
+
+class RMSDConfig(Model):
+    """Root-mean-square distance of atoms from a structure, superposed by them."""
+
+    kind: Literal["rmsd"]
+    pdb: str
+    atoms: Literal["ca", "heavy", "all"] = "ca"
+
+
+class NativeContactsConfig(Model):
+    """Fraction of a structure's contacts between heavy atoms that a frame has (Best, Hummer and Eaton 2013)."""
+
+    kind: Literal["native_contacts"]
+    pdb: str
+    cutoff: Length = Field(0.45, gt=0)
+    """Distance below which two heavy atoms touch in the structure."""
+    apart: int = Field(4, ge=1)
+    """Residues at least from one of them to the other, along the chain."""
+
+
+def _kind_of_variable(variable: Any) -> str | None:
+    kind = variable.get("kind") if isinstance(variable, dict) else getattr(variable, "kind", "torsion")
+    return kind if kind in ("torsion", "rmsd", "native_contacts") else None
+
+
+VariableConfig = Annotated[
+    Annotated[list[str], Tag("torsion")]
+    | Annotated[RMSDConfig, Tag("rmsd")]
+    | Annotated[NativeContactsConfig, Tag("native_contacts")],
+    Discriminator(
+        _kind_of_variable,
+        custom_error_type="unknown_kind",
+        custom_error_message="kind should be rmsd or native_contacts; a torsion is a list of four atoms",
+    ),
+]
+"""A torsion by its four atoms, ``RESIDUE_NUMBER:ATOM`` as in the PDB file, or another function of a frame."""
 
 
 class StateConfig(Model):
@@ -680,8 +721,7 @@ class RunConfig(Model):
     seed: int = Field(0, ge=0)
     preset: Preset = "standard"
     system: SystemKind
-    collective_variables: dict[str, list[str]] = {}
-    """Named torsions: four atoms each, written ``RESIDUE_NUMBER:ATOM`` as in the PDB file."""
+    collective_variables: dict[str, VariableConfig] = {}
     states: StatesConfig
     representation: RepresentationConfig
     reference: str | None = None
@@ -699,6 +739,11 @@ class RunConfig(Model):
     hardware: HardwareConfig = HardwareConfig()
     reporter: Literal["none", "tensorboard"] = "none"
     """Where losses, energies and work are shown while stages run, beside the files."""
+
+    @property
+    def torsions(self) -> dict[str, list[str]]:
+        """The collective variables that are torsions, by their atoms."""
+        return {name: given for name, given in self.collective_variables.items() if isinstance(given, list)}
 
     @property
     def low_variance(self) -> float | None:
@@ -730,9 +775,10 @@ class RunConfig(Model):
             if molecule != (state.pdb is not None):
                 raise ValueError(f"states.{label} needs {'a pdb file' if molecule else 'a point'}")
         if isinstance(self.representation, NamedTorsionsConfig):
-            unknown = [name for name in self.representation.torsions if name not in self.collective_variables]
-            if unknown:
-                raise ValueError(f"representation.torsions names {unknown[0]!r}, which is no collective variable")
+            if unknown := [name for name in self.representation.torsions if name not in self.torsions]:
+                raise ValueError(
+                    f"representation.torsions names {unknown[0]!r}, which is no torsion among the collective variables"
+                )
             if len(set(self.representation.torsions)) < len(self.representation.torsions):
                 raise ValueError("representation.torsions names a torsion twice")
             self._check_bias(self.representation)
@@ -763,8 +809,8 @@ class RunConfig(Model):
             return
         if len(biased) > 3:
             raise ValueError(f"metadynamics takes at most three torsions; name them in {where}")
-        if unknown := [name for name in biased if name not in self.collective_variables]:
-            raise ValueError(f"{where} names {unknown[0]!r}, which is no collective variable")
+        if unknown := [name for name in biased if name not in self.torsions]:
+            raise ValueError(f"{where} names {unknown[0]!r}, which is no torsion among the collective variables")
         if len(set(biased)) < len(biased):
             raise ValueError(f"{where} names a torsion twice")
 

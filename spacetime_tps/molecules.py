@@ -165,6 +165,7 @@ def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, folder: P
             nonbondedMethod=_NONBONDED[molecule.nonbonded],
             nonbondedCutoff=molecule.cutoff,
             constraints=_CONSTRAINTS[molecule.constraints],
+            hydrogenMass=molecule.hydrogen_mass,
             removeCMMotion=False,
         )
 
@@ -192,6 +193,7 @@ def _from_amber(molecule: MoleculeConfig, topology: app.Topology, file: Path, so
             nonbondedCutoff=molecule.cutoff,
             constraints=_CONSTRAINTS[molecule.constraints],
             implicitSolvent=None if molecule.implicit_solvent is None else _IMPLICIT[molecule.implicit_solvent],
+            hydrogenMass=molecule.hydrogen_mass,
             removeCMMotion=False,
         )
     return _in_box_of(system, topology)

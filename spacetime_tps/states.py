@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,6 +14,50 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.units import parse_quantity
 
 _ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Collective variables by name, and what each is: an ``angle``, a ``length`` or, None, a plain number."""
+
+    names: tuple[str, ...]
+    dimensions: tuple[str | None, ...]
+
+    @classmethod
+    def alike(cls, names: Sequence[str], dimension: str | None) -> Axes:
+        """All of one dimension."""
+        return cls(tuple(names), (dimension,) * len(names))
+
+    def column(self, name: str, where: str) -> int:
+        """Of a variable.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        if name not in self.names:
+            raise UserError(f"In {where}: {name!r} is no collective variable; there are {', '.join(self.names)}.")
+        return self.names.index(name)
+
+    def period(self, column: int) -> float | None:
+        """Of an angle; None elsewhere."""
+        return 2 * np.pi if self.dimensions[column] == "angle" else None
+
+    def value(self, column: int, given: str | float, where: str) -> float:
+        """A value of a variable, written as in a system file, in the internal unit.
+
+        Raises:
+            UserError: a unit is missing or wrong, or it is no finite number.
+        """
+        dimension = self.dimensions[column]
+        try:
+            if dimension is not None:
+                return parse_quantity(given, dimension)
+            if not math.isfinite(plain := float(given)):
+                raise ValueError
+            return plain
+        except ValueError as error:
+            reason = error if dimension is not None else f"{given!r} should be a finite number without a unit"
+            raise UserError(f"In {where}: {reason}.") from error
 
 
 class Region(Protocol):
@@ -64,6 +108,22 @@ class Ball:
 
 
 @dataclass(frozen=True)
+class Both:
+    """What lies in several regions at once: intervals of angles and of other variables."""
+
+    parts: tuple[Region, ...]
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Of the variables that bound any of them."""
+        return tuple(column for part in self.parts for column in part.columns)
+
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        """Membership, shape (...), of points, shape (..., n_cv)."""
+        return np.all([part.contains(points) for part in self.parts], axis=0)
+
+
+@dataclass(frozen=True)
 class State:
     """A named union of regions."""
 
@@ -80,62 +140,59 @@ class State:
         return np.any([region.contains(points) for region in self.regions], axis=0)
 
 
-def build_state(config: StateConfig, names: list[str], angular: bool) -> State:
-    """Turn a state's configuration into regions over the collective variables ``names``.
+def build_state(config: StateConfig, axes: Axes) -> State:
+    """Turn a state's configuration into regions over collective variables.
 
     Raises:
         UserError: a variable is unknown, a unit is missing or an interval is empty.
     """
-    return State(config.name, build_regions(config.any_of, f"state {config.name!r}", names, angular))
+    return State(config.name, build_regions(config.any_of, f"state {config.name!r}", axes))
 
 
-def build_regions(
-    configs: Sequence[BallConfig | BoxConfig], where: str, names: list[str], angular: bool
-) -> tuple[Region, ...]:
-    """Turn configured balls and boxes into regions over the collective variables ``names``.
+def build_regions(configs: Sequence[BallConfig | BoxConfig], where: str, axes: Axes) -> tuple[Region, ...]:
+    """Turn configured balls and boxes into regions over collective variables.
 
     Args:
         configs: as in the system file.
         where: what the regions belong to, for messages.
-        names: of the variables, in the order of the points' columns.
-        angular: whether they are angles.
+        axes: the variables, in the order of the points' columns.
 
     Raises:
-        UserError: a variable is unknown, a unit is missing or an interval is empty.
+        UserError: a variable is unknown, a unit is missing or an interval is empty, or a ball mixes units.
     """
-    period = 2 * np.pi if angular else None
+    return tuple(
+        _ball(region, where, axes) if isinstance(region, BallConfig) else _box(region, where, axes)
+        for region in configs
+    )
 
-    def number(value: str | float) -> float:
-        try:
-            if angular:
-                return parse_quantity(value, "angle")
-            if not math.isfinite(plain := float(value)):
-                raise ValueError
-            return plain
-        except ValueError as error:
-            reason = error if angular else f"{value!r} should be a finite number without a unit"
-            raise UserError(f"In {where}: {reason}.") from error
 
-    def columns(variables: dict) -> tuple[int, ...]:
-        for variable in variables:
-            if variable not in names:
-                raise UserError(f"In {where}: {variable!r} is no collective variable; there are {', '.join(names)}.")
-        if not variables:
-            raise UserError(f"In {where}: a region names no collective variable.")
-        return tuple(names.index(variable) for variable in variables)
+def _columns(variables: dict[str, Any], where: str, axes: Axes) -> tuple[int, ...]:
+    columns = tuple(axes.column(name, where) for name in variables)
+    if not columns:
+        raise UserError(f"In {where}: a region names no collective variable.")
+    return columns
 
-    regions: list[Region] = []
-    for region in configs:
-        if isinstance(region, BallConfig):
-            center, radius = tuple(number(value) for value in region.ball.values()), number(region.radius)
-            if radius <= 0:
-                raise UserError(f"In {where}: the radius {region.radius!r} of a ball should be greater than 0.")
-            regions.append(Ball(columns(region.ball), center, radius, period))
-            continue
-        ends = [(number(low), number(high)) for low, high in region.values()]
-        empty = next((v for v, (low, high) in zip(region, ends, strict=True) if high <= low), None)
-        if empty is not None:
-            raise UserError(f"In {where}: the interval of {empty!r} is empty; give the lower end first.")
-        low, width = (e[0] for e in ends), (e[1] - e[0] for e in ends)
-        regions.append(Box(columns(region), tuple(low), tuple(width), period))
-    return tuple(regions)
+
+def _ball(region: BallConfig, where: str, axes: Axes) -> Ball:
+    columns = _columns(region.ball, where, axes)
+    if len({axes.dimensions[column] for column in columns}) > 1:
+        raise UserError(f"In {where}: a ball in variables of different units has no radius; give intervals.")
+    center = tuple(axes.value(k, value, where) for k, value in zip(columns, region.ball.values(), strict=True))
+    radius = axes.value(columns[0], region.radius, where)
+    if radius <= 0:
+        raise UserError(f"In {where}: the radius {region.radius!r} of a ball should be greater than 0.")
+    return Ball(columns, center, radius, axes.period(columns[0]))
+
+
+def _box(region: BoxConfig, where: str, axes: Axes) -> Region:
+    columns = _columns(region, where, axes)
+    ends = [tuple(axes.value(k, end, where) for end in both) for k, both in zip(columns, region.values(), strict=True)]
+    empty = next((name for name, (low, high) in zip(region, ends, strict=True) if high <= low), None)
+    if empty is not None:
+        raise UserError(f"In {where}: the interval of {empty!r} is empty; give the lower end first.")
+    parts: list[Region] = []
+    for period in sorted({axes.period(column) for column in columns}, key=str):
+        rows = [(k, low, high - low) for k, (low, high) in zip(columns, ends, strict=True) if axes.period(k) == period]
+        bounded, lows, widths = zip(*rows, strict=True)
+        parts.append(Box(bounded, lows, widths, period))
+    return parts[0] if len(parts) == 1 else Both(tuple(parts))

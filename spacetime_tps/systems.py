@@ -13,12 +13,15 @@ import openmm
 from openmm import app
 
 from spacetime_tps import plugins
+from spacetime_tps.collective_variables import RMSD, CollectiveVariables, Measure, NativeContacts
 from spacetime_tps.config import (
     CartesianConfig,
     ComponentsConfig,
     MoleculeConfig,
     NamedTorsionsConfig,
+    NativeContactsConfig,
     Preset,
+    RMSDConfig,
     RunConfig,
     StateConfig,
     ToyConfig,
@@ -43,32 +46,15 @@ from spacetime_tps.representations import (
     Molecular,
     TorsionAxes,
     Torsions,
-    dihedral_angles,
 )
 from spacetime_tps.representations.fitting import FITTED, read_fit
 from spacetime_tps.settings import apply_override, merge, read_yaml
-from spacetime_tps.states import Region, State, build_regions, build_state
+from spacetime_tps.states import Axes, Region, State, build_regions, build_state
 from spacetime_tps.topology import chosen_atoms, solute_atoms
 
 _OVERLAP_PROBES = 100_000
 _SAME_BOX_NM = 1e-3
-
-
-@dataclass(frozen=True)
-class CollectiveVariables:
-    """Named functions of a frame: torsions [rad] of a molecule, or the coordinates of a point."""
-
-    names: list[str]
-    quadruples: np.ndarray | None
-
-    @property
-    def angular(self) -> bool:
-        """Whether the variables are angles."""
-        return self.quadruples is not None
-
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Values, shape (..., n_cv), of frames: positions (..., n_atoms, 3), or points (..., d)."""
-        return frames if self.quadruples is None else dihedral_angles(frames, self.quadruples)
+_FEWEST_SUPERPOSED = 3
 
 
 @dataclass(frozen=True)
@@ -135,15 +121,13 @@ class System:
     @property
     def center_names(self) -> list[str]:
         """The variables that ``representation.center`` returns."""
-        return self.torsions.block_names if self.variables.angular else self.variables.names
+        return self.torsions.block_names if self.molecule is not None else self.variables.names
 
     @property
     def turning(self) -> dict[int, str]:
         """Columns and names of the angles that bound both states: the way around them is the channel of a path."""
-        if not self.variables.angular:
-            return {}
         both = sorted(set(self.states[0].columns) & set(self.states[1].columns))
-        return {column: self.variables.names[column] for column in both}
+        return {column: self.variables.names[column] for column in both if column < self.variables.n_angles}
 
     @property
     def represented(self) -> list[int]:
@@ -279,7 +263,7 @@ def _load_toy(config: RunConfig, toy: ToyConfig, folder: Path) -> System:
         potential=potential,
         potential_kt=toy.kt,
         reference=_reference(config, folder, names, 1.0),
-        **_guides(config, names, angular=False),
+        **_guides(config, variables.axes),
     )
 
 
@@ -294,9 +278,9 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
     other, second = _read_pdb(folder, config.states.b)
     check_same_molecule(f"{config.states.a.pdb} and {config.states.b.pdb}", topology, other)
     structures = np.stack([first, second])
-    names = list(config.collective_variables)
-    quadruples = np.array([torsion_atoms(topology, name, atoms) for name, atoms in config.collective_variables.items()])
-    variables = CollectiveVariables(names, quadruples.reshape(-1, 4))
+    quadruples = np.array([torsion_atoms(topology, name, atoms) for name, atoms in config.torsions.items()])
+    variables = _variables(config, topology, quadruples.reshape(-1, 4), folder)
+    names = variables.names
     assert isinstance(config.representation, NamedTorsionsConfig)
     chosen = config.representation.torsions
     torsions = Torsions(chosen, [quadruples[names.index(name)] for name in chosen])
@@ -319,8 +303,39 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
         kt=dynamics.kt,
         molecule=Molecule(topology, dynamics),
         reference=_reference(config, folder, chosen, dynamics.kt),
-        **_guides(config, chosen, angular=True),
+        **_guides(config, Axes.alike(chosen, "angle")),
     )
+
+
+def _variables(config: RunConfig, topology: app.Topology, quadruples: np.ndarray, folder: Path) -> CollectiveVariables:
+    """The torsions and, after them, the others."""
+    names, measures = list(config.torsions), []
+    for name, given in config.collective_variables.items():
+        if isinstance(given, list):
+            continue
+        names.append(name)
+        other, native = read_pdb_file(folder / given.pdb, f"of the collective variable {name!r}, {folder / given.pdb},")
+        check_same_molecule(f"{config.states.a.pdb} and {given.pdb}", topology, other)
+        measures.append(_measure(name, given, topology, native))
+    return CollectiveVariables(names, quadruples, tuple(measures))
+
+
+def _measure(
+    name: str, given: RMSDConfig | NativeContactsConfig, topology: app.Topology, native: np.ndarray
+) -> Measure:
+    if isinstance(given, RMSDConfig):
+        atoms = chosen_atoms(topology, given.atoms)
+        if len(atoms) < _FEWEST_SUPERPOSED:
+            raise UserError(f"The collective variable {name!r} superposes {len(atoms)} atoms; it needs three or more.")
+        return RMSD(atoms, native[atoms])
+    residues = np.array([atom.residue.index for atom in topology.atoms()])
+    contacts = NativeContacts.of(native, chosen_atoms(topology, "heavy"), residues, given.cutoff, given.apart)
+    if not len(contacts.pairs):
+        raise UserError(
+            f"The collective variable {name!r} finds no contact within {given.cutoff:g} nm between residues "
+            f"{given.apart} or more apart in {given.pdb}; raise its cutoff or lower apart."
+        )
+    return contacts
 
 
 def _representation(wanted: NamedTorsionsConfig, torsions: Torsions, topology: app.Topology, fitted: Path) -> Molecular:
@@ -362,14 +377,11 @@ def _check_boxes(config: RunConfig, first: app.Topology, second: app.Topology, s
 
 
 def _states(config: RunConfig, variables: CollectiveVariables, structures: np.ndarray) -> tuple[State, State]:
-    a, b = (build_state(state, variables.names, variables.angular) for state in (config.states.a, config.states.b))
+    a, b = (build_state(state, variables.axes) for state in (config.states.a, config.states.b))
     values = variables(structures)
     for k, (state, other) in enumerate(((a, b), (b, a))):
         source = (config.states.a, config.states.b)[k]
-        shown = ", ".join(
-            f"{name} {np.rad2deg(value):.1f} deg" if variables.angular else f"{name} {value:.4g}"
-            for name, value in zip(variables.names, values[k], strict=True)
-        )
+        shown = variables.told(values[k])
         what = source.pdb or f"the point {source.point}"
         if not state.contains(values[k]):
             raise UserError(
@@ -378,17 +390,18 @@ def _states(config: RunConfig, variables: CollectiveVariables, structures: np.nd
             )
         if other.contains(values[k]):
             raise UserError(f"{what} ({shown}) lies in both states; make the states disjoint.")
-    span = np.abs(values).max() + 2.0 if not variables.angular else np.pi
-    probes = np.random.default_rng(0).uniform(-span, span, (_OVERLAP_PROBES, len(variables.names)))
+    spans = np.full(len(variables.names), np.abs(values).max() + 2.0)
+    spans[: variables.n_angles] = np.pi
+    probes = np.random.default_rng(0).uniform(-spans, spans, (_OVERLAP_PROBES, len(spans)))
     if np.any(a.contains(probes) & b.contains(probes)):
         raise UserError(f"The states {a.name!r} and {b.name!r} overlap; make them disjoint.")
     return a, b
 
 
-def _guides(config: RunConfig, names: list[str], angular: bool) -> dict[str, Any]:
+def _guides(config: RunConfig, axes: Axes) -> dict[str, Any]:
     """What a geodesic shall avoid and pass through, over the representation's variables."""
-    avoided = build_regions(config.geodesic.avoid, "geodesic.avoid", names, angular)
-    waypoints = build_regions(config.geodesic.waypoints, "geodesic.waypoints", names, angular)
+    avoided = build_regions(config.geodesic.avoid, "geodesic.avoid", axes)
+    waypoints = build_regions(config.geodesic.waypoints, "geodesic.waypoints", axes)
     return {"avoided": State("avoided region", avoided) if avoided else None, "waypoints": waypoints}
 
 

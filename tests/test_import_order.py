@@ -25,7 +25,17 @@ ORDER = [
         "reporting",
         "config",
     ),
-    *("potentials", "representations", "topology", "copies", "dynamics", "states", "molecules", "systems"),
+    *(
+        "potentials",
+        "representations",
+        "topology",
+        "copies",
+        "dynamics",
+        "states",
+        "collective_variables",
+        "molecules",
+        "systems",
+    ),
     *(
         "boltzmann",
         "preparation",

@@ -5,14 +5,14 @@ import pytest
 
 from spacetime_tps.config import StateConfig
 from spacetime_tps.errors import UserError
-from spacetime_tps.states import State, build_state
+from spacetime_tps.states import Axes, State, build_state
 from tests.oracles import is_one_sentence
 
 NAMES = ["phi", "psi"]
 
 
 def torsion_state(*regions: dict) -> State:
-    return build_state(StateConfig(name="s", pdb="s.pdb", any_of=list(regions)), NAMES, angular=True)
+    return build_state(StateConfig(name="s", pdb="s.pdb", any_of=list(regions)), Axes.alike(NAMES, "angle"))
 
 
 def holds(state: State, *degrees: tuple[float, float]) -> list[bool]:
@@ -81,11 +81,11 @@ def test_shapes() -> None:
 
 def test_open_variables_are_not_periodic() -> None:
     config = StateConfig(name="left", point=[-1.0, 0.0], any_of=[{"x": (-1.5, -0.5)}])
-    state = build_state(config, ["x", "y"], angular=False)
+    state = build_state(config, Axes.alike(["x", "y"], None))
     x = np.array([-1.5, -0.5, -0.49, -1.0 + 2 * np.pi, -1.0 - 2 * np.pi])
     assert state.contains(np.stack([x, x], axis=-1)).tolist() == [True, True, False, False, False]
     config = StateConfig(name="left", point=[-1.0, 0.0], any_of=[{"ball": {"x": -1.0, "y": 0.0}, "radius": 0.5}])
-    state = build_state(config, ["x", "y"], angular=False)
+    state = build_state(config, Axes.alike(["x", "y"], None))
     points = [(-1.3, 0.4), (-1.31, 0.4), (-1.0 + 2 * np.pi, 0.0)]
     assert state.contains(np.array(points)).tolist() == [True, False, False]
 
@@ -115,4 +115,4 @@ def test_errors_name_the_state_and_the_fault(region: dict, mentions: list[str]) 
 def test_text_where_a_number_belongs() -> None:
     config = StateConfig(name="left", point=[0.0, 0.0], any_of=[{"x": ("a", "b")}])
     with pytest.raises(UserError, match="state 'left'"):
-        build_state(config, ["x", "y"], angular=False)
+        build_state(config, Axes.alike(["x", "y"], None))

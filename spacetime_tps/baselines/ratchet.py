@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from spacetime_tps.baselines.guided import GuidedPaths, Passage
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.config import OverdampedConfig
 from spacetime_tps.dynamics import RESTRAINT_GROUP, MolecularDynamics, advance, look_lengths, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
@@ -30,7 +31,7 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Torsions
 from spacetime_tps.seeds import openmm_seed, torch_seed
 from spacetime_tps.states import State
-from spacetime_tps.systems import CollectiveVariables, System
+from spacetime_tps.systems import System
 
 _CHUNK = 64
 """Looks between two checks of the states; what runs on past the target is dropped, and counted."""

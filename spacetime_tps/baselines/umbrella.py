@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from spacetime_tps.dynamics import MolecularDynamics
+from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import Potential
 from spacetime_tps.progress import progress_bar
@@ -191,6 +192,9 @@ def restrained(recipe: EngineRecipe, selector: GaussianSelector) -> EngineRecipe
         return replace(recipe, potential=_Restrained(recipe.potential, selector, recipe.kt))
     assert recipe.dynamics is not None
     assert recipe.variables.quadruples is not None
+    if selector.column >= recipe.variables.n_angles:
+        name = recipe.variables.names[selector.column]
+        raise UserError(f"comparison.umbrella.variable is {name!r}, and the window can be held in a torsion only.")
     force = openmm.CustomTorsionForce(f"0.5*k*min(d,{2 * np.pi!r}-d)^2; d=abs(theta-theta0)")
     force.addPerTorsionParameter("k")
     force.addPerTorsionParameter("theta0")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.states import State
-from spacetime_tps.systems import CollectiveVariables
 
 NOT_YET, FROM_A, FROM_B = 0, 1, 2
 

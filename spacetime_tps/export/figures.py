@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.files import replacing
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
@@ -18,6 +19,7 @@ from spacetime_tps.states import Region
 FORWARD, BACKWARD = "#1f77b4", "#d62728"
 _MAX_SHOWN_PATHS = 12
 _MARKERS = "osD^v<>PX*ph8"
+_ABREAST = 4
 
 
 def _figure(panels: int = 1, width: float = 6.4, height: float = 4.2) -> tuple[Figure, np.ndarray]:
@@ -180,20 +182,31 @@ def overlap_figure(overlap: np.ndarray) -> Figure:
     return figure
 
 
-def profiles_figure(profiles: np.ndarray, names: Sequence[str], unit: str) -> Figure:
+def profiles_figure(profiles: np.ndarray, variables: CollectiveVariables, unit: str) -> Figure:
     """Free energy along every collective variable, by the windows and free simulations.
 
     Args:
-        profiles: of ``windows.npz``, shape (n, 5).
-        names: of the variables.
+        profiles: of ``windows.npz``, shape (n, 5), their bins in the variables' units.
+        variables: that they are of.
         unit: of the energies.
     """
-    figure, panels = _figure(len(names), width=3.6, height=3.2)
-    for k, (name, axes) in enumerate(zip(names, panels, strict=True)):
+    count = len(variables.names)
+    columns = min(count, _ABREAST)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for k, (name, shown, axes) in enumerate(zip(variables.names, variables.units, panels, strict=False)):
         _, lower, upper, height, error = profiles[profiles[:, 0] == k].T
         known = np.isfinite(error)
-        axes.errorbar(np.rad2deg(0.5 * (lower + upper))[known], height[known], error[known], fmt="k.", ms=3, lw=0.8)
-        axes.set(xlabel=f"{name} [deg]", xlim=(-180, 180), ylabel=f"free energy [{unit}]" if k == 0 else None)
+        axes.errorbar(0.5 * (lower + upper)[known], height[known], error[known], fmt="k.", ms=3, lw=0.8)
+        axes.set(xlabel=f"{name} [{shown}]" if shown else name)
+        if k < variables.n_angles:
+            axes.set(xlim=(-180, 180))
+        if k % columns == 0:
+            axes.set(ylabel=f"free energy [{unit}]")
+    for axes in panels[count:]:
+        axes.set_axis_off()
     return figure
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.config import PathsConfig
 from spacetime_tps.dynamics import MolecularDynamics, advance, energies_of, look_lengths, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
@@ -21,7 +22,7 @@ from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Molecular, Restraint, held_in
 from spacetime_tps.states import State
-from spacetime_tps.systems import CollectiveVariables, System
+from spacetime_tps.systems import System
 
 LINE_SUBDIVISIONS = 4
 """Of the straight line in torsions between two looks, for MaxFreeEnergy."""

@@ -7,13 +7,13 @@ potential all chains are integrated as one batch.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import openmm
 
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.config import OverdampedConfig, SelectorConfig, ShootingConfig
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import DamagedFileError, UserError
@@ -29,9 +29,8 @@ from spacetime_tps.shooting.moves import GaussianSelector, Move, Selector, Shoot
 from spacetime_tps.shooting.overdamped import OverdampedEngine
 from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.shooting.record import Block, Steps
-from spacetime_tps.states import State
-from spacetime_tps.systems import CollectiveVariables, System
-from spacetime_tps.units import parse_quantity
+from spacetime_tps.states import Axes, State
+from spacetime_tps.systems import System
 
 _HYDROGEN = 1.1
 """Mass [u] that no hydrogen has by nature."""
@@ -94,19 +93,19 @@ class Observables:
     Attributes:
         surface: the reference free energy, if there is one.
         columns: of the collective variables that the surface is over.
-        period: of the collective variables, where they are angles.
+        variables: the collective variables.
     """
 
     surface: FreeEnergySurface | None
     columns: tuple[int, ...]
-    period: float | None
+    variables: CollectiveVariables
 
     @classmethod
     def of(cls, system: System) -> Observables:
         """Those of a system."""
         names = system.variables.names
         columns = tuple(names.index(name) for name in system.reference.names) if system.reference is not None else ()
-        return cls(system.reference, columns, 2 * np.pi if system.variables.angular else None)
+        return cls(system.reference, columns, system.variables)
 
     def max_free_energy(self, variables: np.ndarray) -> float:
         """MaxFreeEnergy of a path with ``variables`` of shape (T, n_cv); NaN without a reference."""
@@ -117,15 +116,15 @@ class Observables:
     @property
     def subdivisions(self) -> int:
         """Of the lines between frames; an overdamped path is what it is at its steps, a molecule moves in between."""
-        return LINE_SUBDIVISIONS if self.period is not None else 1
+        return LINE_SUBDIVISIONS if self.variables.n_angles else 1
 
     def displacement(self, variables: np.ndarray) -> np.ndarray:
         """From the first frame to the last, angles followed along the path, shape (n_cv,)."""
-        lifted = variables if self.period is None else np.unwrap(variables, period=self.period, axis=0)
+        lifted = self.variables.unwrapped(variables)
         return lifted[-1] - lifted[0]
 
 
-def build_move(config: ShootingConfig, names: list[str], angular: bool) -> Move:
+def build_move(config: ShootingConfig, axes: Axes) -> Move:
     """The move that a configuration asks for.
 
     Raises:
@@ -133,7 +132,7 @@ def build_move(config: ShootingConfig, names: list[str], angular: bool) -> Move:
     """
     chosen: Selector = UniformSelector()
     if config.selector is not None:
-        chosen = build_selector(config.selector, "shooting.selector", names, angular)
+        chosen = build_selector(config.selector, "shooting.selector", axes)
     return Move(
         two_way=config.move == "two_way",
         selector=chosen,
@@ -143,32 +142,17 @@ def build_move(config: ShootingConfig, names: list[str], angular: bool) -> Move:
     )
 
 
-def build_selector(given: SelectorConfig, where: str, names: list[str], angular: bool) -> GaussianSelector:
+def build_selector(given: SelectorConfig, where: str, axes: Axes) -> GaussianSelector:
     """The weight that the section ``where`` of a configuration asks for.
 
     Raises:
         UserError: the variable is unknown or a quantity unfit.
     """
-    if given.variable not in names:
-        raise UserError(
-            f"{where}.variable is {given.variable!r}, which is no collective variable; there are {', '.join(names)}."
-        )
-
-    def number(key: str) -> float:
-        value = getattr(given, key)
-        try:
-            found = parse_quantity(value, "angle") if angular else float(value)
-        except ValueError as error:
-            reason = str(error) if angular else f"{value!r} should be a number without a unit"
-            raise UserError(f"In {where}.{key}: {reason}.") from error
-        if not math.isfinite(found):
-            raise UserError(f"{where}.{key} is {value!r}; it should be finite.")
-        return found
-
-    center, width = number("center"), number("width")
+    column = axes.column(given.variable, f"{where}.variable")
+    center, width = (axes.value(column, getattr(given, key), f"{where}.{key}") for key in ("center", "width"))
     if width < _NARROWEST:
         raise UserError(f"{where}.width is {given.width!r}; it should be at least {_NARROWEST:g}.")
-    return GaussianSelector(names.index(given.variable), center, width, 2 * np.pi if angular else None)
+    return GaussianSelector(column, center, width, axes.period(column))
 
 
 @dataclass(frozen=True)
@@ -262,7 +246,7 @@ def run_chains(
         folder: where finished blocks are stored and found again.
     """
     recipe, observables = EngineRecipe.of(system, dynamics, config.frame_every), Observables.of(system)
-    move = build_move(config, system.variables.names, system.variables.angular)
+    move = build_move(config, system.variables.axes)
     states, blocks = [init(path) for path in first], []
     sizes = [min(config.block_steps, config.steps - done) for done in range(0, config.steps, config.block_steps)]
 

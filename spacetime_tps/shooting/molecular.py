@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.dynamics import MolecularDynamics, phase_of
 from spacetime_tps.shooting.engine import NOWHERE, OneByOne, Phase, Segment, membership
 from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.states import State
-from spacetime_tps.systems import CollectiveVariables
 
 _CHUNK = 16
 """Frames between two looks at the states; what runs on past a state that was reached is dropped, and counted."""

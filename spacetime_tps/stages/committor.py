@@ -272,14 +272,12 @@ def _write(
     system, config, frames = context.system, context.config, chosen.frames
     note = NOT_FOR_SCIENCE if config.preset == "quick" else None
     rng = generator(config.seed, FOLDER, "bootstrap")
-    angular = system.variables.angular
-    values = system.variables(frames) * (180 / np.pi if angular else 1.0)
-    names = [f"{name}_deg" if angular else name for name in system.variables.names]
+    values = system.variables.shown(system.variables(frames))
     rows = [
         [k, *values[k], found.p_b[k], found.error[k], int(found.decided[k]), int(found.undecided[k])]
         for k in range(len(frames))
     ]
-    header = ["frame", *names, "p_b", "error", "decided", "undecided"]
+    header = ["frame", *system.variables.columns, "p_b", "error", "decided", "undecided"]
     if chosen.along is not None:
         header, rows = [*header, "curve_parameter"], [[*row, at] for row, at in zip(rows, chosen.along, strict=True)]
     write_csv(target / "committor.csv", header, rows, note)

@@ -79,8 +79,8 @@ def reference_summary(system: System, bound: MinimaxPath | None) -> dict[str, An
     if system.reference is not None:
         reference = {"source": system.reference.source, "force_evaluations": system.reference.force_evaluations}
     if bound is not None:
-        scale = 180 / np.pi if system.variables.angular else 1.0
-        saddle = dict(zip(system.variables.names, (bound.saddle * scale).tolist(), strict=True))
+        scale = 180 / np.pi if system.molecule is not None else 1.0
+        saddle = dict(zip(system.center_names, (bound.saddle * scale).tolist(), strict=True))
         reference |= {
             f"minimax_barrier_{system.suffix}": bound.barrier,
             f"error_{system.suffix}": bound.error,
@@ -213,10 +213,8 @@ def _write_tables(
         for k in range(len(paths))
     ]
     write_csv(folder / "paths.csv", header, rows, note)
-    angular = system.variables.angular
-    variables = paths.variables * (180 / np.pi if angular else 1.0)
-    names = [f"{name}_deg" if angular else name for name in system.variables.names]
-    header = ["path", "frame", "direction", "curve_parameter", *names]
+    variables = system.variables.shown(paths.variables)
+    header = ["path", "frame", "direction", "curve_parameter", *system.variables.columns]
     header += [f"potential_energy_{suffix}", f"highest_free_energy_since_last_frame_{suffix}"]
     rows = [
         [k, t, direction[k], paths.curve_parameter[k, t], *variables[k, t], paths.potential_energy[k, t]]
@@ -227,11 +225,17 @@ def _write_tables(
     write_csv(folder / "colvar.csv", header, rows, note)
     measured = read_arrays(folder / "windows.npz")
     if "profiles" in measured:
-        header = ["variable", "from_deg", "to_deg", f"free_energy_{suffix}", f"error_{suffix}"]
+        header = ["variable", "from", "to", f"free_energy_{suffix}", f"error_{suffix}"]
         profiles = [
-            [system.variables.names[int(row[0])], *np.rad2deg(row[1:3]), *row[3:]] for row in measured["profiles"]
+            [system.variables.columns[int(row[0])], *row[1:]] for row in shown_profiles(system, measured["profiles"])
         ]
         write_csv(folder / "profiles.csv", header, profiles, note)
+
+
+def shown_profiles(system: System, profiles: np.ndarray) -> np.ndarray:
+    """Profiles of ``windows.npz``, shape (n, 5), their bins in the variables' units."""
+    scale = system.variables.shown(np.ones(len(system.variables.names)))[profiles[:, 0].astype(int)]
+    return np.column_stack([profiles[:, 0], scale[:, None] * profiles[:, 1:3], profiles[:, 3:]])
 
 
 def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | None, note: str | None) -> None:
@@ -266,7 +270,7 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     if len(measured["curve_parameter"]):
         figures.save(figures.windows_figure(measured, unit), target / "windows.png", note)
         figures.save(figures.overlap_figure(measured["overlap"]), target / "overlap.png", note)
-        profiles = figures.profiles_figure(measured["profiles"], system.variables.names, unit)
+        profiles = figures.profiles_figure(shown_profiles(system, measured["profiles"]), system.variables, unit)
         figures.save(profiles, target / "profiles.png", note)
     delta_f = folder.record("paths")["summary"]["work"]["delta_f"]
     work = figures.work_figure(paths.work_kt[paths.forward], paths.work_kt[~paths.forward], delta_f)

@@ -286,6 +286,8 @@ class RunFolder:
 def _input_files(config: RunConfig, source: Path) -> list[str]:
     """Files that a run needs, relative to the folder of the system file; those of OpenMM itself lie elsewhere."""
     files = [state.pdb for state in (config.states.a, config.states.b)] + [config.reference]
+    used = [given.pdb for given in config.collective_variables.values() if not isinstance(given, list)]
+    files += [file for file in dict.fromkeys(used) if file not in files]
     if isinstance(config.system, MoleculeConfig):
         files += [config.system.prmtop, config.system.openmm_system]
         files += [file for file in config.system.forcefield or [] if (source / file).is_file()]
@@ -293,7 +295,12 @@ def _input_files(config: RunConfig, source: Path) -> list[str]:
 
 
 def _copies(config: RunConfig, source: Path) -> list[str]:
-    return [f"inputs/{os.path.basename(file)}" for file in _input_files(config, source)]
+    return [_copy_of(file) for file in _input_files(config, source)]
+
+
+def _copy_of(file: str) -> str:
+    """Where an input file lies in a run folder."""
+    return f"inputs/{os.path.basename(file)}"
 
 
 def _with_inputs(config: RunConfig, source: Path) -> RunConfig:
@@ -303,16 +310,24 @@ def _with_inputs(config: RunConfig, source: Path) -> RunConfig:
     """
     states = {}
     for key, state in (("a", config.states.a), ("b", config.states.b)):
-        pdb = f"inputs/{os.path.basename(state.pdb)}" if state.pdb else None
+        pdb = _copy_of(state.pdb) if state.pdb else None
         states[key] = state.model_copy(update={"pdb": pdb})
     copies = Counter(_copies(config, source))
     if twice := [copy for copy, count in copies.items() if count > 1]:
         raise UserError(f"Two input files are called {os.path.basename(twice[0])}; rename one of them.")
-    reference = f"inputs/{os.path.basename(config.reference)}" if config.reference else None
-    changes: dict[str, Any] = {"states": config.states.model_copy(update=states), "reference": reference}
+    reference = _copy_of(config.reference) if config.reference else None
+    variables = {
+        name: given if isinstance(given, list) else given.model_copy(update={"pdb": _copy_of(given.pdb)})
+        for name, given in config.collective_variables.items()
+    }
+    changes: dict[str, Any] = {
+        "collective_variables": variables,
+        "states": config.states.model_copy(update=states),
+        "reference": reference,
+    }
     if isinstance(config.system, MoleculeConfig):
         described: dict[str, Any] = {
-            key: f"inputs/{os.path.basename(file)}"
+            key: _copy_of(file)
             for key in ("prmtop", "openmm_system")
             if (file := getattr(config.system, key)) is not None
         }

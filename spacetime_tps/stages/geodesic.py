@@ -90,7 +90,7 @@ def geodesic(context: Context) -> StageResult:
     summary: dict[str, Any] = {"chosen": kept[0].channel.label, "geometry": config.geometry}
     summary |= {"iterations": kept[0].iterations, "exact_posterior": source, "channels": rows}
     summary |= {
-        "channels_possible": 2 ** len(system.center_names) if system.variables.angular else 1,
+        "channels_possible": 2 ** len(system.center_names) if system.molecule is not None else 1,
         "channels_tried": len(channels),
         f"least_climb_{system.suffix}": {label: height * system.kt for label, height in ground.promise.items()},
     }
@@ -286,7 +286,7 @@ def _row(g: Geodesic, context: Context, denoiser: Denoiser, exact: Denoiser) -> 
     if system.reference is not None:
         row[f"barrier_{system.suffix}"] = surface_barrier(g, system.representation, system.reference)
         open_to_it = system.reference if system.avoided is None else closed_to(system.reference, system.avoided)
-        bound = minimax_of_channel(open_to_it, *lifted_ends(g, system.representation, system.variables.angular))
+        bound = minimax_of_channel(open_to_it, *lifted_ends(g, system.representation, system.molecule is not None))
         row[f"minimax_barrier_{system.suffix}"] = bound.barrier
     return row
 

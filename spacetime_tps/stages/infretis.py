@@ -52,6 +52,8 @@ def write_infretis(out: Path, folder: Path, variable: str, interfaces: Sequence[
         walls = sign * np.asarray(interfaces, dtype=float)
 
         column = system.variables.names.index(variable)
+        if column >= system.variables.n_angles:
+            raise UserError(f"{variable!r} is no torsion, and the hand-over to infRETIS knows torsions only.")
         low, high = sign * np.rad2deg(system.variables(system.structures)[:, column])
         middle = 0.5 * (walls[0] - (walls[0] - low) % 360.0 + walls[-1] + (high - walls[-1]) % 360.0)
 

@@ -107,7 +107,7 @@ def _density(context: Context, shown: list[np.ndarray]) -> np.ndarray:
         low, high = np.array(context.config.system.box).T
         return path_density(shown, low, high, bins)
     count = len(system.variables.names)
-    if count > 3:
+    if count > 3 or system.variables.measures:
         return np.zeros(0)
     return path_density(shown, np.full(count, -np.pi), np.full(count, np.pi), bins, 2 * np.pi)
 

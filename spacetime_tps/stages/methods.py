@@ -256,7 +256,7 @@ def umbrella(context: Context) -> Raw:
     """
     given, system, name = context.config.comparison.umbrella, context.system, "umbrella"
     assert given is not None
-    selector = build_selector(given, "comparison.umbrella", system.variables.names, system.variables.angular)
+    selector = build_selector(given, "comparison.umbrella", system.variables.axes)
     update = {"first": "high_temperature", "fixed_frames": None, "chains": given.walkers}
     hot, cost, _ = first_paths(context, context.config.shooting.model_copy(update=update), None)
     starts = []

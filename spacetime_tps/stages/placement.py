@@ -120,7 +120,7 @@ def place_windows(
         return Placed(
             share,
             natural,
-            recorded.angles(found.seen),
+            recorded.variables(found.seen, system.variables),
             recorded.positions(found.seen),
             found.simulation,
             found.accepted,
@@ -161,7 +161,7 @@ def simulated(
 def recorder_of(system: System) -> Recorder:
     """Keeps the collective variables of a molecule, and what else its representation needs."""
     assert system.variables.quadruples is not None
-    return Recorder(system.variables.quadruples, system.recorded_atoms)
+    return Recorder(system.variables.quadruples, system.recorded_atoms, system.variables.measures)
 
 
 def seen_in(system: System, variables: np.ndarray, positions: np.ndarray) -> Seen:

@@ -35,7 +35,7 @@ from spacetime_tps.stages.context import Context, StageResult, run_stage
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.placement import Placed, place_windows, seen_in
-from spacetime_tps.stages.sample import drawn_samples
+from spacetime_tps.stages.sample import drawn_samples, variables_of_samples
 from spacetime_tps.stages.train import load_denoiser, train
 from spacetime_tps.stages.windows import states_difference, with_error
 
@@ -127,9 +127,9 @@ def first_pool(context: Context) -> Pool:
     system = context.system
     parameters = system.representation.n_parameters
     samples = drawn_samples(context)
-    recorded = read_arrays(context.folder / "torsions.npz", ("angles", "walker"))
-    variables = recorded["angles"][:, : len(system.variables.names)].astype(np.float64)
-    seen, walker = seen_in(system, variables, np.zeros((len(variables), 0, 3))), recorded["walker"]
+    variables = variables_of_samples(context)
+    seen = seen_in(system, variables, np.zeros((len(variables), 0, 3)))
+    walker = read_arrays(context.folder / "torsions.npz", ("walker",))["walker"]
     if not isinstance(context.config.sampling, BasinsConfig):
         every = -(-len(walker) // _FROM_SAMPLER)
         some = slice(None, None, every)

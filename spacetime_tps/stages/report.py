@@ -213,7 +213,7 @@ def _sampled(folder: RunFolder, system: System, writer: MoleculeWriter) -> Itera
     interval, paths = read_json(file)["frame_interval"], unpack(read_arrays(folder / "shooting/paths.npz"))
     for k in np.unique(np.linspace(0, len(paths) - 1, min(_SAMPLED, len(paths))).astype(int)):
         path = paths[k]
-        along = np.unwrap(path.variables, axis=0)
+        along = system.variables.unwrapped(path.variables)
         (channel,) = channel_labels((along[-1] - along[0])[None], system.turning)
         energies = {}
         if system.reference is not None:

@@ -98,7 +98,11 @@ def _molecule(
     assert system.variables.quadruples is not None
     assert system.molecule is not None
     others = free_torsions(system.molecule.topology, system.variables.quadruples)
-    recorded = Recorder(np.concatenate([system.variables.quadruples, others.quadruples]), system.recorded_atoms)
+    recorded = Recorder(
+        np.concatenate([system.variables.quadruples, others.quadruples]),
+        system.recorded_atoms,
+        system.variables.measures,
+    )
     sampled: Metadynamics | ReplicaExchange | TrajectorySamples | BasinSamples
     if isinstance(config, MetadynamicsConfig):
         sampled = _metadynamics(context, config, recorded)
@@ -123,7 +127,10 @@ def _molecule(
             "discarded": sampled.discarded,
         }
     everything = recorded.angles(sampled.seen)
-    angles, inside = everything[:, system.represented], system.in_states(everything)
+    angles, inside = (
+        everything[:, system.represented],
+        system.in_states(recorded.variables(sampled.seen, system.variables)),
+    )
     representation, fit = _fitted(context, angles, recorded.positions(sampled.seen), sampled)
     features = representation.features_of_seen(angles, recorded.positions(sampled.seen))
     samples = WeightedSamples(features, sampled.log_weights, sampled.frames, sampled.force_evaluations)
@@ -143,6 +150,7 @@ def _molecule(
         "quadruples": recorded.quadruples,
         "represented": system.torsions.quadruples,
         "angles": everything.astype(np.float32),
+        "measures": recorded.variables(sampled.seen, system.variables)[:, system.variables.n_angles :],
         "walker": sampled.walker,
     }
     return samples, sampled.transitions, summary, torsions, fit
@@ -237,6 +245,13 @@ def angles_of_samples(context: Context) -> np.ndarray:
     file = context.folder / "torsions.npz"
     angles = read_arrays(file, ("angles",))["angles"]
     return angles[:, recorded_columns(context.folder, context.system.torsions)].astype(np.float64)
+
+
+def variables_of_samples(context: Context) -> np.ndarray:
+    """Collective variables of the samples of a molecule, shape (n, n_cv)."""
+    recorded, variables = read_arrays(context.folder / "torsions.npz"), context.system.variables
+    angles = recorded["angles"][:, : variables.n_angles].astype(np.float64)
+    return np.concatenate([angles, recorded["measures"]], axis=-1) if variables.measures else angles
 
 
 def _fitting(samples: WeightedSamples, context: Context) -> WeightedSamples:

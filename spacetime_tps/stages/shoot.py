@@ -130,7 +130,7 @@ def shoot_in(
     wanted = {"from": source, **config.shooting.model_dump(mode="json")}
     _check(folder, wanted, resume, overwrite)
     with opened(run, config) as context:
-        build_move(config.shooting, context.system.variables.names, context.system.variables.angular)
+        build_move(config.shooting, context.system.variables.axes)
         if overwrite or not (folder / "first.npz").is_file():
             if trajectory is None and source not in ("paths", "high_temperature"):
                 raise UserError(f"{folder} has lost its first paths; give --from {source} once more, or --overwrite.")

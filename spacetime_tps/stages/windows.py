@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _CENTERS = 200
 """Points of the curve at which the windows' free energy is read."""
 _BINS = 72
-"""Of a collective variable's circle."""
+"""Of a collective variable's circle, or range."""
 _FINE = 400
 """Points of the curve between which its derivative is taken."""
 _LEAST_OVERLAP = 0.03
@@ -203,11 +203,15 @@ def _profiles(context: Context, solution: Solution) -> np.ndarray:
     """Free energy along every collective variable in a row.
 
     Returns:
-        shape (n, 5): number of the variable, edges of the bin [rad], free energy and error in the system's unit.
+        shape (n, 5): number of the variable, edges of the bin [rad, nm or plain], free energy and error in the
+        system's unit.
     """
-    system, edges = context.system, np.linspace(-np.pi, np.pi, _BINS + 1)
-    rows = []
+    system, rows = context.system, []
     for k in range(len(system.variables.names)):
+        edges = np.linspace(-np.pi, np.pi, _BINS + 1)
+        if k >= system.variables.n_angles:
+            seen = solution.pool.variables[:, k]
+            edges = np.linspace(seen.min(), np.nextafter(seen.max(), np.inf), _BINS + 1)
         found = profile_of(solution, k, edges)
         number = np.full(len(found.edges), float(k))
         values = (number, *found.edges.T, system.kt * found.free_energy, system.kt * found.error)
@@ -264,7 +268,7 @@ def _between_states(context: Context, windows: Pool) -> tuple[Pool, int]:
     starts = np.repeat(system.structures[:, None], config.free_walkers, axis=1)
     found = simulated(context, free, starts, config.free_steps, "free simulations")
     recorded = recorder_of(system)
-    seen = seen_in(system, recorded.angles(found.seen), recorded.positions(found.seen))
+    seen = seen_in(system, recorded.variables(found.seen, system.variables), recorded.positions(found.seen))
     in_a, in_b = (Pool.of_state(k, seen[k], free.shape[1]) for k in (WITHIN_A, WITHIN_B))
     pool = in_a.joined(windows) if len(in_a) else windows
     return pool.joined(in_b) if len(in_b) else pool, found.force_evaluations

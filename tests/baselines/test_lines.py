@@ -8,13 +8,14 @@ import torch
 
 from spacetime_tps.baselines.lines import line_curves, steered_schedule, straightened, string_curves
 from spacetime_tps.baselines.unbiased import unbiased_transitions
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.geometry.constraints import LowVariance
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import DoubleWell
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.states import Box, State
-from spacetime_tps.systems import CollectiveVariables, System, find_system_file, load_config, load_system
+from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
 RANGE = (-1.0, 7.0)
 

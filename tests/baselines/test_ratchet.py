@@ -19,11 +19,12 @@ from spacetime_tps.baselines.ratchet import (
     ratchet_molecule,
     ratchet_toy,
 )
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.dynamics import RESTRAINT_GROUP, MolecularDynamics, restraint_energy_of, thermalise
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.representations import Torsions, dihedral_angles
 from spacetime_tps.states import Ball, Box, State
-from spacetime_tps.systems import CollectiveVariables, Molecule, System, find_system_file, load_config, load_system
+from spacetime_tps.systems import Molecule, System, find_system_file, load_config, load_system
 from tests.boltzmann.test_metadynamics import KT, QUADRUPLES, STRUCTURES, TEMPERATURE, dihedral
 
 ATOMS = np.array([[0, 1, 2, 3], [1, 2, 3, 5]])

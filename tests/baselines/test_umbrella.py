@@ -9,12 +9,13 @@ from scipy.stats import ks_2samp
 
 from spacetime_tps.baselines.umbrella import Window, WindowPaths, restrained, window_paths
 from spacetime_tps.baselines.unbiased import unbiased_transitions
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import DoubleWell
 from spacetime_tps.shooting import GaussianSelector
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.states import Box, State
-from spacetime_tps.systems import CollectiveVariables, find_system_file, load_config, load_system
+from spacetime_tps.systems import find_system_file, load_config, load_system
 
 EDGE, DT = 0.7, 2.5e-3
 A = State("a", (Box((0,), (-9.0,), (9.0 - EDGE,), None),))

@@ -17,11 +17,11 @@ from spacetime_tps.boltzmann.replica_exchange import (
     sample_replica_exchange,
 )
 from spacetime_tps.boltzmann.transitions import Watched
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.config import ReplicaExchangeConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.states import Ball, State
-from spacetime_tps.systems import CollectiveVariables
 from spacetime_tps.topology import Isomers, NamedTorsions
 from spacetime_tps.units import GAS_CONSTANT
 from tests.boltzmann.dihedral import STRUCTURES, dihedral, energy_kt, histogram_sigmas

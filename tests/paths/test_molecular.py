@@ -10,6 +10,7 @@ from openmm import app
 
 from spacetime_tps.analysis.metrics import kinetic_temperature
 from spacetime_tps.analysis.work import summarise_work
+from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.config import PathsConfig
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.paths.ensemble import PathEnsemble
@@ -19,7 +20,7 @@ from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Torsions
 from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.states import Box, State
-from spacetime_tps.systems import CollectiveVariables, Molecule, System, find_system_file, load_config
+from spacetime_tps.systems import Molecule, System, find_system_file, load_config
 from tests.boltzmann.test_metadynamics import KT, QUADRUPLES, STRUCTURES, TEMPERATURE, dihedral, energy_kt
 
 CONFIG = PathsConfig(count=24, curve_points=200, equilibration_steps=2000, release_steps=250, frames=50)

@@ -16,6 +16,7 @@ from spacetime_tps.shooting.first import energy_problem, first_path, hot_paths
 from spacetime_tps.shooting.moves import GaussianSelector
 from spacetime_tps.shooting.path import ShotPath, joined, pack, unpack
 from spacetime_tps.shooting.record import Block
+from spacetime_tps.states import Axes
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
 CONFIG = ShootingConfig(chains=2, steps=12, burn_in=3, keep_every=4, block_steps=5)
@@ -98,7 +99,7 @@ def test_a_damaged_block_is_named(molecule: System, first: list[ShotPath], tmp_p
 
 def test_selectors_are_built_from_the_configuration() -> None:
     config = ShootingConfig(selector={"variable": "psi", "center": "90 deg", "width": "10 deg"})
-    selector = build_move(config, ["phi", "psi"], angular=True).selector
+    selector = build_move(config, Axes.alike(["phi", "psi"], "angle")).selector
     assert selector == GaussianSelector(1, np.pi / 2, np.deg2rad(10), 2 * np.pi)
     for broken, match in (
         ({"variable": "chi", "center": "0 deg", "width": "1 deg"}, "no collective variable"),
@@ -106,7 +107,7 @@ def test_selectors_are_built_from_the_configuration() -> None:
         ({"variable": "phi", "center": "0 deg", "width": "0 deg"}, "at least 1e-06"),
     ):
         with pytest.raises(UserError, match=match):
-            build_move(ShootingConfig(selector=broken), ["phi", "psi"], angular=True)
+            build_move(ShootingConfig(selector=broken), Axes.alike(["phi", "psi"], "angle"))
 
 
 def test_a_periodic_selector_sees_across_the_seam() -> None:
