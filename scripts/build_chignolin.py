@@ -40,21 +40,36 @@ CHI_ATOMS = {
 }  # fmt: skip
 
 
+Torsion = tuple[list[int], float]
+"""Four atoms and a value [deg]."""
+Chi = dict[int, tuple[float, ...]]
+Bonds = dict[tuple[int, str, int, str], float]
+
+
 class Chain:
     """The peptide in its force field, with restraints that can be let go."""
 
-    def __init__(self, torsions: list[tuple[float, float]]):
-        self.topology, self.positions = whole(RESIDUES, uncapped(RESIDUES, torsions))
+    def __init__(self, phi_psi: list[tuple[float, float]]):
+        self.phi_psi = phi_psi
+        self.topology, self.positions = whole(RESIDUES, uncapped(RESIDUES, phi_psi))
         self.index = {(atom.residue.index + 1, atom.name): atom.index for atom in self.topology.atoms()}
 
-    def context(self, native: bool) -> openmm.Context:
-        """With restraints to the native geometry, in force while the parameter ``held`` is 1."""
+    def context(self, chi: Chi | None = None, bonds: Bonds | None = None) -> openmm.Context:
+        """With the backbone, some side chains and distances held while the parameter ``held`` is 1."""
         system = app.ForceField(*FORCEFIELD).createSystem(
             self.topology, nonbondedMethod=app.NoCutoff, constraints=app.HBonds, hydrogenMass=HYDROGEN_MASS
         )
-        if native:
-            for force in self._restraints():
-                system.addForce(force)
+        turn = openmm.CustomTorsionForce(f"-held*{HOLD_TORSIONS}*cos(theta-theta0)")
+        bond = openmm.CustomBondForce(f"0.5*held*{HOLD_BONDS}*(r-r0)^2")
+        for force in (turn, bond):
+            force.addGlobalParameter("held", 1.0)
+            system.addForce(force)
+        turn.addPerTorsionParameter("theta0")
+        bond.addPerBondParameter("r0")
+        for atoms, degrees in self.backbone() + self.omegas() + self.side_chains(chi or {}):
+            turn.addTorsion(*atoms, [np.deg2rad(degrees)])
+        for (donor, n, acceptor, o), length in (bonds or {}).items():
+            bond.addBond(self.index[donor, n], self.index[acceptor, o], [length])
         integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, FRICTION, STEP)
         integrator.setRandomNumberSeed(1)
         platform = openmm.Platform.getPlatformByName("CPU")
@@ -62,29 +77,35 @@ class Chain:
         context.setPositions(self.positions)
         return context
 
-    def _restraints(self) -> list[openmm.Force]:
-        turn = openmm.CustomTorsionForce(f"-held*{HOLD_TORSIONS}*cos(theta-theta0)")
-        bond = openmm.CustomBondForce(f"0.5*held*{HOLD_BONDS}*(r-r0)^2")
-        for force in (turn, bond):
-            force.addGlobalParameter("held", 1.0)
-        turn.addPerTorsionParameter("theta0")
-        bond.addPerBondParameter("r0")
-        for atoms, degrees in self.native_torsions():
-            turn.addTorsion(*atoms, [np.deg2rad(degrees)])
-        for (donor, n, acceptor, o), length in HYDROGEN_BONDS.items():
-            bond.addBond(self.index[donor, n], self.index[acceptor, o], [length])
-        return [turn, bond]
+    def backbone(self) -> list[Torsion]:
+        """Every phi and psi with the value that the chain was built with [deg]."""
+        phis = [([(k - 1, "C"), (k, "N"), (k, "CA"), (k, "C")], self.phi_psi[k - 1][0]) for k in range(2, 11)]
+        psis = [([(k, "N"), (k, "CA"), (k, "C"), (k + 1, "N")], self.phi_psi[k - 1][1]) for k in range(1, 10)]
+        return [self._torsion(*each) for each in phis + psis]
 
-    def native_torsions(self) -> list[tuple[list[int], float]]:
-        """Atoms and published value [deg] of the backbone's and the side chains' torsions."""
-        phis = dict(enumerate([phi for phi, _ in PHI_PSI[1:]] + [LAST_PHI], 2))
-        psis = dict(enumerate([psi for _, psi in PHI_PSI], 1))
-        found = [([(k - 1, "C"), (k, "N"), (k, "CA"), (k, "C")], phi) for k, phi in phis.items()]
-        found += [([(k, "N"), (k, "CA"), (k, "C"), (k + 1, "N")], psi) for k, psi in psis.items()]
-        for k, values in CHI.items():
-            chain = ["N", "CA", "CB", *CHI_ATOMS[RESIDUES[k - 1]]]
-            found += [([(k, name) for name in chain[n : n + 4]], value) for n, value in enumerate(values)]
-        return [([self.index[atom] for atom in atoms], float(value)) for atoms, value in found]
+    def omegas(self) -> list[Torsion]:
+        """Every peptide bond is trans."""
+        return [self._torsion([(k, "CA"), (k, "C"), (k + 1, "N"), (k + 1, "CA")], 180.0) for k in range(1, 10)]
+
+    def side_chains(self, chi: Chi) -> list[Torsion]:
+        """chi1 and chi2 of some residues."""
+        found = []
+        for k, values in chi.items():
+            chain = [(k, name) for name in ("N", "CA", "CB", *CHI_ATOMS[RESIDUES[k - 1]])]
+            found += [self._torsion(chain[n : n + 4], value) for n, value in enumerate(values)]
+        return found
+
+    def _torsion(self, atoms: list[tuple[int, str]], degrees: float) -> Torsion:
+        return [self.index[atom] for atom in atoms], float(degrees)
+
+    def is_made_of_l_amino_acids(self, frame: np.ndarray) -> bool:
+        """Whether N, C, CB, CA of every residue but glycine turn as they should."""
+        fours = [
+            [self.index[k, name] for name in ("N", "C", "CB", "CA")]
+            for k, residue in enumerate(RESIDUES, 1)
+            if residue != "GLY"
+        ]
+        return bool((mdtraj.compute_dihedrals(self.trajectory(frame[None]), fours) < 0).all())
 
     def trajectory(self, frames: np.ndarray) -> mdtraj.Trajectory:
         """Frames [nm], shape (n, n_atoms, 3)."""
@@ -93,6 +114,7 @@ class Chain:
     def write(self, context: openmm.Context, file: Path) -> float:
         """The positions as PDB; the energy of the molecule alone [kJ/mol]."""
         state = context.getState(positions=True, energy=True)
+        assert self.is_made_of_l_amino_acids(frame_of(context))
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w") as handle:
             app.PDBFile.writeFile(self.topology, state.getPositions(), handle)
@@ -106,7 +128,7 @@ def frame_of(context: openmm.Context) -> np.ndarray:
 def fold(file: Path) -> None:
     """From the sequence to the folded end."""
     chain = Chain([*PHI_PSI, (LAST_PHI, 120)])
-    context = chain.context(native=True)
+    context = chain.context(CHI, HYDROGEN_BONDS)
     openmm.LocalEnergyMinimizer.minimize(context)
     context.setVelocitiesToTemperature(TEMPERATURE, 1)
     for held in np.linspace(1.0, 0.0, 5):
@@ -115,7 +137,7 @@ def fold(file: Path) -> None:
     openmm.LocalEnergyMinimizer.minimize(context, tolerance=1.0)
     energy = chain.write(context, file)
     frame = chain.trajectory(frame_of(context)[None])
-    atoms, wanted = zip(*chain.native_torsions()[:18], strict=True)
+    atoms, wanted = zip(*chain.backbone(), strict=True)
     off = (np.rad2deg(mdtraj.compute_dihedrals(frame, list(atoms))[0]) - wanted + 180) % 360 - 180
     bonds = ", ".join(f"{name} {value:.2f}" for name, value in bonds_of(chain, frame)[0].items())
     print(f"{file}: {energy:.1f} kJ/mol, backbone torsions {np.abs(off).mean():.0f} deg from 1UAO on average, "
@@ -124,8 +146,10 @@ def fold(file: Path) -> None:
 
 def extend(file: Path) -> None:
     chain = Chain([EXTENDED_PRO if name == "PRO" else EXTENDED for name in RESIDUES])
-    context = chain.context(native=False)
-    openmm.LocalEnergyMinimizer.minimize(context, tolerance=1.0)
+    context = chain.context()
+    for held in (1.0, 0.0):
+        context.setParameter("held", held)
+        openmm.LocalEnergyMinimizer.minimize(context, tolerance=1.0)
     energy = chain.write(context, file)
     ends = chain.index[1, "CA"], chain.index[10, "CA"]
     length = mdtraj.compute_distances(chain.trajectory(frame_of(context)[None]), [ends])[0, 0]
@@ -144,7 +168,8 @@ def check(folder: Path, picoseconds: float) -> None:
     chain = Chain([*PHI_PSI, (LAST_PHI, 120)])
     start = mdtraj.load(folder / "folded.pdb")
     chain.positions = start.xyz[0]
-    context = chain.context(native=False)
+    context = chain.context()
+    context.setParameter("held", 0.0)
     context.setVelocitiesToTemperature(TEMPERATURE, 1)
     frames, started = [], time.perf_counter()
     for _ in range(round(picoseconds)):

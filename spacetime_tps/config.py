@@ -261,8 +261,6 @@ RepresentationConfig = Annotated[
 
 
 _M = TypeVar("_M", bound=Model)
-_MOST_UNKNOWN = 3
-"""Torsions whose whole torus can be covered with points."""
 
 
 def _in_order(model: _M, *durations: str) -> _M:
@@ -386,7 +384,7 @@ class BasinsConfig(Model):
     """Assumed free energy, above the bottom, of what no simulation has seen; below the barrier, so that every way is
     tried."""
     background_points: int = Field(20_000, ge=100, le=10**7)
-    """Points that the whole torus would be covered with."""
+    """Points that the whole torus would be covered with; of more than three torsions, those about the straight ways."""
 
     @model_validator(mode="after")
     def _intervals_fit(self) -> BasinsConfig:
@@ -701,11 +699,15 @@ class ComparisonConfig(Model):
 
 
 class HardwareConfig(Model):
-    """Where things run. ``workers`` never changes a result; the platform may, within rounding."""
+    """Where things run. ``workers`` and their devices never change a result; the platform may, within rounding, and
+    ``copies`` draw their noise together, so that another number of them gives other paths of the same ensemble."""
 
     platform: str = "auto"
     device: str = "auto"
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    copies: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
+    """Molecules in one OpenMM Context, along paths and in windows; ``auto``: as many as there are to simulate, on a GPU
+    and where a molecule can be repeated, else one."""
     torch_threads: int = Field(1, ge=1, le=1024)
     """More pay on an idle machine only: beside other work they wait for each other."""
 
@@ -782,11 +784,6 @@ class RunConfig(Model):
             if len(set(self.representation.torsions)) < len(self.representation.torsions):
                 raise ValueError("representation.torsions names a torsion twice")
             self._check_bias(self.representation)
-        if isinstance(self.sampling, BasinsConfig) and len(self._represented) > _MOST_UNKNOWN:
-            raise ValueError(
-                f"sampling.kind 'basins' takes at most {_MOST_UNKNOWN} torsions in representation.torsions: a plain in "
-                "more is too large; use 'replica_exchange'"
-            )
         if self.refine.rounds and not molecule:
             raise ValueError("refine.rounds is for molecules: the posteriors of an analytic potential are known")
         if not isinstance(self.representation, TorsionsConfig | IdentityConfig):
@@ -794,10 +791,6 @@ class RunConfig(Model):
         self._check_spread()
         self._check_levels()
         return self
-
-    @property
-    def _represented(self) -> list[str]:
-        return self.representation.torsions if isinstance(self.representation, NamedTorsionsConfig) else []
 
     def _check_bias(self, representation: NamedTorsionsConfig) -> None:
         sampling = self.sampling

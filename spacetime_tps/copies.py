@@ -16,6 +16,8 @@ from spacetime_tps.errors import UserError
 
 ONE_4PI_EPS0 = 138.93545764438198
 """Coulomb's constant in nm kJ/mol/e^2, as OpenMM has it."""
+MOST_COPIES = 512
+"""In one Context: beyond, memory and the list of pairs grow and the speed no longer does."""
 
 
 def replicated(system: openmm.System, copies: int) -> openmm.System:

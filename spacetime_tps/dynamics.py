@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import openmm
 from openmm import unit
 
+from spacetime_tps.copies import replicated
 from spacetime_tps.errors import UserError
+from spacetime_tps.parallel import worker_number
 from spacetime_tps.units import GAS_CONSTANT
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ _DETERMINISTIC = {
     "OpenCL": {"Precision": "mixed"},
 }
 
+_CHOOSING = ("DeviceIndex", "OpenCLPlatformIndex")
+
 
 @dataclass(frozen=True)
 class MolecularDynamics:
@@ -37,6 +41,7 @@ class MolecularDynamics:
         time_step_ps: integration step [ps].
         friction_per_ps: collision rate [1/ps].
         platform: OpenMM platform name.
+        copies: molecules in the System that do not see each other.
     """
 
     system_xml: str
@@ -44,6 +49,7 @@ class MolecularDynamics:
     time_step_ps: float
     friction_per_ps: float
     platform: str = "Reference"
+    copies: int = 1
 
     @property
     def kt(self) -> float:
@@ -57,6 +63,17 @@ class MolecularDynamics:
     def at(self, temperature_k: float) -> MolecularDynamics:
         """The same dynamics at another temperature [K]."""
         return replace(self, temperature_k=temperature_k)
+
+    def copied(self, copies: int) -> MolecularDynamics:
+        """The same dynamics of so many molecules in one System, that do not see each other.
+
+        Raises:
+            UserError: the System holds what they would see each other by.
+        """
+        if copies == 1:
+            return self
+        single = openmm.XmlSerializer.deserialize(self.system_xml)
+        return replace(self, system_xml=openmm.XmlSerializer.serialize(replicated(single, copies)), copies=copies)
 
     def in_box(self, box: np.ndarray) -> MolecularDynamics:
         """The same dynamics in another periodic box [nm], shape (3, 3)."""
@@ -88,7 +105,23 @@ class MolecularDynamics:
         integrator = openmm.LangevinMiddleIntegrator(self.temperature_k, self.friction_per_ps, self.time_step_ps)
         integrator.setRandomNumberSeed(seed)
         platform = openmm.Platform.getPlatformByName(self.platform)
-        return openmm.Context(system, integrator, platform, _DETERMINISTIC.get(self.platform, {}))
+        properties = _DETERMINISTIC.get(self.platform, {}) | device_of(self.platform, worker_number())
+        return openmm.Context(system, integrator, platform, properties)
+
+
+def devices_of(platform: str) -> list[dict[str, str]]:
+    """The devices of a platform, each as the properties that choose it; none for platforms without any."""
+    if platform not in GPU_PLATFORMS:
+        return []
+    return [dict(found) for found in openmm.Platform.getPlatformByName(platform).getDevices()]
+
+
+def device_of(platform: str, worker: int) -> dict[str, str]:
+    """Where a worker simulates: of several devices each gets as many workers as the others."""
+    devices = devices_of(platform)
+    if len(devices) < 2:
+        return {}
+    return {key: value for key, value in devices[worker % len(devices)].items() if key in _CHOOSING}
 
 
 def thermalise(context: openmm.Context, temperature_k: float, seed: int) -> None:
@@ -133,6 +166,33 @@ def energies_of(context: openmm.Context) -> tuple[float, float]:
     return state.getPotentialEnergy()._value, state.getKineticEnergy()._value
 
 
+def copies_of(vectors: np.ndarray, copies: int) -> np.ndarray:
+    """Positions or velocities of each molecule, shape (copies, n_atoms, 3), of those of all atoms."""
+    return vectors.reshape(copies, -1, 3)
+
+
+def copy_energies(context: openmm.Context, single: MolecularDynamics, copies: int) -> Callable[[], np.ndarray]:
+    """A function that reads potential energies without restraint and kinetic ones [kJ/mol], shape (2, copies).
+
+    A Context tells the energy of all its molecules together, so those of each are evaluated one by one, on the
+    Reference platform, which is the fastest for a single evaluation of a small molecule.
+    """
+    if copies == 1:
+        return lambda: np.array(energies_of(context))[:, None]
+    one = single.on("Reference").context(seed=1)
+    masses = np.array([one.getSystem().getParticleMass(k)._value for k in range(one.getSystem().getNumParticles())])
+
+    def energies() -> np.ndarray:
+        positions, velocities = (copies_of(part, copies) for part in phase_of(context))
+        potential = []
+        for each in positions:
+            one.setPositions(each)
+            potential.append(energies_of(one)[0])
+        return np.stack([potential, 0.5 * (masses[:, None] * np.square(velocities)).sum(axis=(1, 2))])
+
+    return energies
+
+
 def restraint_energy_of(context: openmm.Context) -> float:
     """Energy of the restraints and biases alone [kJ/mol]; the force field is not evaluated."""
     return context.getState(energy=True, groups={RESTRAINT_GROUP}).getPotentialEnergy()._value
@@ -155,6 +215,13 @@ def speed_of(dynamics: MolecularDynamics, positions: np.ndarray, seconds: float)
         positions_of(context)
         steps += 50
     return steps / passed
+
+
+def speed_of_copies(dynamics: MolecularDynamics, positions: np.ndarray, copies: int, seconds: float) -> float:
+    """Speed of so many molecules in one Context, all together [steps/s]; a single one is written like them."""
+    system = replicated(openmm.XmlSerializer.deserialize(dynamics.system_xml), copies)
+    together = replace(dynamics, system_xml=openmm.XmlSerializer.serialize(system), copies=copies)
+    return copies * speed_of(together, np.tile(positions, (copies, 1)), seconds)
 
 
 def time_platforms(dynamics: MolecularDynamics, positions: np.ndarray, seconds: float = 0.3) -> dict[str, float]:

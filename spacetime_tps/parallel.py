@@ -67,7 +67,10 @@ class WorkerPool:
         """The processes, started when they are first needed."""
         if self._executor is None:
             spawn = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(self.workers, mp_context=spawn, initializer=_start_worker)
+            counter = spawn.Value("i", 0)
+            self._executor = ProcessPoolExecutor(
+                self.workers, mp_context=spawn, initializer=_start_worker, initargs=(counter,)
+            )
         return self._executor
 
     def __exit__(self, kind: Any, *_: Any) -> None:
@@ -117,8 +120,19 @@ class WorkerPool:
         return [future.result() for future in futures]
 
 
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent ends, however it ends."""
+_number = 0
+
+
+def worker_number() -> int:
+    """Of this process among the workers of its pool, from 0; 0 in a process that is none. It chooses devices only."""
+    return _number
+
+
+def _start_worker(counter: Any) -> None:
+    """Take a number, leave Ctrl-C to the parent, and end when the parent ends, however it ends."""
+    global _number
+    with counter.get_lock():
+        _number, counter.value = counter.value, counter.value + 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

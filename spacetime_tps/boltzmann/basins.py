@@ -20,12 +20,14 @@ from spacetime_tps.config import BasinsConfig
 from spacetime_tps.dynamics import MolecularDynamics, advance, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Torsions
+from spacetime_tps.representations import Channel, Torsions
 from spacetime_tps.seeds import openmm_seed
 
 _LOOK_AT_ONCE = 500
 _SEEN = np.deg2rad(30.0)
 """What lies nearer to a sample in every torsion taken together is no unknown land: four widths of a usual kernel."""
+MOST_COVERED = 3
+"""Torsions whose whole torus can be covered with points."""
 _PROBES = 500
 """Likely samples among which the bottom is looked for."""
 
@@ -138,29 +140,59 @@ def _walk(task: _Walk) -> tuple[np.ndarray, np.ndarray, Transitions]:
 
 
 def with_background(
-    samples: WeightedSamples, torsions: Torsions, log_snr: float, config: BasinsConfig, rng: np.random.Generator
+    samples: WeightedSamples,
+    torsions: Torsions,
+    ends: np.ndarray,
+    log_snr: float,
+    config: BasinsConfig,
+    rng: np.random.Generator,
 ) -> WeightedSamples:
     """The samples, and a plain of equal points at ``config.background_kt`` above the bottom where there are none.
+
+    Of up to three torsions the plain is the whole torus. More of them leave too much of it: there the points lie about
+    the straight ways between the ends, one for every channel.
 
     Args:
         samples: of the states and of what else was seen.
         torsions: of the representation.
-        log_snr: level at which densities are compared.
-        config: height of the plain, and how many points make up the whole torus.
+        ends: features of the end structures, shape (2, n_features).
+        log_snr: level at which densities are compared, and how sharply points lie about a way.
+        config: height of the plain, and how many points make up the whole of it.
         rng: scatters them and draws the samples among which the bottom is looked for.
     """
-    points = rng.uniform(-np.pi, np.pi, (config.background_points, torsions.n_torsions))
+    n, radius = torsions.n_torsions, float(np.exp(log_snr))
+    whole = n <= MOST_COVERED
+    points = (
+        rng.uniform(-np.pi, np.pi, (config.background_points, n))
+        if whole
+        else _about_ways(torsions.channels(ends[0], ends[1], log_snr), config.background_points, radius, rng)
+    )
     features = torsions.features_of_angles(points)
+    # Two draws of one kernel are the farther apart the more torsions there are.
+    reach = _SEEN * np.sqrt(max(1.0, n / MOST_COVERED))
     tree = KDTree(samples.features)
-    unseen = tree.query(features, distance_upper_bound=2.0 * np.sin(0.5 * _SEEN))[0] == np.inf
+    unseen = tree.query(features, distance_upper_bound=2.0 * np.sin(min(0.5 * reach, 0.5 * np.pi)))[0] == np.inf
     log_weights = samples.log_weights - np.logaddexp.reduce(samples.log_weights)
+
+    def smoothed(at: np.ndarray, of: np.ndarray, logs: np.ndarray) -> np.ndarray:
+        return logsumexp(radius * (at @ of.T - n) + logs, axis=1)
+
     likely = rng.choice(len(log_weights), _PROBES, p=np.exp(log_weights))
-    radius = np.exp(log_snr)
-    kernels = radius * (samples.features[likely] @ samples.features.T - torsions.n_torsions)
-    highest = logsumexp(kernels + log_weights, axis=1).max() - torsions.n_torsions * np.log(i0e(radius))
-    each = highest - config.background_kt - np.log(config.background_points)
+    highest = smoothed(samples.features[likely], samples.features, log_weights).max()
+    if whole:
+        level = n * np.log(i0e(radius)) + np.log(config.background_points)
+    else:
+        probes = features[rng.choice(len(features), _PROBES)]
+        level = float(np.median(smoothed(probes, features, np.zeros(len(features)))))
     return replace(
         samples,
         features=np.concatenate([samples.features, features[unseen]]),
-        log_weights=np.concatenate([log_weights, np.full(int(unseen.sum()), each)]),
+        log_weights=np.concatenate([log_weights, np.full(int(unseen.sum()), highest - config.background_kt - level)]),
     )
+
+
+def _about_ways(channels: list[Channel], count: int, radius: float, rng: np.random.Generator) -> np.ndarray:
+    """Angles [rad], shape (count, n_torsions), scattered about the straight lines of channels, each as often."""
+    first, last = (np.array([getattr(channel, end)[1::2] for channel in channels]) for end in ("start", "end"))
+    which, share = rng.integers(len(channels), size=count), rng.uniform(size=(count, 1))
+    return first[which] + share * (last - first)[which] + rng.normal(0.0, radius**-0.5, (count, first.shape[1]))

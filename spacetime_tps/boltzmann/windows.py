@@ -16,7 +16,15 @@ from torch import Tensor
 from spacetime_tps.boltzmann.langevin import mala_step
 from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.config import WindowsConfig
-from spacetime_tps.dynamics import MolecularDynamics, advance, look_lengths, phase_of, positions_of, thermalise
+from spacetime_tps.dynamics import (
+    MolecularDynamics,
+    advance,
+    copies_of,
+    look_lengths,
+    phase_of,
+    positions_of,
+    thermalise,
+)
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import Potential
 from spacetime_tps.progress import progress_bar
@@ -47,7 +55,12 @@ class WindowSamples:
 
 @dataclass(frozen=True)
 class _Row:
-    """Windows that exchange configurations, or a single one; see ``sample_windows``."""
+    """Windows of one Context; see ``sample_windows``.
+
+    Attributes:
+        neighbours: which windows exchange configurations with the next one, shape (n_windows - 1,).
+        together: whether they are molecules that move at once, or take turns as one molecule.
+    """
 
     dynamics: MolecularDynamics
     representation: Molecular
@@ -59,41 +72,99 @@ class _Row:
     recorded: Recorder
     every: int
     exchange_every: int
+    neighbours: np.ndarray
+    together: bool
+
+
+class _InTurn:
+    """One molecule that is put into one window after the other.
+
+    Attributes:
+        here: positions and velocities of each window.
+    """
+
+    def __init__(self, row: _Row):
+        self._restraint = row.representation.restraint(row.dynamics.kt)
+        self._context = row.dynamics.context(row.seeds[0], [self._restraint.force])
+        self._natural, self._every = row.natural, row.every
+        self.here: list[tuple[np.ndarray, np.ndarray]] = []
+        for w, natural in enumerate(row.natural):
+            self._context.setPositions(row.representation.placed(row.starts[w]))
+            self._restraint.move_to(natural, self._context)
+            thermalise(self._context, row.dynamics.temperature_k, row.seeds[w])
+            advance(self._context, row.config.equilibration_steps)
+            self.here.append(phase_of(self._context))
+
+    def sampled(self, samples: int) -> np.ndarray:
+        """The next looks at every window, shape (n_windows, samples, n_atoms, 3)."""
+        seen = []
+        for w, natural in enumerate(self._natural):
+            if len(self._natural) > 1:
+                self._context.setPositions(self.here[w][0])
+                self._context.setVelocities(self.here[w][1])
+                self._restraint.move_to(natural, self._context)
+            looks = []
+            for _ in range(samples):
+                self._context.getIntegrator().step(self._every)
+                looks.append(positions_of(self._context))
+            seen.append(looks)
+            self.here[w] = phase_of(self._context)
+        return np.array(seen)
+
+
+class _Together:
+    """A molecule in every window, all in one Context.
+
+    Attributes:
+        here: positions and velocities of each window.
+    """
+
+    def __init__(self, row: _Row):
+        self._copies, self._every = len(row.natural), row.every
+        restraint = row.representation.restraint(row.dynamics.kt, self._copies, row.starts.shape[1])
+        self._context = row.dynamics.copied(self._copies).context(row.seeds[0], [restraint.force])
+        self._context.setPositions(np.concatenate([row.representation.placed(start) for start in row.starts]))
+        restraint.move_to(row.natural, self._context)
+        thermalise(self._context, row.dynamics.temperature_k, row.seeds[0])
+        advance(self._context, row.config.equilibration_steps)
+        self.here = self._phases()
+
+    def _phases(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        parts = (copies_of(part, self._copies) for part in phase_of(self._context))
+        return list(zip(*parts, strict=True))
+
+    def sampled(self, samples: int) -> np.ndarray:
+        """The next looks at every window, shape (n_windows, samples, n_atoms, 3)."""
+        positions, velocities = (np.concatenate(part) for part in zip(*self.here, strict=True))
+        self._context.setPositions(positions)
+        self._context.setVelocities(velocities)
+        seen = []
+        for _ in range(samples):
+            self._context.getIntegrator().step(self._every)
+            seen.append(copies_of(positions_of(self._context), self._copies))
+        self.here = self._phases()
+        return np.swapaxes(np.array(seen), 0, 1)
 
 
 def _sample_row(row: _Row) -> tuple[np.ndarray, int, int]:
     """What was recorded, shape (n_windows, n, n_recorded), and how many exchanges were accepted and tried."""
-    restraint = row.representation.restraint(row.dynamics.kt)
-    context = row.dynamics.context(row.seeds[0], [restraint.force])
-    windows = range(len(row.natural))
-    here = []
-    for w in windows:
-        context.setPositions(row.representation.placed(row.starts[w]))
-        restraint.move_to(row.natural[w], context)
-        thermalise(context, row.dynamics.temperature_k, row.seeds[w])
-        advance(context, row.config.equilibration_steps)
-        here.append(phase_of(context))
+    windows = _Together(row) if row.together else _InTurn(row)
     total = row.config.steps // row.every
-    seen: list[list[np.ndarray]] = [[] for _ in windows]
+    seen = []
     accepted = tried = 0
     for turn, samples in enumerate(look_lengths(total, row.exchange_every or total)):
-        for w in windows:
-            if len(windows) > 1:
-                context.setPositions(here[w][0])
-                context.setVelocities(here[w][1])
-                restraint.move_to(row.natural[w], context)
-            for _ in range(samples):
-                context.getIntegrator().step(row.every)
-                seen[w].append(positions_of(context))
-            here[w] = phase_of(context)
+        seen.append(windows.sampled(samples))
+        here = windows.here
         statistics = held_in(row.representation, np.array([positions for positions, _ in here]))
-        for w in range(turn % 2, len(windows) - 1, 2):
+        for w in range(turn % 2, len(here) - 1, 2):
+            if not row.neighbours[w]:
+                continue
             gain = (row.natural[w] - row.natural[w + 1]) @ (statistics[w + 1] - statistics[w])
             tried += 1
             if np.log1p(-row.exchanges.random()) < gain:
                 here[w], here[w + 1] = here[w + 1], here[w]
                 accepted += 1
-    return row.recorded(np.array(seen)), accepted, tried
+    return row.recorded(np.concatenate(seen, axis=1)), accepted, tried
 
 
 def sample_windows(
@@ -108,6 +179,7 @@ def sample_windows(
     name: str = "windows",
     every: int | None = None,
     exchange_every: int = 0,
+    copies: int = 1,
 ) -> WindowSamples:
     """Simulate every window from each of its starts.
 
@@ -127,38 +199,63 @@ def sample_windows(
         name: of the simulations and their random streams.
         every: steps between samples; None: ``config.sample_every``.
         exchange_every: samples of a window between attempts to exchange; 0: none.
+        copies: windows at most that share a Context as molecules of their own; 1: they take turns.
     """
     every = every or config.sample_every
     windows, sides = starts.shape[:2]
-    rows = _rows(windows, sides, exchange_every > 0)
-    tasks = [
-        _Row(
-            dynamics, representation, natural[part], starts[part, k], config,
-            [openmm_seed(seed, name, w, k) for w in range(part.start, part.stop)],
-            generator(seed, name, "exchanges", part.start, k), recorded, every, exchange_every,
-        )
-        for k, part in rows
-    ]  # fmt: skip
+    rows = _rows(windows, sides, exchange_every > 0, copies)
+    tasks = []
+    for group in _groups(rows, copies):
+        natural_of = np.concatenate([natural[part] for _, part in group])
+        last = np.cumsum([part.stop - part.start for _, part in group])[:-1] - 1
+        (first_side, first_part), neighbours = group[0], np.ones(len(natural_of) - 1, dtype=bool)
+        neighbours[last] = False
+        tasks.append(
+            _Row(
+                dynamics, representation, natural_of, np.concatenate([starts[part, k] for k, part in group]), config,
+                [openmm_seed(seed, name, w, k) for k, part in group for w in range(part.start, part.stop)],
+                generator(seed, name, "exchanges", first_part.start, first_side), recorded, every, exchange_every,
+                neighbours, copies > 1,
+            )
+        )  # fmt: skip
     with progress_bar(len(tasks), name, "run") as bar:
         found = pool.map(_sample_row, [(task,) for task in tasks], bar)
-    seen = np.empty((windows, sides, *found[0][0].shape[1:]))
+    kept = np.concatenate([each for each, _, _ in found])
+    seen = np.empty((windows, sides, *kept.shape[1:]))
     simulation = np.empty((windows, sides), dtype=int)
-    for number, ((k, part), (kept, _, _)) in enumerate(zip(rows, found, strict=True)):
-        seen[part, k], simulation[part, k] = kept, number
+    done = 0
+    for number, (k, part) in enumerate(rows):
+        count = part.stop - part.start
+        seen[part, k], simulation[part, k] = kept[done : done + count], number
+        done += count
     tried = sum(row[2] for row in found)
     cost = windows * sides * (config.equilibration_steps + config.steps // every * every)
     return WindowSamples(seen, simulation, sum(row[1] for row in found) / tried if tried else float("nan"), cost)
 
 
-def _rows(windows: int, sides: int, exchanging: bool) -> list[tuple[int, slice]]:
+def _rows(windows: int, sides: int, exchanging: bool, copies: int) -> list[tuple[int, slice]]:
     """Start and windows of each simulation."""
     if not exchanging:
         return [(k, slice(w, w + 1)) for w in range(windows) for k in range(sides)]
-    found = []
+    length, found = _ROW if copies == 1 else copies, []
     for k in range(sides):
-        edges = [0, *range(_ROW if k % 2 == 0 else _ROW // 2, windows, _ROW), windows]
+        edges = [0, *range(length if k % 2 == 0 else max(1, length // 2), windows, length), windows]
         found += [(k, slice(*ends)) for ends in itertools.pairwise(edges)]
     return found
+
+
+def _groups(rows: list[tuple[int, slice]], copies: int) -> list[list[tuple[int, slice]]]:
+    """Simulations that share a Context: each has one of its own, unless it holds copies, and then as many as fit."""
+    groups: list[list[tuple[int, slice]]] = []
+    room = 0
+    for side, part in rows:
+        count = part.stop - part.start
+        if copies == 1 or count > room:
+            groups.append([])
+            room = copies
+        groups[-1].append((side, part))
+        room -= count
+    return groups
 
 
 @dataclass(frozen=True)

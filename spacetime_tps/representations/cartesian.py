@@ -111,35 +111,37 @@ class Cartesian(Euclidean):
         """Root-mean-square deviation [A] of an atom."""
         return np.sqrt(np.maximum(block_variance, 0.0) / len(self.atoms))
 
-    def restraint(self, kt: float) -> CartesianRestraint:
-        """The OpenMM restraint at thermal energy ``kt`` [kJ/mol]."""
-        return CartesianRestraint(self, kt)
+    def restraint(self, kt: float, copies: int = 1, n_atoms: int = 0) -> CartesianRestraint:
+        """The OpenMM restraint at thermal energy ``kt`` [kJ/mol] of ``copies`` molecules of ``n_atoms`` each."""
+        return CartesianRestraint(self, kt, copies, n_atoms)
 
 
 class CartesianRestraint:
     """-kT eta . T(x) as a CustomExternalForce on the represented atoms."""
 
-    def __init__(self, cartesian: Cartesian, kt: float):
-        self._cartesian, self._kt = cartesian, kt
+    def __init__(self, cartesian: Cartesian, kt: float, copies: int = 1, n_atoms: int = 0):
+        self._kt, self._axes = kt, cartesian.fit.axes
+        self._atoms = (cartesian.atoms + n_atoms * np.arange(copies)[:, None]).ravel().tolist()
+        self._places = np.tile(cartesian.fit.reference, (copies, 1)).tolist()
         away = {axis: f"({ANGSTROM!r}*{axis}-r{axis})" for axis in "xyz"}
         linear = "+".join(f"c{axis}*{away[axis]}" for axis in "xyz")
         squares = "+".join(f"{away[axis]}^2" for axis in "xyz")
         self.force = openmm.CustomExternalForce(f"-({linear}+et*({squares}))")
         self.force.setName("SpacetimeRestraint")
-        for name in ("cx", "cy", "cz", "rx", "ry", "rz"):
+        for name in ("cx", "cy", "cz", "et", "rx", "ry", "rz"):
             self.force.addPerParticleParameter(name)
-        self.force.addGlobalParameter("et", 0.0)
-        for atom, place in zip(cartesian.atoms, cartesian.fit.reference, strict=True):
-            self.force.addParticle(int(atom), [0.0, 0.0, 0.0, *place.tolist()])
+        for atom, place in zip(self._atoms, self._places, strict=True):
+            self.force.addParticle(atom, [0.0, 0.0, 0.0, 0.0, *place])
 
     def move_to(self, natural: np.ndarray, context: openmm.Context) -> None:
-        """Set the restraint to natural parameters, shape (n_features + 1,)."""
-        cartesian = self._cartesian
-        pull = self._kt * (cartesian.fit.axes @ natural[:-1]).reshape(-1, 3)
-        for k, (atom, each, place) in enumerate(zip(cartesian.atoms, pull, cartesian.fit.reference, strict=True)):
-            self.force.setParticleParameters(k, int(atom), [*each.tolist(), *place.tolist()])
+        """Set the restraint to natural parameters, shape (..., n_features + 1), in the order of the copies."""
+        each = self._kt * natural.reshape(-1, natural.shape[-1])
+        pull = (each[:, :-1] @ self._axes.T).reshape(len(each), -1, 3)
+        stiffness = np.broadcast_to(each[:, None, -1:], (*pull.shape[:2], 1))
+        rows = np.concatenate([pull, stiffness], axis=-1).reshape(-1, 4).tolist()
+        for k, (atom, row, place) in enumerate(zip(self._atoms, rows, self._places, strict=True)):
+            self.force.setParticleParameters(k, atom, [*row, *place])
         self.force.updateParametersInContext(context)
-        context.setParameter("et", float(self._kt * natural[-1]))
 
 
 def _flat(positions: np.ndarray) -> np.ndarray:

@@ -54,8 +54,9 @@ class Components(Euclidean, Internal):
             return self.torsions.center(offset + components @ inverse)
         return self.torsions.center(self.fit.offset + components @ self.fit.inverse)
 
-    def restraint(self, kt: float) -> ComponentsRestraint:
-        """The OpenMM restraint at thermal energy ``kt`` [kJ/mol]."""
+    def restraint(self, kt: float, copies: int = 1, n_atoms: int = 0) -> ComponentsRestraint:
+        """The OpenMM restraint at thermal energy ``kt`` [kJ/mol] of one molecule: a CV force holds no more."""
+        assert copies == 1
         return ComponentsRestraint(self, kt)
 
 
@@ -83,7 +84,8 @@ class ComponentsRestraint:
         self.force.addGlobalParameter("et", 0.0)
 
     def move_to(self, natural: np.ndarray, context: openmm.Context) -> None:
-        """Set the restraint to natural parameters, shape (n_components + 1,)."""
-        for k, value in enumerate(self._kt * natural[:-1]):
-            context.setParameter(f"ex{k}", float(value))
-        context.setParameter("et", float(self._kt * natural[-1]))
+        """Set the restraint to natural parameters, shape (..., n_components + 1), of one copy."""
+        *linear, square = (self._kt * natural.ravel()).tolist()
+        for k, value in enumerate(linear):
+            context.setParameter(f"ex{k}", value)
+        context.setParameter("et", square)

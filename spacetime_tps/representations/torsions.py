@@ -177,26 +177,28 @@ class Torsions(Internal):
         ]
         return Channel(label, *ends)
 
-    def restraint(self, kt: float) -> TorsionRestraint:
-        """The OpenMM restraint of this representation at thermal energy ``kt`` [kJ/mol]."""
-        return TorsionRestraint(self, kt)
+    def restraint(self, kt: float, copies: int = 1, n_atoms: int = 0) -> TorsionRestraint:
+        """The OpenMM restraint at thermal energy ``kt`` [kJ/mol] of ``copies`` molecules of ``n_atoms`` each."""
+        return TorsionRestraint(self, kt, copies, n_atoms)
 
 
 class TorsionRestraint:
     """-kT eta . T(x) as one CustomTorsionForce whose parameters follow the curve."""
 
-    def __init__(self, torsions: Torsions, kt: float):
-        self._quadruples = torsions.quadruples
+    def __init__(self, torsions: Torsions, kt: float, copies: int = 1, n_atoms: int = 0):
+        shifts = n_atoms * np.arange(copies)[:, None, None]
+        self._quadruples = (torsions.quadruples + shifts).reshape(-1, 4).tolist()
         self._kt = kt
         self.force = openmm.CustomTorsionForce("-(ec*cos(theta)+es*sin(theta))")
         self.force.setName("SpacetimeRestraint")
         self.force.addPerTorsionParameter("ec")
         self.force.addPerTorsionParameter("es")
         for atoms in self._quadruples:
-            self.force.addTorsion(*map(int, atoms), [0.0, 0.0])
+            self.force.addTorsion(*atoms, [0.0, 0.0])
 
     def move_to(self, natural: np.ndarray, context: openmm.Context) -> None:
-        """Set the restraint to natural parameters, shape (2 n_torsions,)."""
-        for k, (atoms, eta) in enumerate(zip(self._quadruples, self._kt * natural.reshape(-1, 2), strict=True)):
-            self.force.setTorsionParameters(k, *map(int, atoms), eta.tolist())
+        """Set the restraint to natural parameters, shape (..., 2 n_torsions), in the order of the copies."""
+        strengths = (self._kt * natural.reshape(-1, 2)).tolist()
+        for k, (atoms, eta) in enumerate(zip(self._quadruples, strengths, strict=True)):
+            self.force.setTorsionParameters(k, *atoms, eta)
         self.force.updateParametersInContext(context)

@@ -12,14 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import openmm
 import torch
 
 from spacetime_tps.config import RunConfig
-from spacetime_tps.dynamics import MolecularDynamics, available_platforms, choose_platform
+from spacetime_tps.copies import MOST_COPIES, can_be_replicated, replicated
+from spacetime_tps.dynamics import GPU_PLATFORMS, MolecularDynamics, available_platforms, choose_platform
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_json, write_json
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.reporting import NullReporter, Reporter, reporter_of
+from spacetime_tps.representations import Components
 from spacetime_tps.representations.fitting import FITTED, NEEDS_DEEPTIME
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.systems import System, load_system
@@ -67,6 +70,10 @@ class Context:
         logger.info("OpenMM platform %s", name)
         return dynamics.on(name)
 
+    def copies(self) -> int:
+        """Molecules at most that share an OpenMM Context along paths and in windows."""
+        return copies_on(self.dynamics(), self.system, self.config.hardware.copies)
+
     def refined(self) -> Context:
         """The context of the model that paths follow: that of the last round of ``refine``, or the run's own."""
         if not (self.folder / "stages/refine.json").is_file():
@@ -87,6 +94,28 @@ def _platform_in(file: Path) -> str:
         return str(read_json(file)["name"])
     except (UserError, KeyError, TypeError):
         return ""
+
+
+def copies_on(dynamics: MolecularDynamics, system: System, wanted: int | str) -> int:
+    """Resolve ``hardware.copies`` on a platform: ``auto`` fills a GPU, which one small molecule leaves idle."""
+    if wanted != "auto":
+        return int(wanted)
+    fit = dynamics.platform in GPU_PLATFORMS and not isinstance(system.representation, Components)
+    return MOST_COPIES if fit and can_be_replicated(openmm.XmlSerializer.deserialize(dynamics.system_xml)) else 1
+
+
+def check_copies(system: System) -> None:
+    """Refuse copies of what cannot be repeated.
+
+    Raises:
+        UserError: several are wanted, and the molecule or its representation forbids them.
+    """
+    wanted = system.config.hardware.copies
+    if system.molecule is None or wanted in ("auto", 1):
+        return
+    if system.config.representation.kind in ("tica", "pca"):
+        raise UserError("hardware.copies: the restraint of representation.kind tica or pca holds one molecule.")
+    replicated(openmm.XmlSerializer.deserialize(system.molecule.dynamics.system_xml), 1)
 
 
 def choose_device(wanted: str) -> str:
@@ -114,6 +143,7 @@ def check_hardware(config: RunConfig, system: System) -> None:
         UserError: the platform, the device or a package is not there.
     """
     choose_device(config.hardware.device)
+    check_copies(system)
     if config.representation.kind == "tica" and importlib.util.find_spec("deeptime") is None:
         raise UserError(NEEDS_DEEPTIME)
     if system.molecule is not None and config.hardware.platform != "auto":

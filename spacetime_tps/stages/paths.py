@@ -85,7 +85,7 @@ def anneal(context: Context, schedule: Schedule, steps: int, name: str, *keys: i
     def seed_of(path: int) -> int:
         return openmm_seed(seed, name, *keys, path)
 
-    return anneal_molecule(system, context.dynamics(), schedule, config, steps, seed_of, context.pool)
+    return anneal_molecule(system, context.dynamics(), schedule, config, steps, seed_of, context.pool, context.copies())
 
 
 def work_of(ensemble: PathEnsemble, schedule: Schedule) -> WorkSummary:

@@ -152,7 +152,7 @@ def simulated(
     system, config = context.system, context.config.windows.model_copy(update={"steps": steps})
     found = sample_windows(
         context.dynamics(), system.molecular, natural, starts, config, context.config.seed, context.pool,
-        recorder_of(system), name, look_every, exchange_every,
+        recorder_of(system), name, look_every, exchange_every, context.copies(),
     )  # fmt: skip
     require_finite("The windows are", "lower the time step or geodesic.log_snr_end", found.seen)
     return found

@@ -226,6 +226,7 @@ def _measure(context: Context, here: Context, label: str, curve: FineCurve, numb
         config.refine.steps_per_point,
         lambda k: openmm_seed(seed, name, "paths", k),
         context.pool,
+        context.copies(),
     )
     windows = place_windows(context, curve, denoiser, paths, name, exchange_every=config.refine.exchange_every)
     compared = windows.compared(system, evaluate(denoiser, torch.from_numpy(windows.natural)))

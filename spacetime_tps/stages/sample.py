@@ -221,9 +221,9 @@ def load_samples(context: Context) -> WeightedSamples:
     samples, config = drawn_samples(context), context.config.sampling
     if not isinstance(config, BasinsConfig):
         return samples
-    torsions = context.system.torsions
-    rng = generator(context.config.seed, "background")
-    return with_background(samples, torsions, context.config.geodesic.surface_log_snr, config, rng)
+    torsions, level = context.system.torsions, context.config.geodesic.surface_log_snr
+    ends = torsions.features(context.system.structures)
+    return with_background(samples, torsions, ends, level, config, generator(context.config.seed, "background"))
 
 
 def drawn_samples(context: Context) -> WeightedSamples:

@@ -15,6 +15,7 @@ from spacetime_tps.representations import Torsions
 
 TORSIONS = Torsions(["phi", "psi"], [(0, 1, 2, 3), (1, 2, 3, 4)])
 LEVEL = 5.0
+ENDS = TORSIONS.features_of_angles(np.array([[-1.5, 1.0], [1.0, -1.0]]))
 
 
 def two_basins(rng: np.random.Generator) -> WeightedSamples:
@@ -27,7 +28,7 @@ def two_basins(rng: np.random.Generator) -> WeightedSamples:
 def test_unknown_land_is_a_plain_at_the_height_that_was_asked_for() -> None:
     config = BasinsConfig(kind="basins", time="1 ps", background_kt=9.0, background_points=200_000)
     samples = two_basins(np.random.default_rng(0))
-    found = with_background(samples, TORSIONS, LEVEL, config, np.random.default_rng(1))
+    found = with_background(samples, TORSIONS, ENDS, LEVEL, config, np.random.default_rng(1))
     statistics = torch.from_numpy(TORSIONS.statistics(found.features))
     density = SmoothedDensity(SampleDenoiser(TORSIONS, statistics, torch.from_numpy(found.log_weights)), TORSIONS)
 
@@ -44,7 +45,7 @@ def test_unknown_land_is_a_plain_at_the_height_that_was_asked_for() -> None:
 def test_no_plain_where_samples_are() -> None:
     config = BasinsConfig(kind="basins", time="1 ps", background_points=20_000)
     samples = two_basins(np.random.default_rng(0))
-    found = with_background(samples, TORSIONS, LEVEL, config, np.random.default_rng(1))
+    found = with_background(samples, TORSIONS, ENDS, LEVEL, config, np.random.default_rng(1))
     added = found.features[len(samples.features) :]
     assert 15_000 < len(added) < 20_000
     nearest = [np.linalg.norm(samples.features - x, axis=1).min() for x in added[:200]]

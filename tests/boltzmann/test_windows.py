@@ -40,10 +40,10 @@ def exact() -> tuple[Posterior, np.ndarray]:
     return Posterior(mean, TORSION.block_variance(mean)), psi[0] - psi
 
 
-@pytest.fixture(scope="module")
-def angles() -> np.ndarray:
+@pytest.fixture(scope="module", params=[1, 10], ids=["one molecule", "ten copies"])
+def angles(request: pytest.FixtureRequest) -> np.ndarray:
     starts = np.array([[four_atoms(center), four_atoms(center + 0.1)] for center in CENTERS])
-    found = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1), SEEN)
+    found = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1), SEEN, copies=request.param)
     assert found.force_evaluations == 19 * 2 * 10_500
     assert found.simulation.ravel().tolist() == list(range(38))
     assert np.isnan(found.accepted)
@@ -63,12 +63,18 @@ def test_windows_are_the_denoising_posteriors(angles: np.ndarray) -> None:
     assert np.rad2deg(found.starts_apart).max() < 4
 
 
-def test_exchanges_are_accepted_as_often_as_they_should_and_leave_the_ensembles_alone() -> None:
+@pytest.mark.parametrize("copies", [1, 38])
+def test_exchanges_are_accepted_as_often_as_they_should_and_leave_the_ensembles_alone(copies: int) -> None:
     posterior, free_energies = exact()
     starts = np.array([[four_atoms(center), four_atoms(center + 0.1)] for center in CENTERS])
-    found = sample_windows(dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1), SEEN, exchange_every=5)
-    assert found.simulation[:, 0].tolist() == [0] * 8 + [1] * 8 + [2] * 3
-    assert found.simulation[:, 1].tolist() == [3] * 4 + [4] * 8 + [5] * 7
+    found = sample_windows(
+        dihedral(), TORSION, NATURAL, starts, CONFIG, 3, WorkerPool(1), SEEN, exchange_every=5, copies=copies
+    )
+    if copies == 1:
+        assert found.simulation[:, 0].tolist() == [0] * 8 + [1] * 8 + [2] * 3
+        assert found.simulation[:, 1].tolist() == [3] * 4 + [4] * 8 + [5] * 7
+    else:
+        assert found.simulation.T.tolist() == [[0] * 19, [1] * 19]
     statistics = np.stack([np.cos(THETA), np.sin(THETA)], axis=-1)[::20]
     logits = NATURAL @ statistics.T - energy_kt(THETA[::20])
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -106,13 +112,14 @@ def test_a_profile_along_the_variable_itself_is_that_of_quadrature(angles: np.nd
     """Between the outer windows, bins of 10 degrees; errors hold and vanish at the lowest bin, by definition."""
     found = profile_of(solved(angles), 0, np.linspace(-np.pi, np.pi, 37))
     between = (np.abs(found.edges) < 1.6).all(axis=1)
-    mass = np.array([np.exp(-energy_kt(THETA[(a <= THETA) & (b > THETA)])).sum() for a, b in found.edges[between]])
-    lowest = int(found.free_energy[between].argmin())
+    turned = (THETA + np.pi) % (2 * np.pi) - np.pi
+    mass = np.array([np.exp(-energy_kt(turned[(a <= turned) & (b > turned)])).sum() for a, b in found.edges])
+    lowest = int(found.free_energy.argmin())
     exact = -np.log(mass / mass[lowest])
-    assert len(mass) == 18
-    assert found.error[between][lowest] == 0
-    others = np.arange(18) != lowest
-    sigmas = ((found.free_energy[between] - exact) / np.where(others, found.error[between], 1.0))[others]
+    assert between.sum() == 18
+    assert found.error[lowest] == 0
+    others = between & (np.arange(len(mass)) != lowest)
+    sigmas = (found.free_energy - exact)[others] / found.error[others]
     assert np.abs(sigmas).max() < 4
     assert np.mean(sigmas**2) < 2.5
     assert found.error[between].max() < 0.3

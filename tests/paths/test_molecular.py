@@ -63,16 +63,18 @@ def schedule() -> Schedule:
     return Schedule(np.stack([kappa * np.cos(angle), kappa * np.sin(angle)], axis=-1), 1.0)
 
 
-def anneal(system: System, schedule: Schedule, config: PathsConfig, workers: int, seed: int = 3) -> PathEnsemble:
+def anneal(
+    system: System, schedule: Schedule, config: PathsConfig, workers: int, seed: int = 3, copies: int = 1
+) -> PathEnsemble:
     with WorkerPool(workers) as pool:
         return anneal_molecule(
-            system, dihedral(), schedule, config, STEPS_PER_POINT, lambda k: openmm_seed(seed, k), pool
+            system, dihedral(), schedule, config, STEPS_PER_POINT, lambda k: openmm_seed(seed, k), pool, copies
         )
 
 
-@pytest.fixture(scope="module")
-def paths(system: System, schedule: Schedule) -> PathEnsemble:
-    return anneal(system, schedule, CONFIG, 1)
+@pytest.fixture(scope="module", params=[1, 9], ids=["one molecule", "nine copies"])
+def paths(system: System, schedule: Schedule, request: pytest.FixtureRequest) -> PathEnsemble:
+    return anneal(system, schedule, CONFIG, 1, copies=request.param)
 
 
 def test_work_gives_the_exact_free_energy_difference(paths: PathEnsemble, schedule: Schedule) -> None:
@@ -106,10 +108,11 @@ def test_kinetic_temperature_is_the_thermostat_s(paths: PathEnsemble) -> None:
     assert abs(found["mean"] - TEMPERATURE) < 4 * found["error"]
 
 
-def test_workers_do_not_change_a_path(system: System, schedule: Schedule) -> None:
+@pytest.mark.parametrize("copies", [1, 2])
+def test_workers_do_not_change_a_path(system: System, schedule: Schedule, copies: int) -> None:
     short = replace(schedule, natural=schedule.natural[::20])
     config = CONFIG.model_copy(update={"count": 4, "equilibration_steps": 100, "frames": 5})
-    one, two = (anneal(system, short, config, workers) for workers in (1, 2))
+    one, two = (anneal(system, short, config, workers, copies=copies) for workers in (1, 2))
     for name, value in vars(one).items():
         assert np.array_equal(getattr(two, name), value, equal_nan=name == "avoided_share"), name
 
