@@ -16,6 +16,8 @@ _BLOCKS = (4, 1)
 """Of every simulation, for errors."""
 _TOLERANCE = 1e-9
 """Of the gradient, a difference of shares of all samples."""
+_RIDGE = 1e-12
+"""Added to second derivatives, which vanish between ensembles that share nothing."""
 _MANY, _STRIDE = 5000, 16
 """With more samples, one of so many brings the solution near."""
 
@@ -110,7 +112,7 @@ def _minimum(potential: np.ndarray, counts: np.ndarray, start: np.ndarray) -> np
 
     def hessian(f: np.ndarray) -> np.ndarray:
         own = shares(f)
-        return (np.diag(own.sum(axis=0)) - own.T @ own)[1:, 1:] / total
+        return (np.diag(own.sum(axis=0)) - own.T @ own)[1:, 1:] / total + _RIDGE * np.eye(len(f))
 
     options = {"gtol": _TOLERANCE, "maxiter": 1000, "initial_trust_radius": 10.0, "max_trust_radius": 1e4}
     relative = start[1:] - start[0]
