@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.special import logsumexp
 
 from spacetime_tps.boltzmann.basins import with_background
 from spacetime_tps.boltzmann.samples import WeightedSamples
@@ -51,3 +52,36 @@ def test_no_plain_where_samples_are() -> None:
     nearest = [np.linalg.norm(samples.features - x, axis=1).min() for x in added[:200]]
     assert min(nearest) > 2 * np.sin(np.deg2rad(15.0))
     assert np.exp(found.log_weights[: len(samples.features)]).sum() == pytest.approx(1.0)
+
+
+def test_many_torsions_have_a_plain_about_the_straight_ways_only() -> None:
+    """Five torsions, of which two turn: points about the four ways, as many about each, at the height asked for."""
+    torsions = Torsions(["a", "b", "c", "d", "e"], [(k, k + 1, k + 2, k + 3) for k in range(5)])
+    ends = np.deg2rad([[-140.0, 140.0, 60.0, -60.0, 170.0], [-60.0, -40.0, 80.0, -50.0, -170.0]])
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(end, 0.15, (500, 5)) for end in ends])
+    features = torsions.features_of_angles(points)
+    samples = WeightedSamples(features, np.full(1000, -np.log(1000)), np.zeros((1, 8, 3)), 0)
+    config = BasinsConfig(kind="basins", time="1 ps", background_kt=7.0, background_points=8000)
+    found = with_background(
+        samples, torsions, torsions.features_of_angles(ends), LEVEL, config, np.random.default_rng(1)
+    )
+    added = found.features[1000:]
+    assert 3500 < len(added) < 5500  # what lies about the ends has been seen
+    channels = torsions.channels(*torsions.features_of_angles(ends), LEVEL)
+    assert len(channels) == 4
+    s = np.linspace(0, 1, 200)[:, None]
+    nearest = []
+    for channel in channels:
+        way = torsions.features_of_angles((1 - s) * channel.start[1::2] + s * channel.end[1::2])
+        nearest.append(np.linalg.norm(added[:, None] - way, axis=-1).min(axis=1))
+    width = np.exp(-0.5 * LEVEL)
+    assert np.square(np.min(nearest, axis=0)).mean() == pytest.approx(4 * width**2, rel=0.1)  # across a line: 4 of 5
+    counts = np.bincount(np.argmin(nearest, axis=0), minlength=4)
+    assert counts.min() > 0.7 * counts.mean()
+
+    def height(at: np.ndarray) -> np.ndarray:
+        kernels = np.exp(LEVEL) * (at @ found.features.T - 5) + found.log_weights
+        return -np.asarray(logsumexp(kernels, axis=1))
+
+    assert np.median(height(added[:300])) - height(features).min() == pytest.approx(7.0, abs=0.3)

@@ -97,9 +97,6 @@ def test_bad_input_is_one_sentence(tiny_alanine_run: Path, tmp_path: Path) -> No
     assert "nothing is refined" in refusal("refine", tiny_alanine_run, "--overwrite")
     assert (tiny_alanine_run / "summary.json").is_file()
     assert "analytic potential" in refusal("run", "mueller_brown", "-o", out, "--set", "refine.rounds=2")
-    three = "representation.torsions=[phi, psi, theta, zeta]"
-    four = refusal("run", "alanine_dipeptide_four_torsions", "-o", out, "--set", three, "--set", BASINS)
-    assert "at most 3 torsions" in four
     assert "sampling.kind must be" in refusal("run", "mueller_brown", "-o", out, "--set", BASINS)
     assert "sample_interval" in refusal(
         "run", "alanine_dipeptide", "-o", out, "--set", "sampling={kind: basins, time: 1 ps, sample_interval: 2 ps}"
