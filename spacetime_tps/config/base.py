@@ -1,0 +1,43 @@
+"""The base of all configuration models: frozen, unknown keys refused."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Preset = Literal["quick", "standard"]
+LogSNR = Annotated[float, Field(ge=-30, le=30)]
+
+
+def _holds_boolean(value: Any) -> bool:
+    if isinstance(value, dict | list | tuple):
+        return any(_holds_boolean(item) for item in (value.values() if isinstance(value, dict) else value))
+    return isinstance(value, bool)
+
+
+class Model(BaseModel):
+    """Base of all configuration models: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_booleans(cls, values: Any) -> Any:
+        """No setting is a yes or no, and pydantic would read ``true`` as 1."""
+        wrong = [key for key, value in values.items() if _holds_boolean(value)] if isinstance(values, dict) else []
+        if wrong:
+            raise ValueError(f"{wrong[0]} should be no true or false")
+        return values
+
+
+_M = TypeVar("_M", bound=Model)
+
+
+def in_order(model: _M, *durations: str) -> _M:
+    """The model, whose named durations have to grow."""
+    for short, long in itertools.pairwise(durations):
+        if getattr(model, short) > getattr(model, long):
+            raise ValueError(f"{short} should not be longer than {long}")
+    return model
