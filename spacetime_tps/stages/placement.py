@@ -18,6 +18,8 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.stages.context import Context
 from spacetime_tps.systems import System
 
+_TOO_MANY = 0.5
+"""Share of stuck windows from which on none is left out."""
 _FILLINGS = 2
 """Times that windows are put between neighbours that overlap too little."""
 
@@ -76,9 +78,15 @@ class Placed:
         return disagreement(self.seen(system).features) > STUCK
 
     def pool(self, system: System) -> Pool:
-        """Their samples, but for those of stuck windows: how their wells are to be weighed, they do not say."""
+        """Their samples, but for those of stuck windows: how their wells are to be weighed, they do not say.
+
+        Where most are stuck, as many torsions and short runs have it, a chain without them would say less than one with
+        them; what the starts have not forgotten is then in the errors, which compare whole simulations.
+        """
         sound = ~self.stuck(system)
-        return Pool.of_windows(self.natural, self.seen(system), self.simulation, sound if sound.any() else None)
+        return Pool.of_windows(
+            self.natural, self.seen(system), self.simulation, sound if mostly_sound(~sound) else None
+        )
 
     def overlaps(self, system: System) -> np.ndarray:
         """Of neighbours, by the windows alone, shape (n_windows - 1,)."""
@@ -87,6 +95,11 @@ class Placed:
     def compared(self, system: System, model: Posterior) -> WindowComparison:
         """Against the model's posteriors at ``natural``."""
         return compare_windows(system.molecular, self.natural, model, self.held(system))
+
+
+def mostly_sound(stuck: np.ndarray) -> bool:
+    """Whether more than half of the windows are not stuck."""
+    return float(np.mean(stuck)) < _TOO_MANY
 
 
 def place_windows(

@@ -21,7 +21,7 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.representations import Molecular, Torsions
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.paths import chosen_curve
-from spacetime_tps.stages.placement import Placed, place_windows, recorder_of, seen_in, simulated
+from spacetime_tps.stages.placement import Placed, mostly_sound, place_windows, recorder_of, seen_in, simulated
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
 
@@ -296,11 +296,12 @@ def _points(compared: WindowComparison, share: np.ndarray, representation: Molec
 def _warn(compared: WindowComparison, share: np.ndarray, solution: Solution, stuck: np.ndarray) -> None:
     if stuck.any():
         logger.warning(
-            "runs from either start do not meet in %d of %d windows (curve parameter %s), which are left out of free "
-            "energies: lower geodesic.low_variance, or raise windows.steps",
+            "runs from either start do not meet in %d of %d windows (curve parameter %s), which are %s free energies: "
+            "lower geodesic.low_variance, or raise windows.steps",
             stuck.sum(),
             len(share),
             ", ".join(f"{s:.2f}" for s in share[stuck]),
+            "left out of" if mostly_sound(stuck) else "too many to be left out of",
         )
     if (least := least_overlap(solution)) < _LEAST_OVERLAP:
         logger.warning(
