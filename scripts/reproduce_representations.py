@@ -65,8 +65,9 @@ def told(kind: str, summary: dict[str, Any]) -> str:
             f"  dissipated {work['forward']:.1f} and {work['backward']:.1f} kT; restrained ends "
             f"{ends['crooks']:.1f} +- {ends['error']:.1f} by work, {both['value']:.1f} +- {both['error']:.1f} "
             "by windows",
-            f"  MaxFreeEnergy {highest['mean']:.1f} +- {highest['std']:.1f}, least possible "
-            f"{summary['reference']['minimax_barrier_kj_mol']:.1f}; "
+            "  MaxFreeEnergy "
+            + ("of no path" if highest["mean"] is None else f"{highest['mean']:.1f} +- {highest['std']:.1f}")
+            + f", least possible {summary['reference']['minimax_barrier_kj_mol']:.1f}; "
             f"{sum(summary['force_evaluations'].values()) / 1e6:.1f} million force evaluations; seconds: {stages}",
         ]
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from spacetime_tps.boltzmann.samples import WeightedSamples
+from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.geometry.free_energy import ModelFreeEnergy
 from spacetime_tps.geometry.geodesic import Geodesic
@@ -140,23 +142,43 @@ def relabelled(geodesics: list[Geodesic], representation: Representation, names:
     return list(best.values())
 
 
-def rank_channels(geodesics: list[Geodesic], barriers: dict[str, float], tie: float) -> list[Geodesic]:
+def off_samples(geodesic: Geodesic, representation: Representation, posterior: Denoiser) -> float:
+    """How far a curve leaves the samples: the distance of its posterior mean from that of the samples, at its largest.
+
+    In units of the posterior's standard deviation, over all features. Where no sample is near, those of the samples are
+    the nearest ones, whatever the model believes.
+
+    Args:
+        geodesic: with the model's posteriors along it.
+        representation: of both.
+        posterior: of the samples.
+    """
+    n, some = representation.n_features, slice(None, None, 2 * _EVERY)
+    exact = posterior(torch.from_numpy(geodesic.curve.natural[some])).mean.numpy()
+    away = np.linalg.norm(exact[:, :n] - geodesic.curve.mean[some, :n], axis=1)
+    return float((away / np.sqrt(geodesic.curve.block_variance[some].sum(axis=1))).max())
+
+
+def rank_channels(
+    geodesics: list[Geodesic], barriers: dict[str, float], tie: float, unsupported: Collection[str] = ()
+) -> list[Geodesic]:
     """Best first: by barrier; of those within ``tie`` of the lowest, converged ones first and then the shortest.
 
     A channel that breaks a constraint by more than half its bound comes last whatever its barrier: its posterior
-    tunnels, and the barrier of its mean is none.
+    tunnels, and the barrier of its mean is none. So does one that leaves the samples.
 
     Args:
         geodesics: the kept channels.
         barriers: of each, by label.
         tie: difference of barriers that means nothing.
+        unsupported: labels of those that leave the samples.
     """
 
     def barrier(geodesic: Geodesic) -> float:
         return barriers[geodesic.channel.label]
 
     def tunnels(geodesic: Geodesic) -> bool:
-        return geodesic.max_violation > _TUNNELLING
+        return geodesic.max_violation > _TUNNELLING or geodesic.channel.label in unsupported
 
     lowest = min(barrier(g) for g in geodesics if not tunnels(g) or all(map(tunnels, geodesics)))
 

@@ -40,7 +40,7 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Channel, Identity, Representation, Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
-from spacetime_tps.stages.ground import Ground, ground_of, heights_of_ends, ranked
+from spacetime_tps.stages.ground import FAR_OFF, Ground, ground_of, heights_of_ends, left_samples, ranked
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
 
@@ -72,6 +72,7 @@ def geodesic(context: Context) -> StageResult:
     )
     kept, merged = merge_channels(found, config.merge_distance)
     kept, own = ranked(kept, ground, system)
+    off = left_samples(kept, ground, system)
     for iteration, energy in enumerate(kept[0].history):
         context.reporter.scalars(iteration, {"geodesic/energy": float(energy)})
     exact, source = _exact(context, posterior)
@@ -81,6 +82,7 @@ def geodesic(context: Context) -> StageResult:
         {
             **_row(g, context, denoiser, exact),
             **({"avoided_share": _avoided_share(g, avoided[0], ground.read)} if avoided else {}),
+            **({"off_samples": off[g.channel.label]} if off else {}),
             **({"deviation_from_straight": straightness[g.channel.label]} if straightness else {}),
             "merged": merged[g.channel.label],
             f"own_barrier_{system.suffix}": own[g.channel.label],
@@ -99,6 +101,7 @@ def geodesic(context: Context) -> StageResult:
         summary[f"ends_above_bottom_{system.suffix}"] = [system.kt * height for height in heights]
     _warn_of_high_ends(heights, system)
     _warn(kept[0], config)
+    _warn_of_no_samples(kept[0].channel.label, off)
     _warn_of_filled_ridge(kept[0].channel.label, own, ground, system)
     context.make_room()
     if ground.surface is not None:
@@ -131,6 +134,16 @@ def _warn_of_another_way(wanted: str | None, taken: list[str]) -> None:
             "the curve has left the channel %s, in which it began, for %s: this representation holds no channel",
             wanted,
             ", ".join(taken),
+        )
+
+
+def _warn_of_no_samples(label: str, off: dict[str, float]) -> None:
+    if off.get(label, 0.0) > FAR_OFF:
+        logger.warning(
+            "the curve %s, the best there is, leaves the samples: its posterior mean lies %.1f standard deviations off "
+            "theirs; sample longer, or take a representation by torsions",
+            label,
+            off[label],
         )
 
 

@@ -15,6 +15,7 @@ from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.errors import UserError
 from spacetime_tps.geometry.channels import (
     lifted_channels,
+    off_samples,
     order_by_promise,
     rank_channels,
     smoothed_barrier,
@@ -39,6 +40,8 @@ _PROBES = 500
 """Samples of a state among which its bottom is looked for."""
 _TIE_KT = 0.5
 """Barriers on the run's own surface that differ by less are equal within its noise."""
+FAR_OFF = 3.0
+"""Standard deviations of a posterior that its mean may lie off the samples': curves among samples stay within two."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,19 @@ def ranked(found: list[Geodesic], ground: Ground, system: System) -> tuple[list[
         else smoothed_barrier(g, system.representation, ground.model)
         for g in found
     }
-    return rank_channels(found, own, _TIE_KT * system.kt), own
+    lost = [label for label, off in left_samples(found, ground, system).items() if off > FAR_OFF]
+    return rank_channels(found, own, _TIE_KT * system.kt, lost), own
+
+
+def left_samples(found: list[Geodesic], ground: Ground, system: System) -> dict[str, float]:
+    """How far curves leave the samples (see ``off_samples``), by label.
+
+    Nothing, where a chart holds every curve among them: of torsions and of a potential's coordinates.
+    """
+    representation = system.representation
+    if isinstance(representation, Torsions | Identity):
+        return {}
+    return {g.channel.label: off_samples(g, representation, ground.posterior) for g in found}
 
 
 def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint]:

@@ -12,7 +12,7 @@ from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
 from spacetime_tps.errors import UserError
-from spacetime_tps.geometry.channels import lifted_channels, order_by_promise, relabelled
+from spacetime_tps.geometry.channels import lifted_channels, off_samples, order_by_promise, rank_channels, relabelled
 from spacetime_tps.geometry.constraints import LowVariance
 from spacetime_tps.geometry.geodesic import optimise_geodesics, polish_geodesics
 from spacetime_tps.geometry.smoothed import SmoothedDensity
@@ -101,6 +101,24 @@ def test_a_curve_is_called_by_the_way_that_it_takes() -> None:
     config = GeodesicConfig(points=24, nodes=6, starts=1, steps=20, polish_rounds=2)
     found = relabelled(optimise_geodesics(density, plane, channels, config), plane, ["t0"])
     assert [geodesic.channel.label for geodesic in found] == ["t0+"]
+
+
+def test_a_curve_that_leaves_the_samples_comes_last() -> None:
+    """A model of a wide density and samples of a narrow one: it believes in what lies where they are not."""
+    plane, model = Identity(2), GaussianMixtureDenoiser(np.zeros((1, 2)), np.full(1, 5.0), np.ones(1))
+    points = np.random.default_rng(0).normal(0.0, 1.0, (20_000, 2))
+    statistics = torch.from_numpy(plane.statistics(points))
+    samples = SampleDenoiser(plane, statistics, torch.zeros(len(points), dtype=torch.float64))
+    ends = {"among": np.array([1.0, 0.0]), "beyond": np.array([6.0, 0.0])}
+    channels = [replace(plane.channels(-ends["among"], end, 3.0)[0], label=name) for name, end in ends.items()]
+    config = GeodesicConfig(points=24, nodes=6, starts=1, steps=20, polish_rounds=1)
+    found = optimise_geodesics(model, plane, channels, config)
+    off = {geodesic.channel.label: off_samples(geodesic, plane, samples) for geodesic in found}
+    assert off["among"] < 1.0
+    assert off["beyond"] > 5.0
+    barriers = {"among": 9.0, "beyond": 1.0}
+    assert [g.channel.label for g in rank_channels(found, barriers, 0.5)] == ["beyond", "among"]
+    assert [g.channel.label for g in rank_channels(found, barriers, 0.5, ["beyond"])] == ["among", "beyond"]
 
 
 def test_channels_are_ordered_by_what_they_have_to_climb() -> None:
