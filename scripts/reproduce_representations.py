@@ -36,12 +36,7 @@ SETTINGS = {
 def made(kind: str, out: Path, seed: int) -> dict[str, Any]:
     """The summary of a run, which goes on where it was interrupted."""
     run = Run.new("alanine_dipeptide", out / kind, seed=seed, changes=(*SAMPLING, *SETTINGS[kind]))
-    run.sample()
-    run.train()
-    run.geodesic()
-    run.paths()
-    run.windows()
-    run.export()
+    run.finish()
     return run.summary
 
 

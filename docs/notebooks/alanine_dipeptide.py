@@ -16,12 +16,7 @@ import numpy as np
 from spacetime_tps import Run
 
 run = Run.new("alanine_dipeptide", "runs/notebook_alanine", seed=1, preset="standard")
-run.sample()
-run.train()
-run.geodesic()
-run.paths()
-run.windows()
-run.export()
+run.finish()
 print(run.summary["geodesic"]["chosen"], run.summary["paths"]["arrived_fraction"])
 
 # %% [markdown]

@@ -19,7 +19,7 @@ from spacetime_tps.systems import systems_folder
 
 first, second = (systems_folder() / "alanine_dipeptide" / name for name in ("c5.pdb", "c7ax.pdb"))
 command = [sys.executable, "-c", "from spacetime_tps.cli.main import main; main()", "init"]  # spacetime-tps init
-done = subprocess.run([*command, first, second, "-o", "systems/mine"], capture_output=True, text=True)
+done = subprocess.run([*command, first, second, "-o", "systems/mine", "--minutes", "2"], capture_output=True, text=True)
 print(done.stdout, done.stderr)
 
 # %% [markdown]
@@ -28,12 +28,7 @@ print(done.stdout, done.stderr)
 
 # %%
 run = Run.new("systems/mine", "runs/mine", preset="standard")
-run.sample()
-run.train()
-run.geodesic()
-run.paths()
-run.windows()
-run.export()
+run.finish()
 print(run.summary["paths"]["arrived_fraction"], "of the paths arrived; read", run.report())
 for k, path in enumerate(run.transition_paths()):
     path.save(f"path_{k}.xtc")

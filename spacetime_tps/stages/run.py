@@ -10,6 +10,7 @@ from spacetime_tps.config import Preset
 from spacetime_tps.errors import UserError
 from spacetime_tps.export.transition_path import TransitionPath
 from spacetime_tps.files import read_json
+from spacetime_tps.stages.chain import stages_to_run
 from spacetime_tps.stages.committor import committor_in
 from spacetime_tps.stages.context import Stage, check_hardware, run_stages
 from spacetime_tps.stages.export import export, finish_summary
@@ -21,7 +22,7 @@ from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.refine import refine
 from spacetime_tps.stages.report import FILE, write_report
 from spacetime_tps.stages.sample import sample
-from spacetime_tps.stages.shoot import shoot_in
+from spacetime_tps.stages.shoot import end_with_paths_of_the_ensemble, shoot_in
 from spacetime_tps.stages.train import train
 from spacetime_tps.stages.windows import windows
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
@@ -89,6 +90,14 @@ class Run:
         if not (self.folder / "summary.json").is_file():
             raise UserError(f"{self.folder.path} has no summary yet; run its stages up to 'export' first.")
         return dict(read_json(self.folder / "summary.json"))
+
+    def finish(self) -> None:
+        """Run every stage that is not finished yet, as ``spacetime-tps run`` does, and write the report."""
+        with self.folder.locked():
+            config = self.folder.config()
+            run_stages(self.folder, config, stages_to_run(config), conclude=finish_summary)
+            end_with_paths_of_the_ensemble(self.folder, config, lambda _: None)
+            write_report(self.folder)
 
     def sample(self) -> None:
         """Draw Boltzmann samples."""

@@ -24,12 +24,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp(request.param) / "run"
     changes = (*TINY_ALANINE, f"representation.kind={request.param}", *KINDS[request.param], "hardware.workers=2")
     made = Run.new("alanine_dipeptide", folder, seed=5, changes=changes)
-    made.sample()
-    made.train()
-    made.geodesic()
-    made.paths()
-    made.windows()
-    made.export()
+    made.finish()
     return made
 
 
