@@ -15,6 +15,7 @@ from spacetime_tps.topology import is_solvent
 
 _LIGHT_U = 5.5
 """Heavier is no hydrogen, however masses are repartitioned."""
+_LEAST_U = 1.0
 _FARTHEST_NM = 900.0
 """A PDB file has no room for more."""
 _CONSTRAINTS = {"none": None, "hbonds": app.HBonds}
@@ -99,6 +100,12 @@ def openmm_system(molecule: MoleculeConfig, topology: app.Topology, folder: Path
     frozen = [k for k in range(system.getNumParticles()) if system.getParticleMass(k)._value == 0]
     if any(not system.isVirtualSite(k) for k in frozen):
         raise UserError(f"{source}: {len(frozen)} of its atoms have no mass and would never move; give them masses.")
+    lightest = min((system.getParticleMass(k)._value for k in range(system.getNumParticles()) if k not in frozen))
+    if molecule.hydrogen_mass is not None and lightest < min(_LEAST_U, molecule.hydrogen_mass):
+        raise UserError(
+            f"system.hydrogen_mass is {molecule.hydrogen_mass:g} Da, which leaves an atom of {source} with "
+            f"{lightest:.3g} Da; take 4 Da or less."
+        )
     return system
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mdtraj
 import numpy as np
+import openmm
 import pytest
 from scipy.special import expit
 
@@ -116,7 +117,24 @@ def test_heavier_hydrogens_are_refused_where_time_matters(tmp_path: Path) -> Non
     assert "repartitioned" in message
 
 
-def test_one_atom_is_not_superposed() -> None:
+def test_hydrogens_take_their_mass_from_their_neighbours(chignolin: System) -> None:
+    assert chignolin.molecule is not None
+    light = load_system(load_config(FOLDER / "system.yaml", overrides=("system.hydrogen_mass=null",)), FOLDER)
+    assert light.molecule is not None
+    heavy, plain = (
+        openmm.XmlSerializer.deserialize(system.molecule.dynamics.system_xml) for system in (chignolin, light)
+    )
+    masses = np.array([[each.getParticleMass(k)._value for k in range(138)] for each in (heavy, plain)])
+    assert masses.sum(axis=1) == pytest.approx(masses[1].sum())
+    assert masses[0].min() == pytest.approx(3.0)
+    assert masses[1].min() < 1.01
+    with pytest.raises(UserError, match="leaves an atom of extended"):
+        load_system(load_config(FOLDER / "system.yaml", overrides=("system.hydrogen_mass=6 Da",)), FOLDER)
+    message = refusal("config", "chignolin", *settings(("system.forcefield=null", "system.openmm_system=a.xml")))
+    assert "own masses" in message
+
+
+def test_frames_are_superposed_and_contacts_counted() -> None:
     frame = np.array([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0], [0.0, 0.4, 0.0], [0.0, 0.0, 0.5]])
     assert RMSD(np.arange(4), frame)(np.stack([frame, frame + 1.0])) == pytest.approx([0.0, 0.0], abs=1e-12)
     contacts = NativeContacts.of(frame, np.arange(4), np.arange(4), 0.45, 1)

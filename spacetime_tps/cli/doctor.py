@@ -18,6 +18,10 @@ from spacetime_tps.systems import find_system_file, load_config, load_system
 def command(system: str) -> None:
     """Print versions, OpenMM platforms with their measured speed on SYSTEM (a name, a folder or a YAML file), torch
     devices, and what a run would use."""
+    file = find_system_file(system)
+    loaded = load_system(load_config(file), file.parent)
+    if loaded.molecule is None:
+        raise UserError(f"{loaded.config.name} is an analytic potential, and OpenMM simulates molecules; name one.")
     for package in ("spacetime-tps", "torch", "openmm", "mdtraj", "MDAnalysis", "numpy", "pymbar"):
         try:
             click.echo(f"{package:16s}{version(package)}")
@@ -26,10 +30,6 @@ def command(system: str) -> None:
     click.echo(f"{'cores':16s}{available_cores()}")
     devices = ["cpu"] + [f"cuda:{k} ({torch.cuda.get_device_name(k)})" for k in range(torch.cuda.device_count())]
     click.echo(f"{'torch devices':16s}{', '.join(devices)}")
-    file = find_system_file(system)
-    loaded = load_system(load_config(file), file.parent)
-    if loaded.molecule is None:
-        raise UserError(f"{loaded.config.name} is an analytic potential, and OpenMM simulates molecules; name one.")
     found = survey_hardware(loaded)
     click.echo(f"OpenMM platforms ({loaded.config.name}, {len(loaded.structures[0])} atoms), steps/s:")
     click.echo(f"  {'':14s}{'devices':>8s}{'alone':>12s}{f'{TOGETHER} copies':>12s}")

@@ -49,6 +49,8 @@ def _first_problem(error: ValidationError) -> str:
     }
     branches = {"str", "int", "float", "constrained-int", "constrained-float"}
     place = [str(part) for part in problem["loc"] if part not in branches and part != "[key]"]
+    if place[:1] == ["collective_variables"] and len(place) > 2:
+        del place[2]  # which kind of variable it was taken for
     shown = ".".join(p for i, p in enumerate(place) if not (i in (1, 4) and p in tags))
     if problem["type"] == "extra_forbidden":
         hint = difflib.get_close_matches(place[-1], _known_keys(RunConfig), n=1)
