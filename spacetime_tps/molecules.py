@@ -100,7 +100,7 @@ def openmm_system(molecule: MoleculeConfig, topology: app.Topology, folder: Path
     frozen = [k for k in range(system.getNumParticles()) if system.getParticleMass(k)._value == 0]
     if any(not system.isVirtualSite(k) for k in frozen):
         raise UserError(f"{source}: {len(frozen)} of its atoms have no mass and would never move; give them masses.")
-    lightest = min((system.getParticleMass(k)._value for k in range(system.getNumParticles()) if k not in frozen))
+    lightest = min(system.getParticleMass(k)._value for k in range(system.getNumParticles()) if k not in frozen)
     if molecule.hydrogen_mass is not None and lightest < min(_LEAST_U, molecule.hydrogen_mass):
         raise UserError(
             f"system.hydrogen_mass is {molecule.hydrogen_mass:g} Da, which leaves an atom of {source} with "
