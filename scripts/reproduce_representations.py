@@ -26,6 +26,7 @@ SETTINGS = {
         "denoiser.reference_samples=8000",
         "denoiser.queries=30000",
         "geodesic.low_variance=0.12 A",
+        "geodesic.low_barrier.weight=5",
         "geodesic.log_snr_end=4",
     ),
     "tica_2": ("representation.kind=tica", "representation.components=2", "geodesic.low_variance=0.25"),
