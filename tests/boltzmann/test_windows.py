@@ -175,3 +175,17 @@ def test_a_climb_is_the_largest_rise_on_the_way() -> None:
     assert climb(np.array([2.0, 1.0, 5.0, 0.0, 3.0])) == 4.0
     assert climb(np.array([9.0, 1.0, 5.0, 0.0, 4.5])) == 4.5
     assert climb(np.array([3.0, 2.0, 1.0])) == 0.0
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+def test_workers_do_not_change_a_window(copies: int) -> None:
+    starts = np.array([[four_atoms(center), four_atoms(center + 0.1)] for center in CENTERS[:4]])
+    config = WindowsConfig(equilibration_steps=50, steps=200, sample_every=20)
+    seen = []
+    for workers in (1, 2):
+        with WorkerPool(workers) as pool:
+            found = sample_windows(
+                dihedral(), TORSION, NATURAL[:4], starts, config, 3, pool, SEEN, exchange_every=2, copies=copies
+            )
+        seen.append(found.seen)
+    assert np.array_equal(*seen)

