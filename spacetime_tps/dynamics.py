@@ -70,8 +70,10 @@ class MolecularDynamics:
         Raises:
             UserError: the System holds what they would see each other by.
         """
-        if copies == 1:
-            return self
+        return self if copies == 1 else self.repeated(copies)
+
+    def repeated(self, copies: int) -> MolecularDynamics:
+        """The same, with a single molecule written like several."""
         single = openmm.XmlSerializer.deserialize(self.system_xml)
         return replace(self, system_xml=openmm.XmlSerializer.serialize(replicated(single, copies)), copies=copies)
 
@@ -219,9 +221,7 @@ def speed_of(dynamics: MolecularDynamics, positions: np.ndarray, seconds: float)
 
 def speed_of_copies(dynamics: MolecularDynamics, positions: np.ndarray, copies: int, seconds: float) -> float:
     """Speed of so many molecules in one Context, all together [steps/s]; a single one is written like them."""
-    system = replicated(openmm.XmlSerializer.deserialize(dynamics.system_xml), copies)
-    together = replace(dynamics, system_xml=openmm.XmlSerializer.serialize(system), copies=copies)
-    return copies * speed_of(together, np.tile(positions, (copies, 1)), seconds)
+    return copies * speed_of(dynamics.repeated(copies), np.tile(positions, (copies, 1)), seconds)
 
 
 def time_platforms(dynamics: MolecularDynamics, positions: np.ndarray, seconds: float = 0.3) -> dict[str, float]:

@@ -100,13 +100,19 @@ def openmm_system(molecule: MoleculeConfig, topology: app.Topology, folder: Path
     frozen = [k for k in range(system.getNumParticles()) if system.getParticleMass(k)._value == 0]
     if any(not system.isVirtualSite(k) for k in frozen):
         raise UserError(f"{source}: {len(frozen)} of its atoms have no mass and would never move; give them masses.")
-    lightest = min(system.getParticleMass(k)._value for k in range(system.getNumParticles()) if k not in frozen)
-    if molecule.hydrogen_mass is not None and lightest < min(_LEAST_U, molecule.hydrogen_mass):
-        raise UserError(
-            f"system.hydrogen_mass is {molecule.hydrogen_mass:g} Da, which leaves an atom of {source} with "
-            f"{lightest:.3g} Da; take 4 Da or less."
-        )
+    if molecule.hydrogen_mass is not None:
+        _check_masses(system, molecule.hydrogen_mass, source)
     return system
+
+
+def _check_masses(system: openmm.System, hydrogen: float, source: str) -> None:
+    """What hydrogens took from their neighbours has to leave these a mass."""
+    masses = [system.getParticleMass(k)._value for k in range(system.getNumParticles()) if not system.isVirtualSite(k)]
+    if (lightest := min(masses)) < min(_LEAST_U, hydrogen):
+        raise UserError(
+            f"system.hydrogen_mass is {hydrogen:g} Da, which leaves an atom of {source} with {lightest:.3g} Da; "
+            "take 4 Da or less."
+        )
 
 
 def box_of(topology: app.Topology) -> np.ndarray | None:
