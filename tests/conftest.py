@@ -33,7 +33,7 @@ TINY_ALANINE = (
     "paths.count=4", "paths.curve_points=60", "paths.steps_per_point=5", "paths.equilibration_steps=500",
     "paths.release_steps=200", "paths.frames=20", "paths.max_doublings=0", "windows.spacing=3",
     "windows.equilibration_steps=100", "windows.steps=200", "windows.sample_every=20",
-    "windows.free_walkers=2", "windows.free_steps=2000", "hardware.platform=Reference",
+    "windows.free_walkers=2", "windows.free_steps=2000", "hardware.platform=Reference", "hardware.workers=1",
 )  # fmt: skip
 """Overrides that push alanine dipeptide through the whole chain in seconds; its results mean nothing."""
 
@@ -43,7 +43,7 @@ TINY_TOY = (
     "denoiser.components=32", "geodesic.points=32", "geodesic.nodes=12", "geodesic.steps=40",
     "geodesic.polish_rounds=1", "geodesic.polish_steps=10", "geodesic.starts=2", "geodesic.scout_steps=10",
     "paths.count=8", "paths.curve_points=100", "paths.steps_per_point=10", "paths.equilibration_steps=200",
-    "paths.frames=20", "paths.max_doublings=0",
+    "paths.frames=20", "paths.max_doublings=0", "hardware.workers=1",
 )  # fmt: skip
 
 
@@ -53,9 +53,19 @@ def command_line(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-c", code, *map(str, arguments)]
 
 
-def run_cli(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run_process(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, as in a pipe."""
     return subprocess.run(command_line(*arguments), capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def run_cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, since starting another takes seconds."""
+    words = [str(word) for word in arguments]
+    with _leaving_by_exception():
+        done = CliRunner().invoke(main.main, words, prog_name="spacetime-tps")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
 def settings(overrides: tuple[str, ...]) -> list[str]:
@@ -64,11 +74,9 @@ def settings(overrides: tuple[str, ...]) -> list[str]:
 
 
 def refusal(*arguments: str | Path) -> str:
-    """What the command says in one line when it refuses; in this process, since starting another takes seconds."""
-    with _leaving_by_exception():
-        done = CliRunner().invoke(main.main, [str(word) for word in arguments], prog_name="spacetime-tps")
-    assert isinstance(done.exception, SystemExit), done.exception
-    assert done.exit_code not in (0, 130)
+    """What the command says in one line when it refuses."""
+    done = run_cli(*arguments)
+    assert done.returncode not in (0, 130)
     lines = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert len(lines) == 1, done.stderr
     return lines[0]
@@ -89,8 +97,8 @@ def _leaving_by_exception() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_alanine_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished tiny run of alanine dipeptide, seed 5, two workers."""
+    """A finished tiny run of alanine dipeptide, seed 5, one worker."""
     out = tmp_path_factory.mktemp("alanine") / "run"
-    done = run_cli("run", "alanine_dipeptide", "-o", out, "--seed", "5", "--workers", "2", *settings(TINY_ALANINE))
+    done = run_process("run", "alanine_dipeptide", "-o", out, "--seed", "5", *settings(TINY_ALANINE))
     assert done.returncode == 0, done.stderr
     return out

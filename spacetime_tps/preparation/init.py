@@ -150,6 +150,7 @@ def _check_folder(output: Path, inputs: tuple[Path, ...], overwrite: bool) -> No
     if output.is_symlink() and not output.exists():
         raise UserError(f"{output} is a link to nothing; name another folder with -o.")
     if not output.exists():
+        _check_room(output)
         return
     if not output.is_dir():
         raise UserError(f"{output} is a file; name a folder with -o.")
@@ -160,6 +161,18 @@ def _check_folder(output: Path, inputs: tuple[Path, ...], overwrite: bool) -> No
         raise UserError(f"{output} holds files that init did not write ({foreign[0]}); name another folder.")
     if present and not overwrite:
         raise UserError(f"{output} is not empty; use --overwrite to prepare it anew, or name another folder.")
+
+
+def _check_room(output: Path) -> None:
+    """Preparation takes minutes: where its result goes has to be known before."""
+    home = next(folder for folder in output.resolve().parents if folder.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".init-", dir=home):
+            return
+    except OSError as error:
+        raise UserError(
+            f"{output} cannot be made in {home} ({error.strerror}); name another folder with -o."
+        ) from error
 
 
 @dataclass(frozen=True)

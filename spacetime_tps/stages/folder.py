@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from spacetime_tps.config import MoleculeConfig, RunConfig, TrajectoriesConfig, dump, validate
 from spacetime_tps.errors import UserError
-from spacetime_tps.files import TEMPORARY_PREFIX, read_json, replacing, write_json, write_text
+from spacetime_tps.files import TEMPORARY_PREFIX, plain, read_json, replacing, write_json, write_text
 from spacetime_tps.settings import apply_override, read_yaml
 
 STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "export")
@@ -27,7 +27,7 @@ _OWN = {
     "colvar.csv", "summary.json", "profiles.csv", "plumed.dat", "report.html", "refined", "refining", "refinement.npz",
     "figures", "shooting", "committor", "compare", "tensorboard", _LOCK,
 }  # fmt: skip
-_RECORD = {"summary", "force_evaluations", "wall_seconds", "timings"}
+_DIGEST = "sha256"
 _LEFT_BY_AN_EARLY_END = {"inputs"}
 _FIRST_USED = {
     "denoiser": "train",
@@ -245,23 +245,28 @@ class RunFolder:
         return any((self / f"stages/{name}.json").is_file() for name in STAGES[STAGES.index(stage) :])
 
     def record(self, stage: str) -> dict[str, Any]:
-        """What a finished stage left: ``summary``, ``force_evaluations``, ``wall_seconds``, ``timings``."""
+        """What a finished stage left: ``summary``, ``force_evaluations``, ``wall_seconds``, ``timings``.
+
+        Raises:
+            UserError: the record is missing, or it is not as the stage left it.
+        """
         file = self / f"stages/{stage}.json"
         record = read_json(file)
-        if not isinstance(record, dict) or not set(record) >= _RECORD:
-            raise UserError(f"{file} is damaged; run '{stage}' again with --overwrite.")
+        if not isinstance(record, dict) or record.pop(_DIGEST, None) != _digest(record):
+            raise UserError(f"{file} is not as the stage left it; run '{stage}' again with --overwrite.")
         return record
 
     def finish(self, stage: str, record: dict[str, Any]) -> None:
         """Mark a stage as done."""
-        write_json(self / f"stages/{stage}.json", record)
+        record = plain(record)
+        write_json(self / f"stages/{stage}.json", {**record, _DIGEST: _digest(record)})
 
     def paths_digest(self) -> str | None:
         """Of what the stage ``paths`` said of its result: tells results that start from paths whether they still do."""
         file = self / "stages/paths.json"
         if not file.is_file():
             return None
-        return hashlib.sha256(json.dumps(self.record("paths")["summary"], sort_keys=True).encode()).hexdigest()[:16]
+        return _digest(self.record("paths")["summary"])[:16]
 
     def make_room(self, stage: str, config: RunConfig) -> None:
         """Drop what a stage and all after it left, and store the configuration they are to have.
@@ -281,6 +286,11 @@ class RunFolder:
         for file in (file for name in dropped[1:] for file in (_OUTPUT[name], *_MORE_OUTPUT.get(name, ()))):
             for path in self.path.glob(file):
                 path.unlink()
+
+
+def _digest(content: Any) -> str:
+    """SHA-256 of what can be written as JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _input_files(config: RunConfig, source: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -405,7 +404,7 @@ def test_an_interrupted_init_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_command_says_what_it_decided_and_what_comes_next(tmp_path: Path) -> None:
     files = [systems_folder() / "proline_dipeptide" / name for name in ("cis.pdb", "trans.pdb")]
-    done: subprocess.CompletedProcess[str] = run_cli("init", *files, "-o", tmp_path / "pro", "--minutes", "0.1")
+    done = run_cli("init", *files, "-o", tmp_path / "pro", "--minutes", "0.1")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "omega_2" in done.stdout

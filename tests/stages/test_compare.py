@@ -133,9 +133,7 @@ def test_damage_stops_it(toy: Path, tmp_path: Path) -> None:
 
 
 def test_a_molecule_gets_every_figure(tmp_path: Path) -> None:
-    done = run_cli(
-        "compare", "alanine_dipeptide", "-o", tmp_path / "out", "--seeds", "1", *settings(MOLECULE), timeout=600
-    )
+    done = run_cli("compare", "alanine_dipeptide", "-o", tmp_path / "out", "--seeds", "1", *settings(MOLECULE))
     assert done.returncode == 0, done.stderr
     methods = json.loads((tmp_path / "out/compare.json").read_text())["methods"]
     assert set(methods) >= {

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spacetime_tps.stages.folder import RunFolder
 from tests.conftest import refusal, run_cli
 
 THETA = "1:O-1:C-2:N-2:CA"
@@ -40,13 +41,12 @@ def test_a_named_torsion_enters_and_nothing_is_sampled_anew(run: Path) -> None:
 
 def test_auto_takes_those_that_lag(run: Path) -> None:
     """A record in which one torsion lags by 80 +- 5 degrees, one by 20 +- 1, and one by 90 +- 60."""
-    file = run / "stages/export.json"
-    record = json.loads(file.read_text())
+    record = RunFolder(run).record("export")
     rows = record["summary"]["paths"]["hysteresis"]
     sizes = ((80.0, 5.0), (20.0, 1.0), (90.0, 60.0))
     for row, name, (size, error) in zip(rows, (THETA, "2:CA-2:C-3:N-3:C", "1:CH3-1:C-2:N-2:CA"), sizes, strict=True):
         row |= {"name": name, "difference_deg": size, "error_deg": error}
-    file.write_text(json.dumps(record))
+    RunFolder(run).finish("export", record)
     done = run_cli("run", "alanine_dipeptide", "-o", run, "--resume", "--add-torsion", "auto", "--stop-after", "train")
     assert done.returncode == 0, done.stderr
     assert "added t_1O_1C_2N_2CA\n" in done.stderr

@@ -19,7 +19,7 @@ import pytest
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.stages import STAGES
 from spacetime_tps.systems import find_system_file, load_config, load_system
-from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, settings
+from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, run_process, settings
 
 UNREFINED = [name for name in STAGES if name != "refine"]
 MAY_DIFFER = {"wall_seconds", "versions", "platform", "created"}
@@ -130,9 +130,9 @@ def test_arrived_column_obeys_the_state_definitions(tiny_alanine_run: Path) -> N
     assert {row["direction"] for row in rows} == {"A->B", "B->A"}
 
 
-def test_one_worker_gives_the_same_numbers_in_a_moved_folder(tiny_alanine_run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "one"
-    options = ["--seed", "5", "--workers", "1", *settings(TINY_ALANINE)]
+def test_two_workers_give_the_same_numbers_in_a_moved_folder(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    options = ["--seed", "5", "--workers", "2", *settings(TINY_ALANINE)]
     done = run_cli("run", "alanine_dipeptide", "-o", out, *options, "--stop-after", "geodesic")
     assert done.returncode == 0, done.stderr
     moved = tmp_path / "moved"
@@ -322,6 +322,16 @@ def test_damaged_run_folder_is_told(damaged: str, stage: str, tiny_alanine_run: 
         assert (copy / "summary.json").is_file()
 
 
+@pytest.mark.parametrize("stage", ["train", "paths", "windows"])
+def test_an_emptied_record_is_told(stage: str, tiny_alanine_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_alanine_run, copy)
+    file = copy / f"stages/{stage}.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"summary": {}}))
+    assert f"run '{stage}' again with --overwrite" in refusal("export", copy, "--overwrite")
+    assert (copy / "summary.json").is_file()
+
+
 def test_samples_of_another_width_or_kind_are_told(tiny_alanine_run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(tiny_alanine_run, copy)
@@ -370,7 +380,7 @@ def test_full_disk_is_told_and_leaves_no_torn_file(tmp_path: Path) -> None:
 
 def test_quick_preset_says_that_it_is_not_for_science(tmp_path: Path) -> None:
     out, started = tmp_path / "run", time.time()
-    done = run_cli("run", "mueller_brown", "--preset", "quick", "-o", out)
+    done = run_process("run", "mueller_brown", "--preset", "quick", "-o", out)
     assert done.returncode == 0, done.stderr
     assert time.time() - started < 60
     assert "NOT FOR SCIENCE" in done.stdout
@@ -385,7 +395,7 @@ def test_config_and_doctor_and_version() -> None:
     assert shown.returncode == 0
     assert "temperature: 300 K" in shown.stdout
     assert "count: 6" in shown.stdout
-    doctor = run_cli("doctor")
+    doctor = run_process("doctor")
     assert "Reference" in doctor.stdout
     assert "steps/s" in doctor.stdout
-    assert run_cli("--version").stdout.startswith("spacetime-tps, version ")
+    assert run_process("--version").stdout.startswith("spacetime-tps, version ")
