@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import argparse
 
+import openmm
+
+from spacetime_tps.copies import replicated
 from spacetime_tps.dynamics import available_platforms, speed_of, speed_of_copies
+from spacetime_tps.errors import UserError, told
 from spacetime_tps.systems import find_system_file, load_config, load_system
 
 
@@ -20,9 +24,13 @@ def main() -> None:
     parser.add_argument("--copies", type=int, nargs="+", default=[1, 8, 64, 512])
     parser.add_argument("--seconds", type=float, default=3.0)
     given = parser.parse_args()
+    if min(given.copies) < 1 or not 0.1 <= given.seconds <= 600:
+        parser.error("--copies should be 1 or more, and --seconds 0.1 to 600")
     file = find_system_file(given.system)
     loaded = load_system(load_config(file), file.parent)
-    assert loaded.molecule is not None
+    if loaded.molecule is None:
+        raise UserError(f"{given.system} is an analytic potential; name a molecule.")
+    replicated(openmm.XmlSerializer.deserialize(loaded.molecule.dynamics.system_xml), 1)
     dynamics, structure = loaded.molecule.dynamics, loaded.structures[0]
     print(f"{given.system}, {len(structure)} atoms; steps x copies per second")
     print(f"{'':10s} {'plain':>12s} " + " ".join(f"{copies:>12d}" for copies in given.copies))
@@ -34,4 +42,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

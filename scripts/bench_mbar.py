@@ -16,6 +16,7 @@ import numpy as np
 from pymbar import MBAR
 
 from spacetime_tps.boltzmann.reweighting import solved
+from spacetime_tps.errors import told
 
 THETA = np.linspace(-np.pi, np.pi, 20_000, endpoint=False)
 
@@ -53,4 +54,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

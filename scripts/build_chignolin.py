@@ -21,6 +21,9 @@ import openmm
 from build_peptide import uncapped, whole
 from openmm import app, unit
 
+from spacetime_tps.errors import UserError, told
+from spacetime_tps.files import replacing
+
 RESIDUES = ["GLY", "TYR", "ASP", "PRO", "GLU", "THR", "GLY", "THR", "TRP", "GLY"]
 PHI_PSI = [(0, -177), (-85, 98), (-72, 115), (-76, -13), (-60, -39), (-107, -22), (91, 34), (-161, 165), (-69, 107)]
 """Of residues 1 to 9 of 1UAO, model 1 [deg]; phi of residue 10 is -49."""
@@ -115,8 +118,7 @@ class Chain:
         """The positions as PDB; the energy of the molecule alone [kJ/mol]."""
         state = context.getState(positions=True, energy=True)
         assert self.is_made_of_l_amino_acids(frame_of(context))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("w") as handle:
+        with replacing(file) as temporary, temporary.open("w") as handle:
             app.PDBFile.writeFile(self.topology, state.getPositions(), handle)
         return state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
 
@@ -163,16 +165,18 @@ def bonds_of(chain: Chain, frames: mdtraj.Trajectory) -> list[dict[str, float]]:
     return [dict(zip(names, row.tolist(), strict=True)) for row in mdtraj.compute_distances(frames, pairs)]
 
 
-def check(folder: Path, picoseconds: float) -> None:
+def check(folder: Path, picoseconds: int) -> None:
     """Free dynamics from the folded end: how far it goes from where it started."""
     chain = Chain([*PHI_PSI, (LAST_PHI, 120)])
     start = mdtraj.load(folder / "folded.pdb")
+    if start.topology != mdtraj.Topology.from_openmm(chain.topology):
+        raise UserError(f"{folder / 'folded.pdb'} does not hold the atoms of {' '.join(RESIDUES)}; make it anew.")
     chain.positions = start.xyz[0]
     context = chain.context()
     context.setParameter("held", 0.0)
     context.setVelocitiesToTemperature(TEMPERATURE, 1)
     frames, started = [], time.perf_counter()
-    for _ in range(round(picoseconds)):
+    for _ in range(picoseconds):
         context.getIntegrator().step(round(1.0 / STEP))
         frames.append(frame_of(context))
     passed = time.perf_counter() - started
@@ -181,7 +185,7 @@ def check(folder: Path, picoseconds: float) -> None:
     alphas = seen.topology.select("name CA")
     rmsd = mdtraj.rmsd(seen, start, atom_indices=alphas)
     bonds = np.array([list(row.values()) for row in bonds_of(chain, seen)])
-    print(f"{picoseconds:g} ps, {picoseconds / STEP / passed:.0f} steps/s; C-alpha RMSD [nm] by tenths: "
+    print(f"{picoseconds} ps, {picoseconds / STEP / passed:.0f} steps/s; C-alpha RMSD [nm] by tenths: "
           + " ".join(f"{part.mean():.3f}" for part in np.array_split(rmsd, 10))
           + f", largest {rmsd.max():.3f}; hydrogen bonds within 0.35 nm "
           + " ".join(f"{share:.0%}" for share in (bonds < 0.35).mean(axis=0)))  # fmt: skip
@@ -190,9 +194,11 @@ def check(folder: Path, picoseconds: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--check", type=float, metavar="PS", help="only simulate the folded end for so long")
+    parser.add_argument("--check", type=int, metavar="PS", help="only simulate the folded end for so long")
     given = parser.parse_args()
-    if given.check:
+    if given.check is not None and given.check < 1:
+        parser.error("--check should be one picosecond or more")
+    if given.check is not None:
         check(given.folder, given.check)
         return
     fold(given.folder / "folded.pdb")
@@ -200,4 +206,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -14,27 +14,28 @@ from pathlib import Path
 
 import openmm
 
-from spacetime_tps.files import read_json
-from spacetime_tps.stages.folder import RunFolder
-from spacetime_tps.systems import load_system
+from spacetime_tps import Run
+from spacetime_tps.errors import UserError, told
 
 STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "export")
 
 
 def row(folder: Path) -> list[str]:
     """Of the table."""
-    run, summary = RunFolder(folder), read_json(folder / "summary.json")
-    system = load_system(run.config(), folder)
-    assert system.molecule is not None
+    run = Run(folder)
+    summary, system = run.summary, run.system
+    if system.molecule is None:
+        raise UserError(f"{folder} is a run on an analytic potential; name runs of molecules.")
     described = openmm.XmlSerializer.deserialize(system.molecule.dynamics.system_xml)
     seconds, evaluations = summary["wall_seconds"], summary["force_evaluations"]
     platform = summary["platform"]["openmm"]
+    speed = platform.get("steps_per_second", {}).get(platform["name"])
     return [
         summary["system"],
         str(described.getNumParticles()),
         str(system.torsions.n_torsions),
         *(cell(seconds, evaluations, stage) for stage in STAGES),
-        f"{platform['steps_per_second'].get(platform['name'], float('nan')):,.0f} ({platform['name']})",
+        ("-" if speed is None else f"{speed:,.0f}") + f" ({platform['name']})",
         f"{1e3 * seconds['denoiser_step_of_512_points']:.0f} ms",
         f"{seconds['geodesic'] / summary['geodesic']['channels_tried']:.1f} s",
         f"{sum(evaluations.values()) / 1e6:.1f}M, {sum(seconds.get(stage, 0.0) for stage in STAGES) / 60:.0f} min",
@@ -59,4 +60,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -24,6 +24,7 @@ import MDAnalysis
 import numpy as np
 from scipy.stats import ks_2samp
 
+from spacetime_tps.errors import told
 from spacetime_tps.files import read_json
 
 COMMAND = [sys.executable, "-c", "from spacetime_tps.cli.main import main; main()"]
@@ -116,4 +117,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -5,7 +5,7 @@ else as the system file has it. Barriers are all of the same kind: the largest c
 smoothed at one level, along the curve of posterior means, by MBAR over the run's own windows. The reference surface
 (an independent, long metadynamics) is used for nothing but the last columns.
 
-    python scripts/reproduce_representations.py OUT              # about 40 minutes on two cores
+    python scripts/reproduce_representations.py OUT              # about 25 minutes on two cores
     python scripts/reproduce_representations.py OUT --only cartesian
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spacetime_tps import Run
+from spacetime_tps.errors import told
 
 SAMPLING = ("sampling.build_time=2 ns", "sampling.frozen_time=2 ns")
 SETTINGS = {
@@ -31,7 +32,13 @@ SETTINGS = {
     ),
     "tica_2": ("representation.kind=tica", "representation.components=2", "geodesic.low_variance=0.25"),
     "tica_3": ("representation.kind=tica", "representation.components=3", "geodesic.low_variance=0.25"),
+    "tica_4": ("representation.kind=tica", "representation.components=4", "geodesic.low_variance=0.25"),
 }
+
+
+def measured(value: float | None, error: float | None) -> str:
+    """A number and its error, as far as they are known."""
+    return " +- ".join("unknown" if each is None else f"{each:.1f}" for each in (value, error))
 
 
 def made(kind: str, out: Path, seed: int) -> dict[str, Any]:
@@ -41,7 +48,7 @@ def made(kind: str, out: Path, seed: int) -> dict[str, Any]:
     return run.summary
 
 
-def told(kind: str, summary: dict[str, Any]) -> str:
+def row(kind: str, summary: dict[str, Any]) -> str:
     """A row of the table."""
     channel, paths, windows = summary["geodesic"]["channels"][0], summary["paths"], summary["windows"]
     barrier, states = windows["barrier_kj_mol"], windows["delta_f_states_kj_mol"]
@@ -53,16 +60,15 @@ def told(kind: str, summary: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{kind}: {channel['label']}, converged {channel['converged']}, arrived {paths['arrived_fraction']:.0%}",
-            f"  barrier {barrier['value']:.1f} +- {barrier['error']:.1f} by windows, "
-            f"{channel['barrier_kj_mol']:.1f} on the reference surface; B-A {states['value']:.1f} +- "
-            f"{states['error']:.1f}",
+            f"  barrier {measured(barrier['value'], barrier['error'])} by windows, "
+            f"{channel['barrier_kj_mol']:.1f} on the reference surface; B-A "
+            f"{measured(states['value'], states['error'])}",
             f"  windows {windows['count']}, variance {min(ratios):.2f} to {max(ratios):.2f} of the model's, "
             f"{windows['close_fraction']:.0%} within 1.5, {windows['wrong']} wrong, {windows['stuck']} stuck",
             f"  dissipated {work['forward']:.1f} and {work['backward']:.1f} kT; restrained ends "
-            f"{ends['crooks']:.1f} +- {ends['error']:.1f} by work, {both['value']:.1f} +- {both['error']:.1f} "
-            "by windows",
+            f"{measured(ends['crooks'], ends['error'])} by work, {measured(both['value'], both['error'])} by windows",
             "  MaxFreeEnergy "
-            + ("of no path" if highest["mean"] is None else f"{highest['mean']:.1f} +- {highest['std']:.1f}")
+            + measured(highest["mean"], highest["std"])
             + f", least possible {summary['reference']['minimax_barrier_kj_mol']:.1f}; "
             f"{sum(summary['force_evaluations'].values()) / 1e6:.1f} million force evaluations; seconds: {stages}",
         ]
@@ -76,8 +82,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     for kind in given.only or SETTINGS:
-        print(told(kind, made(kind, given.out, given.seed)), flush=True)
+        print(row(kind, made(kind, given.out, given.seed)), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from spacetime_tps.analysis.comparison import MethodPaths
+from spacetime_tps.errors import told
 from spacetime_tps.files import read_arrays, read_json
 
 
@@ -58,4 +59,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

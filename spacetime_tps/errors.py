@@ -32,6 +32,15 @@ def reason_of(error: Exception) -> str:
 
 
 @contextmanager
+def told() -> Iterator[None]:
+    """For scripts: end with the sentence of an error that a user is meant to read, not with its traceback."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        raise SystemExit(f"Error: {error}") from error
+
+
+@contextmanager
 def explained(what: str, advice: str = "") -> Iterator[None]:
     """Quietly call a library whose parsers raise whatever a malformed input provokes; tell it in one sentence.
 

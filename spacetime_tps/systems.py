@@ -241,8 +241,13 @@ def load_system(config: RunConfig, folder: Path) -> System:
         UserError: a file is missing or unfit, or a state does not hold its own structure.
     """
     if isinstance(config.system, MoleculeConfig):
-        return _load_molecule(config, config.system, folder)
-    return _load_toy(config, config.system, folder)
+        system = _load_molecule(config, config.system, folder)
+    else:
+        system = _load_toy(config, config.system, folder)
+    if (label := config.geodesic.channel) is not None:
+        start, end = system.representation.features(system.structures)
+        system.representation.named_channel(label, start, end, config.geodesic.log_snr_end)
+    return system
 
 
 def _load_toy(config: RunConfig, toy: ToyConfig, folder: Path) -> System:

@@ -206,16 +206,17 @@ def sample_windows(
     rows = _rows(windows, sides, exchange_every > 0, copies)
     tasks = []
     for group in _groups(rows, copies):
-        natural_of = np.concatenate([natural[part] for _, part in group])
-        last = np.cumsum([part.stop - part.start for _, part in group])[:-1] - 1
-        (first_side, first_part), neighbours = group[0], np.ones(len(natural_of) - 1, dtype=bool)
+        (first_side, first), last = group[0], np.cumsum([part.stop - part.start for _, part in group]) - 1
+        etas = np.concatenate([natural[part] for _, part in group])
+        neighbours = np.ones(len(etas), dtype=bool)
         neighbours[last] = False
+        seeds = [openmm_seed(seed, name, w, k) for k, part in group for w in range(part.start, part.stop)]
+        exchanges = generator(seed, name, "exchanges", first.start, first_side)
+        from_here = np.concatenate([starts[part, k] for k, part in group])
         tasks.append(
             _Row(
-                dynamics, representation, natural_of, np.concatenate([starts[part, k] for k, part in group]), config,
-                [openmm_seed(seed, name, w, k) for k, part in group for w in range(part.start, part.stop)],
-                generator(seed, name, "exchanges", first_part.start, first_side), recorded, every, exchange_every,
-                neighbours, copies > 1,
+                dynamics, representation, etas, from_here, config, seeds, exchanges, recorded, every, exchange_every,
+                neighbours[:-1], copies > 1,
             )
         )  # fmt: skip
     with progress_bar(len(tasks), name, "run") as bar:

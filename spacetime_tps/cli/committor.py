@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from spacetime_tps.cli.options import say, set_option
-from spacetime_tps.stages import RunFolder, check_hardware, committor_in
+from spacetime_tps.stages import RunFolder, check_beforehand, committor_in
 from spacetime_tps.systems import load_system
 
 
@@ -32,6 +32,6 @@ def command(
     folder.config()
     with folder.locked():
         config = folder.changed("export", overrides)
-        check_hardware(config, load_system(config, out))
+        check_beforehand(config, load_system(config, out))
         committor_in(folder, config, frames, overwrite, say, along)
     click.echo(f"Everything: {out / 'committor/committor.json'}")

@@ -16,7 +16,7 @@ from spacetime_tps.cli.options import (
     say,
     system_argument,
 )
-from spacetime_tps.stages import check_hardware, compare, stages_to_run
+from spacetime_tps.stages import check_beforehand, compare, stages_to_run
 from spacetime_tps.systems import load_system
 
 
@@ -30,7 +30,7 @@ def command(system: str, output: Path, seeds: int, resume: bool, overwrite: bool
     """Run the geodesic, its baselines and transition path sampling for SYSTEM, and print the table."""
     refuse_both(resume, overwrite)
     config, source = read_configuration(system, **configuration)
-    check_hardware(config, load_system(config, source))
+    check_beforehand(config, load_system(config, source))
     compare(output, config, source, seeds, stages_to_run(config), resume, overwrite, say)
     click.echo((output / "compare.md").read_text(encoding="utf-8"), nl=False)
     click.echo(f"\nEverything: {output / 'compare.json'}")

@@ -21,7 +21,7 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.stages import (
     STAGES,
     RunFolder,
-    check_hardware,
+    check_beforehand,
     end_with_paths_of_the_ensemble,
     finish_summary,
     recorded_columns,
@@ -74,7 +74,7 @@ def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool,
             click.echo("No torsion lags behind, or it is represented already: the run stays as it is.", err=True)
             return
         system = load_system(config, folder.path)
-        check_hardware(config, system)
+        check_beforehand(config, system)
         if added:
             recorded_columns(folder, system.torsions)
             folder.make_room("train", config)
@@ -91,7 +91,7 @@ def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, c
     """Run the stages up to ``last`` in a new, resumed or overwritten folder."""
     refuse_both(resume, overwrite)
     config, source = read_configuration(system, **configuration)
-    check_hardware(config, load_system(config, source))
+    check_beforehand(config, load_system(config, source))
     folder = RunFolder(output)
     stages = stages_to_run(config, last=last)
     with folder.locked():

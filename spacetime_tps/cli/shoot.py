@@ -9,7 +9,7 @@ import click
 
 from spacetime_tps.cli.options import configuration_options, folder_options, read_configuration, refuse_both, say
 from spacetime_tps.errors import UserError
-from spacetime_tps.stages import RunFolder, check_hardware, path_from_file, shoot_in
+from spacetime_tps.stages import RunFolder, check_beforehand, path_from_file, shoot_in
 from spacetime_tps.systems import load_system
 
 _SOURCES = {"paths": "paths", "high-temperature": "high_temperature"}
@@ -45,14 +45,14 @@ def command(
         folder.config()
         with folder.locked():
             config = folder.changed("export", overrides)
-            check_hardware(config, load_system(config, folder.path))
+            check_beforehand(config, load_system(config, folder.path))
             as_before = not overrides and source is None
             shoot_in(folder, config, trajectory, resume, overwrite, say, as_before)
         _done(folder)
         return
     config, source_folder = read_configuration(target, overrides=overrides, **configuration)
     system = load_system(config, source_folder)
-    check_hardware(config, system)
+    check_beforehand(config, system)
     if trajectory is not None:
         path_from_file(trajectory, system)
     elif config.shooting.first == "paths":

@@ -14,7 +14,7 @@ from spacetime_tps.stages import (
     STAGE_FUNCTIONS,
     STAGES,
     RunFolder,
-    check_hardware,
+    check_beforehand,
     finish_summary,
     run_stages,
     write_report,
@@ -56,7 +56,7 @@ def command(name: str) -> click.Command:
             if overrides and resume:
                 raise UserError("--resume goes on with the settings as they are; leave out --set and --geometry.")
             config = folder.changed(name, overrides)
-            check_hardware(config, load_system(config, out))
+            check_beforehand(config, load_system(config, out))
             run_stages(folder, config, {name: STAGE_FUNCTIONS[name]}, conclude=finish_summary, say=say, again=overwrite)
             if name == STAGES[-1]:
                 write_report(folder)

@@ -162,6 +162,8 @@ class RunConfig(Model):
                 "representation.kind 'tica' needs samples at equal times, which sampling.kind "
                 f"{sampling.kind!r} does not promise; take 'pca'"
             )
+        if lag < sampling.sample_interval:
+            raise ValueError(f"representation.lag is {lag:g} ps, shorter than sampling.sample_interval")
         whole = sampling.frozen_time if isinstance(sampling, MetadynamicsConfig) else sampling.time
         if lag >= whole / 2:
             raise ValueError(

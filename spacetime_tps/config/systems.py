@@ -38,7 +38,7 @@ class MoleculeConfig(Model):
     cutoff: Length = Field(0.9, gt=0)
     """Of PME in real space."""
     constraints: Literal["none", "hbonds"] = "hbonds"
-    hydrogen_mass: Mass | None = Field(None, gt=0)
+    hydrogen_mass: Mass | None = Field(None, ge=1.007)
     """Taken from the neighbours of hydrogens, so that longer time steps hold; shooting and committors refuse it."""
     dynamics: MolecularDynamicsConfig
 

@@ -58,11 +58,11 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"the key '{shown}' is missing"
     if problem["type"] == "unknown_kind":
-        return f"'{shown}': {problem['msg']}, not {problem['input'].get('kind')!r}"
+        given = problem["input"]
+        return f"'{shown}': {problem['msg']}, not {given.get('kind') if isinstance(given, dict) else given!r}"
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    found = (
-        "" if isinstance(problem["input"], dict) or repr(problem["input"]) in message else f", not {problem['input']!r}"
-    )
+    told = isinstance(problem["input"], dict) or repr(problem["input"]) in message or " not " in message
+    found = "" if told else f", not {problem['input']!r}"
     return f"'{shown}': {message}{found}" if shown else message
 
 

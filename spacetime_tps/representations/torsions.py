@@ -155,12 +155,16 @@ class Torsions(Internal):
         """The channel between two feature vectors that a label such as ``phi+ psi-`` names.
 
         Raises:
-            UserError: the label does not name every torsion with a direction.
+            UserError: the label does not name every torsion once, with a direction.
         """
         words = {word[:-1]: word[-1] for word in label.split()}
-        if set(words) != set(self.block_names) or not set(words.values()) <= {"+", "-"}:
+        missing = [name for name in self.block_names if words.get(name) not in ("+", "-")]
+        if missing or len(label.split()) > self.n_torsions:
             form = " ".join(f"{name}+" for name in self.block_names)
-            raise UserError(f"The channel {label!r} should name every torsion with its direction, such as {form!r}.")
+            wrong = f"{missing[0]} has none" if missing else "it names something else, too, or something twice"
+            raise UserError(
+                f"The channel {label!r} should name every torsion once, with its direction, such as {form!r}: {wrong}."
+            )
         short = wrap(self.center(end) - self.center(start))
         upward = np.array([words[name] == "+" for name in self.block_names])
         return self._channel(start, end, log_snr_end, upward != (short >= 0))

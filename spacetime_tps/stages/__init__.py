@@ -3,7 +3,7 @@
 from spacetime_tps.stages.chain import STAGE_FUNCTIONS, stages_to_run
 from spacetime_tps.stages.committor import committor_in
 from spacetime_tps.stages.compare import compare
-from spacetime_tps.stages.context import Context, StageResult, check_hardware, run_stages
+from spacetime_tps.stages.context import Context, StageResult, check_beforehand, run_stages
 from spacetime_tps.stages.distance import distances_between
 from spacetime_tps.stages.export import finish_summary
 from spacetime_tps.stages.extend import with_torsions
@@ -25,7 +25,7 @@ __all__ = [
     "Run",
     "RunFolder",
     "StageResult",
-    "check_hardware",
+    "check_beforehand",
     "committor_in",
     "compare",
     "distances_between",

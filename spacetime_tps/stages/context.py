@@ -24,6 +24,7 @@ from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.reporting import NullReporter, Reporter, reporter_of
 from spacetime_tps.representations import Components
 from spacetime_tps.representations.fitting import FITTED, NEEDS_DEEPTIME
+from spacetime_tps.shooting.chains import EngineRecipe, build_move
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.systems import System, load_system
 
@@ -62,8 +63,8 @@ class Context:
         assert self.system.molecule is not None
         file = self.folder / "stages/platform.json"
         dynamics = self.system.molecule.dynamics
-        chosen = _platform_in(file)
-        if chosen in available_platforms():
+        chosen, wanted = _platform_in(file), self.config.hardware.platform
+        if chosen in available_platforms() and wanted.lower() in ("auto", chosen.lower()):
             return dynamics.on(chosen)
         name, speeds = choose_platform(self.config.hardware.platform, dynamics, self.system.structures[0])
         write_json(file, {"requested": self.config.hardware.platform, "name": name, "steps_per_second": speeds})
@@ -115,7 +116,10 @@ def check_copies(system: System) -> None:
         return
     if system.config.representation.kind in ("tica", "pca"):
         raise UserError("hardware.copies: the restraint of representation.kind tica or pca holds one molecule.")
-    replicated(openmm.XmlSerializer.deserialize(system.molecule.dynamics.system_xml), 1)
+    try:
+        replicated(openmm.XmlSerializer.deserialize(system.molecule.dynamics.system_xml), 1)
+    except UserError as error:
+        raise UserError(f"hardware.copies should be 1 for {system.config.name}: {error}") from error
 
 
 def choose_device(wanted: str) -> str:
@@ -136,14 +140,17 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
-def check_hardware(config: RunConfig, system: System) -> None:
-    """Refuse explicit choices that this machine cannot serve, before anything is written.
+def check_beforehand(config: RunConfig, system: System) -> None:
+    """Refuse what this machine cannot serve, or what the last steps of a run would refuse, before anything is written.
 
     Raises:
-        UserError: the platform, the device or a package is not there.
+        UserError: the platform, the device or a package is not there, or shooting could not start.
     """
     choose_device(config.hardware.device)
     check_copies(system)
+    build_move(config.shooting, system.variables.axes)
+    if config.tps and system.molecule is not None:
+        EngineRecipe.of(system, system.molecule.dynamics, frame_every=1)
     if config.representation.kind == "tica" and importlib.util.find_spec("deeptime") is None:
         raise UserError(NEEDS_DEEPTIME)
     if system.molecule is not None and config.hardware.platform != "auto":
@@ -183,7 +190,7 @@ def run_stages(
         again: run stages that are finished anew. What they and later ones left is kept until a new result is there.
 
     Raises:
-        UserError: a stage that must come first is missing.
+        UserError: a stage that must come first is missing, or a record is not as its stage left it.
     """
     with opened(folder, config) as context:
         context.device()
@@ -191,10 +198,13 @@ def run_stages(
         before = [name for name in stages_of(config) if STAGES.index(name) < STAGES.index(first)]
         if before and not folder.finished(before[-1]):
             raise UserError(f"The stage {before[-1]!r} of {folder.path} is not finished; run it first.")
+        for name in before:
+            folder.record(name)
         if context.system.molecule is not None:
             context.dynamics()
         for name, stage in stages.items():
             if folder.finished(name) and not again:
+                folder.record(name)
                 say(f"{name}: finished before")
                 continue
             make_room = partial(folder.make_room, name, config)

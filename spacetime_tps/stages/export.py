@@ -27,7 +27,7 @@ from spacetime_tps.stages.folder import stages_of
 from spacetime_tps.stages.geodesic import reference_bound
 from spacetime_tps.stages.paths import chosen_curve, reference_delta_f
 from spacetime_tps.stages.train import load_denoiser
-from spacetime_tps.systems import System
+from spacetime_tps.systems import Molecule, System
 from spacetime_tps.topology import NamedTorsions, free_torsions
 
 SCHEMA_VERSION = 1
@@ -111,8 +111,6 @@ def _paths_summary(
 ) -> dict[str, Any]:
     system, suffix = context.system, context.system.suffix
     stage = context.folder.record("paths")["summary"]
-    work = WorkSummary(**{key: np.nan if value is None else value for key, value in stage["work"].items()})
-    reference = reference_delta_f(context, stage["eta_ends"])
     summary: dict[str, Any] = {
         "count": len(paths),
         "arrived_fraction": float(arrived.mean()),
@@ -127,21 +125,7 @@ def _paths_summary(
         "rounds": stage["rounds"],
         "time": "curve parameter; the frames' spacing in physical time is no rate",
         f"max_potential_energy_{suffix}": mean_and_std(paths.max_potential_energy[arrived]),
-        "dissipated_work_kt": {
-            "forward": work.dissipated_forward,
-            "backward": work.dissipated_backward,
-            "forward_error": work.dissipated_forward_error,
-            "backward_error": work.dissipated_backward_error,
-            "lag": work.lag,
-            "gaussian_forward": work.gaussian_forward,
-            "gaussian_backward": work.gaussian_backward,
-        },
-        f"delta_f_{suffix}": {
-            "crooks": work.delta_f * system.kt,
-            "error": work.error * system.kt,
-            "reference": None if reference is None else reference * system.kt,
-            "of": "restrained end ensembles, B minus A",
-        },
+        **_work_summary(context, stage),
         "integrity": {
             "broken": int(sum(bool(p) for p in problems)),
             "reasons": {f"path_{k:04d}": p for k, p in enumerate(problems) if p},
@@ -157,14 +141,43 @@ def _paths_summary(
     if bound is not None:
         summary[f"max_free_energy_{suffix}"] = max_free_energy(paths, arrived, bound.barrier, bound.error)
     if system.molecule is not None:
-        torsions = free_torsions(system.molecule.topology, system.torsions.quadruples)
-        represented = NamedTorsions(system.torsions.block_names, system.torsions.quadruples)
-        seen = (paths.frames, paths.curve_parameter, paths.forward)
-        summary["hysteresis"] = hysteresis(torsions, *seen)[:3]
-        summary["hysteresis_of_representation"] = hysteresis(represented, *seen)
-        dof = system.molecule.dynamics.degrees_of_freedom()
-        summary["kinetic_temperature_k"] = kinetic_temperature(paths.kinetic_energy, dof)
+        summary |= _lag_summary(system, system.molecule, paths)
     return summary
+
+
+def _work_summary(context: Context, stage: dict[str, Any]) -> dict[str, Any]:
+    """What the stage ``paths`` found of work, in the units of the system."""
+    work = WorkSummary(**{key: np.nan if value is None else value for key, value in stage["work"].items()})
+    kt, reference = context.system.kt, reference_delta_f(context, stage["eta_ends"])
+    return {
+        "dissipated_work_kt": {
+            "forward": work.dissipated_forward,
+            "backward": work.dissipated_backward,
+            "forward_error": work.dissipated_forward_error,
+            "backward_error": work.dissipated_backward_error,
+            "lag": work.lag,
+            "gaussian_forward": work.gaussian_forward,
+            "gaussian_backward": work.gaussian_backward,
+        },
+        f"delta_f_{context.system.suffix}": {
+            "crooks": work.delta_f * kt,
+            "error": work.error * kt,
+            "reference": None if reference is None else reference * kt,
+            "of": "restrained end ensembles, B minus A",
+        },
+    }
+
+
+def _lag_summary(system: System, molecule: Molecule, paths: PathEnsemble) -> dict[str, Any]:
+    """Torsions that lag behind the restraint, and the temperature of what moves."""
+    torsions = free_torsions(molecule.topology, system.torsions.quadruples)
+    represented = NamedTorsions(system.torsions.block_names, system.torsions.quadruples)
+    seen = (paths.frames, paths.curve_parameter, paths.forward)
+    return {
+        "hysteresis": hysteresis(torsions, *seen)[:3],
+        "hysteresis_of_representation": hysteresis(represented, *seen),
+        "kinetic_temperature_k": kinetic_temperature(paths.kinetic_energy, molecule.dynamics.degrees_of_freedom()),
+    }
 
 
 def _write_trajectories(context: Context, paths: PathEnsemble, note: str | None) -> None:

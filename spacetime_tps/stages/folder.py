@@ -251,7 +251,10 @@ class RunFolder:
             UserError: the record is missing, or it is not as the stage left it.
         """
         file = self / f"stages/{stage}.json"
-        record = read_json(file)
+        try:
+            record = read_json(file)
+        except UserError:
+            record = None
         if not isinstance(record, dict) or record.pop(_DIGEST, None) != _digest(record):
             raise UserError(f"{file} is not as the stage left it; run '{stage}' again with --overwrite.")
         return record
@@ -297,7 +300,11 @@ def _input_files(config: RunConfig, source: Path) -> list[str]:
     """Files that a run needs, relative to the folder of the system file; those of OpenMM itself lie elsewhere."""
     files = [state.pdb for state in (config.states.a, config.states.b)] + [config.reference]
     used = [given.pdb for given in config.collective_variables.values() if not isinstance(given, list)]
-    files += [file for file in dict.fromkeys(used) if file not in files]
+    same = {os.path.normpath(source / file): None for file in files if file is not None}
+    for file in used:
+        if os.path.normpath(source / file) not in same:
+            files.append(file)
+            same[os.path.normpath(source / file)] = None
     if isinstance(config.system, MoleculeConfig):
         files += [config.system.prmtop, config.system.openmm_system]
         files += [file for file in config.system.forcefield or [] if (source / file).is_file()]

@@ -12,7 +12,7 @@ from spacetime_tps.export.transition_path import TransitionPath
 from spacetime_tps.files import read_json
 from spacetime_tps.stages.chain import stages_to_run
 from spacetime_tps.stages.committor import committor_in
-from spacetime_tps.stages.context import Stage, check_hardware, run_stages
+from spacetime_tps.stages.context import Stage, check_beforehand, run_stages
 from spacetime_tps.stages.export import export, finish_summary
 from spacetime_tps.stages.folder import STAGES, RunFolder
 from spacetime_tps.stages.geodesic import geodesic
@@ -69,7 +69,7 @@ class Run:
         """
         file = find_system_file(str(system))
         config = load_config(file, preset, seed, _texts(changes))
-        check_hardware(config, load_system(config, file.parent))
+        check_beforehand(config, load_system(config, file.parent))
         made = RunFolder(Path(folder))
         with made.locked():
             made.begin(config, file.parent, resume=not overwrite, overwrite=overwrite)

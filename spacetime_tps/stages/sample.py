@@ -103,36 +103,12 @@ def _molecule(
         system.recorded_atoms,
         system.variables.measures,
     )
-    sampled: Metadynamics | ReplicaExchange | TrajectorySamples | BasinSamples
-    if isinstance(config, MetadynamicsConfig):
-        sampled = _metadynamics(context, config, recorded)
-        summary: dict[str, Any] = {"max_bias_kj_mol": float(sampled.table.max())}
-    elif isinstance(config, TrajectoriesConfig):
-        watched, topology = _watched(context), system.molecule.topology
-        sampled = read_trajectories(config, context.folder.path, topology, watched, recorded, system.kt)
-        summary = {"trajectories": int(sampled.walker.max()) + 1}
-    elif isinstance(config, BasinsConfig):
-        watched, seed = _watched(context), context.config.seed
-        sampled = sample_basins(context.dynamics(), system.structures, watched, recorded, config, seed, context.pool)
-        _check_basins(sampled, system)
-        summary = {"left_their_state": sampled.left}
-    else:
-        sampled = _replica_exchange(context, config, recorded)
-        summary = {
-            "biased": [system.variables.names[k] for k in flattened(system, config)],
-            "max_bias_kj_mol": None if sampled.bias is None else float(sampled.bias.table.max()),
-            "temperatures_k": sampled.temperatures,
-            "acceptance": sampled.acceptance,
-            "round_trips": sampled.round_trips,
-            "discarded": sampled.discarded,
-        }
-    everything = recorded.angles(sampled.seen)
-    angles, inside = (
-        everything[:, system.represented],
-        system.in_states(recorded.variables(sampled.seen, system.variables)),
-    )
-    representation, fit = _fitted(context, angles, recorded.positions(sampled.seen), sampled)
-    features = representation.features_of_seen(angles, recorded.positions(sampled.seen))
+    sampled, summary = _drawn(context, config, recorded)
+    everything, positions = recorded.angles(sampled.seen), recorded.positions(sampled.seen)
+    variables = recorded.variables(sampled.seen, system.variables)
+    angles, inside = everything[:, system.represented], system.in_states(variables)
+    representation, fit = _fitted(context, angles, positions, sampled)
+    features = representation.features_of_seen(angles, positions)
     samples = WeightedSamples(features, sampled.log_weights, sampled.frames, sampled.force_evaluations)
     _check_weights(samples)
     summary |= {
@@ -150,10 +126,41 @@ def _molecule(
         "quadruples": recorded.quadruples,
         "represented": system.torsions.quadruples,
         "angles": everything.astype(np.float32),
-        "measures": recorded.variables(sampled.seen, system.variables)[:, system.variables.n_angles :],
+        "measures": variables[:, system.variables.n_angles :],
         "walker": sampled.walker,
     }
     return samples, sampled.transitions, summary, torsions, fit
+
+
+def _drawn(
+    context: Context,
+    config: MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | BasinsConfig,
+    recorded: Recorder,
+) -> tuple[Metadynamics | ReplicaExchange | TrajectorySamples | BasinSamples, dict[str, Any]]:
+    """What was drawn, by the kind of sampling, and what is to be said of it."""
+    system, seed = context.system, context.config.seed
+    assert system.molecule is not None
+    if isinstance(config, MetadynamicsConfig):
+        walked = _metadynamics(context, config, recorded)
+        return walked, {"max_bias_kj_mol": float(walked.table.max())}
+    if isinstance(config, TrajectoriesConfig):
+        topology, folder = system.molecule.topology, context.folder.path
+        read = read_trajectories(config, folder, topology, _watched(context), recorded, system.kt)
+        return read, {"trajectories": int(read.walker.max()) + 1}
+    if isinstance(config, BasinsConfig):
+        watched, dynamics = _watched(context), context.dynamics()
+        free = sample_basins(dynamics, system.structures, watched, recorded, config, seed, context.pool)
+        _check_basins(free, system)
+        return free, {"left_their_state": free.left}
+    ladder = _replica_exchange(context, config, recorded)
+    return ladder, {
+        "biased": [system.variables.names[k] for k in flattened(system, config)],
+        "max_bias_kj_mol": None if ladder.bias is None else float(ladder.bias.table.max()),
+        "temperatures_k": ladder.temperatures,
+        "acceptance": ladder.acceptance,
+        "round_trips": ladder.round_trips,
+        "discarded": ladder.discarded,
+    }
 
 
 def _fitted(

@@ -16,7 +16,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from spacetime_tps.files import read_arrays, write_arrays
+from spacetime_tps.files import read_arrays, read_json, write_arrays
 from spacetime_tps.stages import STAGES
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, run_process, settings
@@ -328,8 +328,27 @@ def test_an_emptied_record_is_told(stage: str, tiny_alanine_run: Path, tmp_path:
     shutil.copytree(tiny_alanine_run, copy)
     file = copy / f"stages/{stage}.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"summary": {}}))
-    assert f"run '{stage}' again with --overwrite" in refusal("export", copy, "--overwrite")
-    assert (copy / "summary.json").is_file()
+    before = read_json(copy / "summary.json")
+    for again in ("export", "windows", "paths"):
+        if UNREFINED.index(again) > UNREFINED.index(stage):
+            assert f"run '{stage}' again with --overwrite" in refusal(again, copy, "--overwrite")
+    assert read_json(copy / "summary.json") == before
+
+
+def test_what_would_fail_in_the_end_is_told_before(tmp_path: Path) -> None:
+    cases = {
+        "tps=2": "repartitioned masses",
+        "shooting.selector={variable: zz, center: 1 deg, width: 1 deg}": "'zz' is no collective variable",
+        "geodesic.channel=phi+": "psi has none",
+        "geodesic.channel=phi+ phi- psi+": "something twice",
+        "hardware.copies=2": "hardware.copies should be 1",
+        "system=5": "kind should be",
+    }
+    for change, words in cases.items():
+        gb = ("system.forcefield=[amber14/protein.ff14SB.xml, implicit/gbn2.xml]", "system.hydrogen_mass=3 Da")
+        told = refusal("run", "alanine_dipeptide", "-o", tmp_path / "run", *settings((*gb, change)))
+        assert words in told, told
+    assert not (tmp_path / "run").exists()
 
 
 def test_samples_of_another_width_or_kind_are_told(tiny_alanine_run: Path, tmp_path: Path) -> None:
