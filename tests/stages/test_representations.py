@@ -62,6 +62,8 @@ def test_tica_is_refused_before_anything_is_sampled(tmp_path: Path, monkeypatch:
     tica = ["representation.kind=tica", "geodesic.low_variance=null"]
     with pytest.raises(UserError, match="take less than half"):
         Run.new("alanine_dipeptide", tmp_path / "run", changes=[*tica, "representation.lag=4 ns"])
+    with pytest.raises(UserError, match="shorter than sampling"):
+        Run.new("alanine_dipeptide", tmp_path / "run", changes=[*tica, "representation.lag=0.001 ps"])
     with pytest.raises(UserError, match="take 'pca'"):
         Run.new("alanine_dipeptide", tmp_path / "run", changes=[*tica, "sampling={kind: trajectories, files: [a.dcd]}"])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from spacetime_tps.files import read_arrays, read_json, write_arrays
-from spacetime_tps.stages import STAGES
+from spacetime_tps.stages import STAGES, RunFolder
+from spacetime_tps.stages.context import opened
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, run_process, settings
 
@@ -333,6 +334,26 @@ def test_an_emptied_record_is_told(stage: str, tiny_alanine_run: Path, tmp_path:
         if UNREFINED.index(again) > UNREFINED.index(stage):
             assert f"run '{stage}' again with --overwrite" in refusal(again, copy, "--overwrite")
     assert read_json(copy / "summary.json") == before
+
+
+def test_one_pdb_under_two_spellings_is_one_file(tmp_path: Path) -> None:
+    system = find_system_file("alanine_dipeptide")
+    own = "collective_variables.r={kind: rmsd, pdb: ./c5.pdb, atoms: heavy}"
+    config = load_config(system, overrides=(own, *TINY_ALANINE))
+    folder = RunFolder(tmp_path / "run")
+    with folder.locked():
+        folder.begin(config, system.parent, resume=False, overwrite=False)
+    assert {file.name for file in (tmp_path / "run/inputs").iterdir()} >= {"c5.pdb", "c7ax.pdb"}
+    assert load_system(folder.config(), folder.path).variables.names[-1] == "r"
+
+
+def test_the_platform_that_was_asked_for_stays(tiny_alanine_run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_alanine_run, tmp_path / "copy"))
+    (copy / "stages/platform.json").write_text('{"name": "CPU"}')
+    folder = RunFolder(copy)
+    with opened(folder, folder.config()) as context:
+        assert context.dynamics().platform == "Reference"
+    assert read_json(copy / "stages/platform.json")["name"] == "Reference"
 
 
 def test_what_would_fail_in_the_end_is_told_before(tmp_path: Path) -> None:
