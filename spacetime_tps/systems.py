@@ -238,7 +238,8 @@ def load_system(config: RunConfig, folder: Path) -> System:
     """Build the system; the file names in ``config`` are relative to ``folder``.
 
     Raises:
-        UserError: a file is missing or unfit, or a state does not hold its own structure.
+        UserError: a file is missing or unfit, a state does not hold its own structure, or ``geodesic.channel`` names
+            no way between them.
     """
     if isinstance(config.system, MoleculeConfig):
         system = _load_molecule(config, config.system, folder)

@@ -61,7 +61,8 @@ def _first_problem(error: ValidationError) -> str:
         given = problem["input"]
         return f"'{shown}': {problem['msg']}, not {given.get('kind') if isinstance(given, dict) else given!r}"
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    told = isinstance(problem["input"], dict) or repr(problem["input"]) in message or " not " in message
+    counted = problem["type"] in ("too_short", "too_long")  # these messages end in ", not 0" by themselves
+    told = counted or isinstance(problem["input"], dict) or repr(problem["input"]) in message
     found = "" if told else f", not {problem['input']!r}"
     return f"'{shown}': {message}{found}" if shown else message
 
