@@ -362,7 +362,7 @@ def _representation(wanted: NamedTorsionsConfig, torsions: Torsions, topology: a
         found = read_fit(fitted, {"reference": (len(atoms), 3), "axes": (size, size - 6)})
         return torsions if found is None else Cartesian(torsions, atoms, AtomAxes(**found))
     if isinstance(wanted, ComponentsConfig):
-        size, count = 2 * torsions.n_torsions, wanted.components
+        size, count = 2 * torsions.n_torsions, wanted.count
         found = read_fit(fitted, {"offset": (size,), "axes": (size, count), "inverse": (count, size)})
         return torsions if found is None else Components(torsions, TorsionAxes(**found))
     return torsions

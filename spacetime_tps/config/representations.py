@@ -33,13 +33,19 @@ class ComponentsConfig(NamedTorsionsConfig):
     """Linear combinations of (cos, sin) of the named torsions: the slowest (tica) or the widest (pca)."""
 
     kind: Literal["tica", "pca"]
-    components: int = Field(2, ge=1)
+    components: int | None = Field(None, ge=1)
+    """None: all there are, two a torsion. With fewer, different torsions may lie at the same place."""
     lag: Time = Field(2.0, gt=0)
     """Between the configurations that are correlated, for tica."""
 
+    @property
+    def count(self) -> int:
+        """How many components there are."""
+        return self.components or 2 * len(self.torsions)
+
     @model_validator(mode="after")
     def _there_are_so_many(self) -> ComponentsConfig:
-        if self.components > 2 * len(self.torsions):
+        if self.count > 2 * len(self.torsions):
             raise ValueError(f"components should be at most {2 * len(self.torsions)}, twice the torsions")
         return self
 

@@ -181,7 +181,7 @@ def _fitted(
         assert isinstance(context.config.sampling, MetadynamicsConfig | ReplicaExchangeConfig)
         lag = max(1, round(wanted.lag / context.config.sampling.sample_interval))
     features = system.torsions.features_of_angles(angles)
-    axes = fit_torsions(features, sampled.log_weights, sampled.walker, wanted.components, lag)
+    axes = fit_torsions(features, sampled.log_weights, sampled.walker, wanted.count, lag)
     return Components(system.torsions, axes), axes
 
 
