@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spacetime_tps.geometry.channels import FAR_OFF
+
 GOOD, DOUBT, BAD, OPEN = "good", "doubt", "bad", "open"
 """Levels of a finding: as it should be; look closer; wrong; not asked yet."""
 _CLOSE_SIGMAS = 2.0
@@ -16,6 +18,9 @@ _HYSTERESIS_DEG = 30.0
 _MIXED = 1.1
 _DIVIDES, _SHARP = (0.2, 0.8), 0.2
 """Mean committor of frames at the top, and its spread beyond counting, of a path whose coordinates suffice."""
+_VAGUE_KT = 2.0
+"""Error of a free-energy difference beyond which it agrees with anything."""
+_GAS_CONSTANT = 0.00831446
 _MISSED = 0.1
 """Share of the committor's variance by which a torsion has to explain more to be named."""
 _ASIDE = ("Is there a true path ensemble?",)
@@ -87,6 +92,24 @@ def _level(value: float, good: float, bad: float) -> str:
     return GOOD if value <= good else DOUBT if value <= bad else BAD
 
 
+def _by_torsions(summary: Mapping[str, Any]) -> bool:
+    """Whether the run can be refined, and torsions be added to it."""
+    return summary["definition"]["kind"] == "molecule" and summary.get("representation", "torsions") == "torsions"
+
+
+def _better_model(summary: Mapping[str, Any]) -> str:
+    if _by_torsions(summary):
+        return "Refine the model: refine.rounds=5."
+    return "Sample longer, or train longer (denoiser.steps)."
+
+
+def _kt(summary: Mapping[str, Any]) -> float:
+    """In the unit of the summary's energies."""
+    if summary["definition"]["kind"] != "molecule":
+        return 1.0
+    return _GAS_CONSTANT * float(str(summary["definition"]["temperature"]).split()[0])
+
+
 def _samples(summary: Mapping[str, Any]) -> Finding:
     question, sampling, refined = "Did the samples see both states and what lies between?", summary["sampling"], False
     if summary["refinement"] is not None:
@@ -99,9 +122,15 @@ def _samples(summary: Mapping[str, Any]) -> Finding:
     if sampling.get("connected") or sampling["transitions"]:
         return Finding(question, f"{effective}, {sampling['transitions']:,} transitions between the states.", GOOD)
     if refined:
-        answer = f"{effective} within the states; what lies between comes from windows, round by round."
-        return Finding(question, answer, GOOD)
-    advice = "Let windows fill the gap (refine.rounds), sample longer, or raise the temperature or the bias."
+        answer = f"{effective} within the states; what lies between comes from windows, round by round"
+        windows = summary["windows"]
+        if windows and 2 * windows["stuck"] >= windows["count"]:
+            answer += ", and in most of these runs from either start do not meet."
+            return Finding(question, answer, DOUBT, "Longer windows (windows.steps), or more rounds (refine.rounds).")
+        return Finding(question, f"{answer}.", GOOD)
+    advice = "Sample longer, or raise the temperature or the bias."
+    if _by_torsions(summary):
+        advice = "Let windows fill the gap (refine.rounds), sample longer, or raise the temperature or the bias."
     return Finding(question, f"{effective}, but nothing joins the states.", BAD, advice)
 
 
@@ -116,7 +145,7 @@ def _model(summary: Mapping[str, Any]) -> Finding:
         stuck = windows["stuck"]
         answer += f" In {stuck} of them runs from either start do not meet." if stuck else ""
         level = BAD if windows["wrong"] else GOOD if windows["close_fraction"] == 1 and not stuck else DOUBT
-        return Finding(question, answer, level, "" if level == GOOD else "Refine the model: refine.rounds=5.")
+        return Finding(question, answer, level, "" if level == GOOD else _better_model(summary))
     health = summary["health"]
     model, exact = health["chosen_max_posterior_variance"], health["chosen_max_posterior_variance_exact"]
     factor = max(model / exact, exact / model)
@@ -136,6 +165,9 @@ def _geodesic(summary: Mapping[str, Any]) -> Finding:
         words += f"; {negative:.1%} of its chords are negative, so the model contradicts itself there"
     level = GOOD if channel["converged"] and not exceeded and not negative else DOUBT
     advice = "" if level == GOOD else "More geodesic.polish_rounds, or a higher geodesic.penalty."
+    if (off := channel.get("off_samples", 0.0)) > FAR_OFF:
+        words += f"; but its posterior mean leaves the samples by {off:.1f} standard deviations"
+        level, advice = BAD, "Sample longer, raise geodesic.low_barrier.weight, or name another geodesic.channel."
     return Finding("Is the geodesic found, and within its constraints?", f"{words}.", level, advice)
 
 
@@ -192,6 +224,10 @@ def _free_energy(summary: Mapping[str, Any]) -> Finding:
     apart = max(_sigmas(work["crooks"] - value, work["error"], error) for value, error in others)
     level = _level(apart, _CLOSE_SIGMAS, 2 * _CLOSE_SIGMAS)
     advice = "" if level == GOOD else "More paths, slower, or longer windows: something has not relaxed."
+    most = _VAGUE_KT * _kt(summary)
+    if level == GOOD and any(error is None or error > most for error in (work["error"], *(e for _, e in others))):
+        answer += ", which is too uncertain to tell"
+        level, advice = DOUBT, "More paths, slower, or longer windows."
     return Finding(question, f"{answer}.", level, advice)
 
 
@@ -204,7 +240,10 @@ def _hysteresis(summary: Mapping[str, Any]) -> Finding | None:
     answer = f"{worst['name']} differs most between directions: {worst['difference_deg']:.0f} ± {error:.0f} degrees."
     beyond = worst["difference_deg"] - _CLOSE_SIGMAS * error
     level = _level(beyond, _HYSTERESIS_DEG, 2 * _HYSTERESIS_DEG)
-    advice = "" if level == GOOD else "Take it into the representation: run SYSTEM -o OUT --resume --add-torsion auto."
+    advice = "Take it into the representation: run SYSTEM -o OUT --resume --add-torsion auto."
+    if not _by_torsions(summary):
+        advice = "Slower paths (paths.steps_per_point), or a representation that holds it."
+    advice = "" if level == GOOD else advice
     return Finding("Do both directions take the same way?", answer, level, advice)
 
 
@@ -230,7 +269,7 @@ def _height(summary: Mapping[str, Any]) -> Finding | None:
         )
         apart = abs(own - windows["value"])
         level = GOOD if apart <= max(_CLOSE_SIGMAS * (windows["error"] or 0.0), 0.1 * windows["value"]) else DOUBT
-        return Finding(question, answer, level, "" if level == GOOD else "Refine the model: refine.rounds=5.")
+        return Finding(question, answer, level, "" if level == GOOD else _better_model(summary))
     return None
 
 

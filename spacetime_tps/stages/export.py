@@ -327,6 +327,7 @@ def finish_summary(context: Context) -> dict[str, Any]:
         "preset": config.preset,
         "for_science": config.preset != "quick",
         "definition": dynamics,
+        "representation": config.representation.kind,
         "force_evaluations": {stage: record["force_evaluations"] for stage, record in records.items()},
         "sampling": records["sample"]["summary"],
         "denoiser": train,

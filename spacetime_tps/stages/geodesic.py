@@ -15,6 +15,7 @@ from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import require_finite, write_arrays
 from spacetime_tps.geometry.channels import (
+    FAR_OFF,
     lifted_ends,
     merge_channels,
     relabelled,
@@ -40,7 +41,7 @@ from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations import Channel, Identity, Representation, Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
-from spacetime_tps.stages.ground import FAR_OFF, Ground, ground_of, heights_of_ends, left_samples, ranked
+from spacetime_tps.stages.ground import Ground, ground_of, heights_of_ends, left_samples, ranked
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
 

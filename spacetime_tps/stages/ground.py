@@ -14,6 +14,7 @@ from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser
 from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.errors import UserError
 from spacetime_tps.geometry.channels import (
+    FAR_OFF,
     lifted_channels,
     off_samples,
     order_by_promise,
@@ -40,8 +41,6 @@ _PROBES = 500
 """Samples of a state among which its bottom is looked for."""
 _TIE_KT = 0.5
 """Barriers on the run's own surface that differ by less are equal within its noise."""
-FAR_OFF = 3.0
-"""Standard deviations of a posterior that its mean may lie off the samples': curves among samples stay within two."""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,10 @@ def test_nothing_is_wrong_with_a_sound_run() -> None:
         ("paths.integrity", {"broken": 20, "reasons": {"path_0000": ["CA inverted"]}}, "Do stereocentres", BAD),
         ("paths.dissipated_work_kt.backward", 4.0, "Was the restraint", DOUBT),
         ("paths.dissipated_work_kt.forward", 30.0, "Was the restraint", BAD),
+        ("geodesic.channels.0.off_samples", 6.0, "Is the geodesic", BAD),
         ("paths.delta_f_kj_mol.crooks", 6.5, "Do work, windows", DOUBT),
+        ("paths.delta_f_kj_mol.error", 240.0, "Do work, windows", DOUBT),
+        ("windows.delta_f_ends_kj_mol.error", None, "Do work, windows", DOUBT),
         ("paths.delta_f_kj_mol.crooks", 12.0, "Do work, windows", BAD),
         ("paths.hysteresis", [{"name": "omega", "difference_deg": 50.0, "error_deg": 5.0}], "Do both", DOUBT),
         ("paths.max_free_energy_kj_mol.fraction_below_bound", 0.1, "How high", BAD),
@@ -108,6 +111,17 @@ def test_samples_of_the_states_alone_are_as_good_as_the_windows_between_them() -
     assert levels(summary)["Did the samples see both states and what lies between?"] == BAD
     summary["refinement"] = {"rounds": [{}]}
     assert levels(summary)["Did the samples see both states and what lies between?"] == GOOD
+    summary["windows"]["stuck"] = 1
+    assert levels(summary)["Did the samples see both states and what lies between?"] == DOUBT
+
+
+@pytest.mark.parametrize("kind", ["torsions", "tica"])
+def test_advice_is_what_the_representation_can_take(kind: str) -> None:
+    summary = changed("windows.wrong", 1) | {"representation": kind}
+    summary["paths"]["hysteresis"] = [{"name": "omega", "difference_deg": 90.0, "error_deg": 1.0}]
+    advice = " ".join(finding.advice for finding in verdict(summary, SHOT, DIVIDED))
+    assert ("refine.rounds" in advice) == (kind == "torsions")
+    assert ("--add-torsion" in advice) == (kind == "torsions")
 
 
 def test_without_a_reference_model_and_windows_are_held_against_each_other() -> None:
