@@ -88,6 +88,7 @@ def _leaving_by_exception() -> Iterator[None]:
     handlers, signalled = logging.root.handlers[:], signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(main, "leave_at_once", sys.exit)
+        logging.root.handlers[:] = []
         try:
             yield
         finally:
