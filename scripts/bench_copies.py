@@ -14,7 +14,7 @@ import openmm
 
 from spacetime_tps.copies import replicated
 from spacetime_tps.dynamics import available_platforms, speed_of, speed_of_copies
-from spacetime_tps.errors import UserError, told
+from spacetime_tps.errors import UserError, plain_errors
 from spacetime_tps.systems import find_system_file, load_config, load_system
 
 
@@ -42,5 +42,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

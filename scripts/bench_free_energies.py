@@ -20,7 +20,7 @@ from spacetime_tps.analysis.free_energies import difference_of_states, least_ove
 from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, Seen, solve
 from spacetime_tps.boltzmann.windows import WindowSteps, sample_windows_of_potential
 from spacetime_tps.diffusion.exact import SampleDenoiser
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.geometry.constraints import LowVariance
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.geometry.geodesic import optimise_geodesics
@@ -136,5 +136,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from spacetime_tps.dynamics import available_platforms, time_platforms
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.preparation.plan import throughput
 from spacetime_tps.systems import find_system_file, load_config, load_system
@@ -39,5 +39,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

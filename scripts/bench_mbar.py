@@ -16,7 +16,7 @@ import numpy as np
 from pymbar import MBAR
 
 from spacetime_tps.boltzmann.reweighting import solved
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 
 THETA = np.linspace(-np.pi, np.pi, 20_000, endpoint=False)
 
@@ -54,5 +54,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

@@ -22,7 +22,7 @@ from spacetime_tps.boltzmann.metadynamics import frozen_round
 from spacetime_tps.boltzmann.transitions import Watched
 from spacetime_tps.config import MetadynamicsConfig
 from spacetime_tps.dynamics import MolecularDynamics, phase_of, positions_of, thermalise
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
 GRID = 36
@@ -113,5 +113,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.shooting import Move, OverdampedEngine, ShootingState, init, step, walk
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.first import hot_paths
@@ -71,5 +71,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

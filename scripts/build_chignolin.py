@@ -21,7 +21,7 @@ import openmm
 from build_peptide import uncapped, whole
 from openmm import app, unit
 
-from spacetime_tps.errors import UserError, told
+from spacetime_tps.errors import UserError, plain_errors
 from spacetime_tps.files import replacing
 
 RESIDUES = ["GLY", "TYR", "ASP", "PRO", "GLU", "THR", "GLY", "THR", "TRP", "GLY"]
@@ -206,5 +206,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

@@ -21,7 +21,7 @@ import torch
 from pymbar import MBAR
 
 from spacetime_tps.dynamics import MolecularDynamics, choose_platform, positions_of, thermalise
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
@@ -195,5 +195,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

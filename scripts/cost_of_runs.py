@@ -15,7 +15,7 @@ from pathlib import Path
 import openmm
 
 from spacetime_tps import Run
-from spacetime_tps.errors import UserError, told
+from spacetime_tps.errors import UserError, plain_errors
 
 STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "export")
 
@@ -60,5 +60,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

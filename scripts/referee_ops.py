@@ -34,7 +34,7 @@ from own_environment import own_environment
 from spacetime_tps.analysis.path_metrics import channel_labels
 from spacetime_tps.analysis.shooting import Chains
 from spacetime_tps.config import BallConfig, ShootingConfig
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.export.trajectory import MoleculeWriter
 from spacetime_tps.files import write_json
 from spacetime_tps.paths.ensemble import PathEnsemble
@@ -316,5 +316,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

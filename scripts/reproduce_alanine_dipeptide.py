@@ -19,7 +19,7 @@ import MDAnalysis
 import mdtraj
 import numpy as np
 
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.files import read_json
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
@@ -113,5 +113,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

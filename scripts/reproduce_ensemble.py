@@ -24,7 +24,7 @@ import MDAnalysis
 import numpy as np
 from scipy.stats import ks_2samp
 
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.files import read_json
 
 COMMAND = [sys.executable, "-c", "from spacetime_tps.cli.main import main; main()"]
@@ -117,5 +117,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

@@ -19,7 +19,7 @@ import numpy as np
 
 from spacetime_tps.boltzmann.blocks import jackknife_error
 from spacetime_tps.boltzmann.samples import WeightedSamples
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.files import read_arrays
 from spacetime_tps.shooting.chains import build_selector
 from spacetime_tps.stages.context import Context, opened
@@ -105,5 +105,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from spacetime_tps.diffusion.exact import SampleDenoiser
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.files import read_arrays, read_json
 from spacetime_tps.geometry.channels import climb
 from spacetime_tps.geometry.smoothed import SmoothedDensity
@@ -109,5 +109,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

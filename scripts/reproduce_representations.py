@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spacetime_tps import Run
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 
 SAMPLING = ("sampling.build_time=2 ns", "sampling.frozen_time=2 ns")
 SETTINGS = {
@@ -86,5 +86,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

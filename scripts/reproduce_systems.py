@@ -20,7 +20,7 @@ from scipy.stats import ks_2samp
 
 from spacetime_tps.analysis.minimax import minimax_between
 from spacetime_tps.boltzmann.samples import WeightedSamples
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.files import read_json
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
@@ -136,5 +136,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from spacetime_tps.analysis.comparison import MethodPaths
-from spacetime_tps.errors import told
+from spacetime_tps.errors import plain_errors
 from spacetime_tps.files import read_arrays, read_json
 
 
@@ -59,5 +59,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with plain_errors():
         main()

@@ -32,7 +32,7 @@ def reason_of(error: Exception) -> str:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """For scripts: end with the sentence of an error that a user is meant to read, not with its traceback."""
     try:
         yield

@@ -300,11 +300,11 @@ def _input_files(config: RunConfig, source: Path) -> list[str]:
     """Files that a run needs, relative to the folder of the system file; those of OpenMM itself lie elsewhere."""
     files = [state.pdb for state in (config.states.a, config.states.b)] + [config.reference]
     used = [given.pdb for given in config.collective_variables.values() if not isinstance(given, list)]
-    same = {os.path.normpath(source / file): None for file in files if file is not None}
+    known = {os.path.normpath(source / file) for file in files if file is not None}
     for file in used:
-        if os.path.normpath(source / file) not in same:
-            files.append(file)
-            same[os.path.normpath(source / file)] = None
+        path = os.path.normpath(source / file)
+        files += [] if path in known else [file]
+        known.add(path)
     if isinstance(config.system, MoleculeConfig):
         files += [config.system.prmtop, config.system.openmm_system]
         files += [file for file in config.system.forcefield or [] if (source / file).is_file()]
