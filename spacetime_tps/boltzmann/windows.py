@@ -208,15 +208,14 @@ def sample_windows(
     for group in _groups(rows, copies):
         (first_side, first), last = group[0], np.cumsum([part.stop - part.start for _, part in group]) - 1
         etas = np.concatenate([natural[part] for _, part in group])
-        neighbours = np.ones(len(etas), dtype=bool)
-        neighbours[last] = False
+        from_here = np.concatenate([starts[part, k] for k, part in group])
         seeds = [openmm_seed(seed, name, w, k) for k, part in group for w in range(part.start, part.stop)]
         exchanges = generator(seed, name, "exchanges", first.start, first_side)
-        from_here = np.concatenate([starts[part, k] for k, part in group])
+        neighbours = ~np.isin(np.arange(len(etas) - 1), last)
         tasks.append(
             _Row(
                 dynamics, representation, etas, from_here, config, seeds, exchanges, recorded, every, exchange_every,
-                neighbours[:-1], copies > 1,
+                neighbours, copies > 1,
             )
         )  # fmt: skip
     with progress_bar(len(tasks), name, "run") as bar:

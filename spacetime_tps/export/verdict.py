@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spacetime_tps.geometry.channels import FAR_OFF
+from spacetime_tps.units import GAS_CONSTANT, parse_quantity
 
 GOOD, DOUBT, BAD, OPEN = "good", "doubt", "bad", "open"
 """Levels of a finding: as it should be; look closer; wrong; not asked yet."""
@@ -20,7 +21,6 @@ _DIVIDES, _SHARP = (0.2, 0.8), 0.2
 """Mean committor of frames at the top, and its spread beyond counting, of a path whose coordinates suffice."""
 _VAGUE_KT = 2.0
 """Error of a free-energy difference beyond which it agrees with anything."""
-_GAS_CONSTANT = 0.00831446
 _MISSED = 0.1
 """Share of the committor's variance by which a torsion has to explain more to be named."""
 _ASIDE = ("Is there a true path ensemble?",)
@@ -103,11 +103,16 @@ def _better_model(summary: Mapping[str, Any]) -> str:
     return "Sample longer, or train longer (denoiser.steps)."
 
 
+def _temperature_of(summary: Mapping[str, Any]) -> float:
+    """Of a molecule [K]."""
+    return parse_quantity(str(summary["definition"]["temperature"]), "temperature")
+
+
 def _kt(summary: Mapping[str, Any]) -> float:
     """In the unit of the summary's energies."""
     if summary["definition"]["kind"] != "molecule":
         return 1.0
-    return _GAS_CONSTANT * float(str(summary["definition"]["temperature"]).split()[0])
+    return GAS_CONSTANT * _temperature_of(summary)
 
 
 def _samples(summary: Mapping[str, Any]) -> Finding:
@@ -277,7 +282,7 @@ def _temperature(summary: Mapping[str, Any]) -> Finding | None:
     found = summary["paths"].get("kinetic_temperature_k")
     if not found:
         return None
-    wanted = float(str(summary["definition"]["temperature"]).split()[0])
+    wanted = _temperature_of(summary)
     apart = _sigmas(found["mean"] - wanted, found["error"], 0.0)
     answer = f"{found['mean']:.1f} ± {_known(found['error'])} K along the paths, {wanted:g} K wanted."
     level = _level(apart, 3.0, 6.0)
