@@ -13,13 +13,17 @@ from torch import Tensor
 from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.errors import UserError
 from spacetime_tps.geometry.curve import point_shares
-from spacetime_tps.representations import Representation
+from spacetime_tps.representations import Cartesian, Representation
 from spacetime_tps.representations.euclidean import Euclidean
 from spacetime_tps.states import Ball
 
 _SHRINKS_TO = 0.5
 _GROWTH = 2.0
 _LARGEST_PENALTY = 1e4
+_STIFF = 0.12
+"""Standard deviation [A] below which a distance is stiff: 0.03 of bonds, 0.1 across an angle."""
+_LEAST_DEVIATION = 0.02
+"""Of a stiff distance [A]: those that are constrained do not vary at all."""
 
 
 class Constraint(Protocol):
@@ -97,7 +101,7 @@ class Pull:
     """
 
     representation: Euclidean
-    most: float = 2.5
+    most: float
     margin: float = 0.05
     name: str = "pull"
 
@@ -108,6 +112,50 @@ class Pull:
         return away / self.most**2 - 1.0
 
     def tightened(self) -> Pull:
+        """The constraint the optimiser works with."""
+        return replace(self, most=(1.0 - self.margin) * self.most, margin=0.0)
+
+
+@dataclass(frozen=True)
+class Strain:
+    """No stiff distance in the structure E[x] is farther from the samples' than ``most`` standard deviations.
+
+    Stiff distances, those of bonded atoms and across bond angles, hardly differ between samples. A structure that is
+    the mean of two which differ by more than heat has them too short, and so has one that the model makes up where it
+    has seen no sample: g = (d - mean d)^2 / (most sd)^2 - 1.
+
+    Attributes:
+        representation: by positions.
+        pairs: of atoms, places among the represented ones, shape (n_pairs, 2).
+        mean, deviation: of their distances among the samples [A], shape (n_pairs,).
+    """
+
+    representation: Cartesian
+    pairs: np.ndarray
+    mean: Tensor
+    deviation: Tensor
+    most: float = 2.0
+    margin: float = 0.05
+    name: str = "strain"
+
+    @classmethod
+    def of_samples(cls, representation: Cartesian, features: np.ndarray) -> Strain:
+        """Of every distance that is stiff among samples, shape (n, n_features); unweighted: barriers count."""
+        structures = representation.structures(features)
+        pairs = np.stack(np.triu_indices(structures.shape[1], 1), axis=-1)
+        distances = np.stack([np.linalg.norm(structures[:, i] - structures[:, j], axis=-1) for i, j in pairs], axis=-1)
+        mean, deviation = distances.mean(axis=0), distances.std(axis=0)
+        stiff = deviation < _STIFF
+        deviation = np.maximum(deviation[stiff], _LEAST_DEVIATION)
+        return cls(representation, pairs[stiff], torch.from_numpy(mean[stiff]), torch.from_numpy(deviation))
+
+    def violation(self, natural: Tensor, posterior: Posterior) -> Tensor:
+        """g, shape (n_curves, n_points, n_pairs)."""
+        structures = self.representation.structures(posterior.mean[..., :-1])
+        distance = (structures[..., self.pairs[:, 0], :] - structures[..., self.pairs[:, 1], :]).norm(dim=-1)
+        return ((distance - self.mean) / (self.most * self.deviation)).square() - 1.0
+
+    def tightened(self) -> Strain:
         """The constraint the optimiser works with."""
         return replace(self, most=(1.0 - self.margin) * self.most, margin=0.0)
 

@@ -74,13 +74,16 @@ class Cartesian(Euclidean):
 
     def center(self, mean: Array) -> Array:
         """Angles [rad] of the torsions at E[x], shape (..., n_torsions)."""
-        if isinstance(mean, Tensor):
-            axes, reference = (torch.from_numpy(part).to(mean) for part in (self.fit.axes, self.fit.reference))
-            return _dihedrals((mean[..., :-1] @ axes.T).unflatten(-1, reference.shape) + reference, self._local)
-        return dihedral_angles(self.structures(mean[..., :-1]), self._local)
+        structures = self.structures(mean[..., :-1])
+        if isinstance(structures, Tensor):
+            return _dihedrals(structures, self._local)
+        return dihedral_angles(structures, self._local)
 
-    def structures(self, features: np.ndarray) -> np.ndarray:
+    def structures(self, features: Array) -> Array:
         """Positions [A] of the represented atoms, shape (..., n_atoms, 3)."""
+        if isinstance(features, Tensor):
+            axes, reference = (torch.from_numpy(part).to(features) for part in (self.fit.axes, self.fit.reference))
+            return (features @ axes.T).unflatten(-1, reference.shape) + reference
         shape = (*features.shape[:-1], *self.fit.reference.shape)
         return (features @ self.fit.axes.T).reshape(shape) + self.fit.reference
 

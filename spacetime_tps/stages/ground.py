@@ -22,7 +22,15 @@ from spacetime_tps.geometry.channels import (
     smoothed_barrier,
     surface_barrier,
 )
-from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, LowVariance, Pull, TrainedRange, Waypoint
+from spacetime_tps.geometry.constraints import (
+    AvoidRegion,
+    Constraint,
+    LowVariance,
+    Pull,
+    Strain,
+    TrainedRange,
+    Waypoint,
+)
 from spacetime_tps.geometry.free_energy import (
     MAX_GRID_DIMENSION,
     ModelFreeEnergy,
@@ -39,6 +47,8 @@ from spacetime_tps.systems import System
 
 _PROBES = 500
 """Samples of a state among which its bottom is looked for."""
+_PULL = {Components: 2.5, Cartesian: 1.75}
+"""Standard deviations of the noise by which a restraint's centre may lie off; less where there are many coordinates."""
 _TIE_KT = 0.5
 """Barriers on the run's own surface that differ by less are equal within its noise."""
 
@@ -93,6 +103,8 @@ def ground_of(context: Context, denoiser: Denoiser, rng: torch.Generator) -> Gro
             channels, system.torsions, angles, samples, ends, config.log_snr_end, config.surface_log_snr
         )
     constraints = _constraints(context, read)
+    if isinstance(representation, Cartesian):
+        constraints.append(Strain.of_samples(representation, samples.features))
     return Ground(posterior, read, _own_surface(context, read), model, constraints, channels, promise)
 
 
@@ -142,7 +154,7 @@ def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint
     representation = system.representation
     constraints: list[Constraint] = [TrainedRange(representation, *config.denoiser.log_snr_range)]
     if isinstance(representation, Components | Cartesian):
-        constraints.append(Pull(representation))
+        constraints.append(Pull(representation, _PULL[type(representation)]))
     if config.low_variance is not None:
         constraints.append(LowVariance(representation.max_block_variance(config.low_variance)))
     if system.avoided is not None:

@@ -12,9 +12,10 @@ from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
 from spacetime_tps.errors import UserError
-from spacetime_tps.geometry.constraints import AvoidRegion, LowVariance, Pull, TrainedRange, Waypoint
+from spacetime_tps.geometry.constraints import AvoidRegion, LowVariance, Pull, Strain, TrainedRange, Waypoint
 from spacetime_tps.geometry.geodesic import optimise_geodesics
-from spacetime_tps.representations import Identity, Torsions
+from spacetime_tps.representations import Cartesian, Identity, Torsions
+from spacetime_tps.representations.fitting import fit_atoms
 from spacetime_tps.states import Ball
 
 PLANE = Identity(2)
@@ -109,6 +110,39 @@ def test_trained_range_in_both_directions() -> None:
     natural = PLANE.natural(levels)
     g = TrainedRange(PLANE, 0.0, 4.0).violation(natural, gaussian()(natural))
     assert g[0].numpy() == pytest.approx(np.array([[0.5, -4.5], [-5.0, 1.0]]))
+
+
+def test_strain_is_of_distances_that_samples_keep() -> None:
+    """Two rigid halves that turn about a bond: what lies across it differs between samples, the halves do not.
+
+    The mean of two structures that are turned apart is flattened, and is found out.
+    """
+    rng = np.random.default_rng(3)
+    halves = np.array([[-0.1, 0.1, 0.0], [0.0, 0.0, 0.0], [0.15, 0.0, 0.0], [0.25, 0.1, 0.0], [0.25, -0.1, 0.0]])
+    turns = rng.uniform(-np.pi, np.pi, 500)
+    structures = np.tile(halves, (500, 1, 1))
+    structures[:, 3:, 1] = halves[3:, 1] * np.cos(turns)[:, None]
+    structures[:, 3:, 2] = halves[3:, 1] * np.sin(turns)[:, None]
+    structures += 0.003 * rng.normal(size=structures.shape)
+    representation = Cartesian(Torsions(["turn"], np.array([[0, 1, 2, 3]])), np.arange(5), fit_atoms(structures))
+    features = representation.features(structures)
+    strain = Strain.of_samples(representation, features)
+    assert sorted(map(tuple, strain.pairs.tolist())) == [(0, 1), (0, 2), (1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)]
+
+    def largest(x: np.ndarray) -> np.ndarray:
+        mean = torch.from_numpy(representation.statistics(x))[None]
+        posterior = Posterior(mean, torch.zeros(1, len(x), 1, dtype=torch.float64))
+        return strain.violation(mean, posterior)[0].amax(-1).numpy()
+
+    assert np.mean(largest(features) < 0) > 0.6
+    apart = np.argsort(np.abs(turns))[[0, -1]]
+    between = features[apart].mean(axis=0, keepdims=True)
+    flattened = representation.structures(between)[0]
+    off = np.array([np.linalg.norm(flattened[i] - flattened[j]) for i, j in strain.pairs]) - strain.mean.numpy()
+    assert off.min() < -0.2  # [A]: too short,
+    assert off.max() < 0.1  # not too long
+    assert largest(between)[0] == pytest.approx(np.square(off / (2.0 * strain.deviation.numpy())).max() - 1.0)
+    assert largest(between)[0] > 1.0
 
 
 def test_pull_is_the_offset_in_standard_deviations_of_the_noise() -> None:
