@@ -134,7 +134,7 @@ class Strain:
     pairs: np.ndarray
     mean: Tensor
     deviation: Tensor
-    most: float = 2.0
+    most: float = 3.0
     margin: float = 0.05
     name: str = "strain"
 

@@ -47,7 +47,7 @@ from spacetime_tps.systems import System
 
 _PROBES = 500
 """Samples of a state among which its bottom is looked for."""
-_PULL = {Components: 2.5, Cartesian: 1.75}
+_PULL = {Components: 2.5, Cartesian: 1.25}
 """Standard deviations of the noise by which a restraint's centre may lie off; less where there are many coordinates."""
 _TIE_KT = 0.5
 """Barriers on the run's own surface that differ by less are equal within its noise."""
