@@ -143,8 +143,10 @@ class Strain:
         """Of every distance that is stiff among samples, shape (n, n_features); unweighted: barriers count."""
         structures = representation.structures(features)
         pairs = np.stack(np.triu_indices(structures.shape[1], 1), axis=-1)
-        distances = np.stack([np.linalg.norm(structures[:, i] - structures[:, j], axis=-1) for i, j in pairs], axis=-1)
-        mean, deviation = distances.mean(axis=0), distances.std(axis=0)
+        mean, deviation = np.zeros((2, len(pairs)))
+        for k, (i, j) in enumerate(pairs):
+            distance = np.linalg.norm(structures[:, i] - structures[:, j], axis=-1)
+            mean[k], deviation[k] = distance.mean(), distance.std()
         stiff = deviation < _STIFF
         deviation = np.maximum(deviation[stiff], _LEAST_DEVIATION)
         return cls(representation, pairs[stiff], torch.from_numpy(mean[stiff]), torch.from_numpy(deviation))

@@ -47,7 +47,7 @@ from spacetime_tps.systems import System
 
 _PROBES = 500
 """Samples of a state among which its bottom is looked for."""
-_PULL = {Components: 2.5, Cartesian: 1.25}
+_PULL_OF_COMPONENTS, _PULL_OF_POSITIONS = 2.5, 1.25
 """Standard deviations of the noise by which a restraint's centre may lie off; less where there are many coordinates."""
 _TIE_KT = 0.5
 """Barriers on the run's own surface that differ by less are equal within its noise."""
@@ -102,9 +102,7 @@ def ground_of(context: Context, denoiser: Denoiser, rng: torch.Generator) -> Gro
         channels = lifted_channels(
             channels, system.torsions, angles, samples, ends, config.log_snr_end, config.surface_log_snr
         )
-    constraints = _constraints(context, read)
-    if isinstance(representation, Cartesian):
-        constraints.append(Strain.of_samples(representation, samples.features))
+    constraints = _constraints(context, read, samples.features)
     return Ground(posterior, read, _own_surface(context, read), model, constraints, channels, promise)
 
 
@@ -144,7 +142,7 @@ def left_samples(found: list[Geodesic], ground: Ground, system: System) -> dict[
     return {g.channel.label: off_samples(g, representation, ground.posterior) for g in found}
 
 
-def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint]:
+def _constraints(context: Context, posterior: SampleDenoiser, features: np.ndarray) -> list[Constraint]:
     """What the configuration asks for, in terms of the run's own samples.
 
     Raises:
@@ -153,8 +151,11 @@ def _constraints(context: Context, posterior: SampleDenoiser) -> list[Constraint
     system, config = context.system, context.config
     representation = system.representation
     constraints: list[Constraint] = [TrainedRange(representation, *config.denoiser.log_snr_range)]
-    if isinstance(representation, Components | Cartesian):
-        constraints.append(Pull(representation, _PULL[type(representation)]))
+    if isinstance(representation, Components):
+        constraints.append(Pull(representation, _PULL_OF_COMPONENTS))
+    if isinstance(representation, Cartesian):
+        constraints.append(Pull(representation, _PULL_OF_POSITIONS))
+        constraints.append(Strain.of_samples(representation, features))
     if config.low_variance is not None:
         constraints.append(LowVariance(representation.max_block_variance(config.low_variance)))
     if system.avoided is not None:
