@@ -55,8 +55,11 @@ def _write_path(target: Path, path: TransitionPath, order: np.ndarray) -> None:
 def between_interfaces(order: np.ndarray, first: float, last: float) -> slice:
     """The part of a path from the last frame not above ``first`` to the next one not below ``last``.
 
+    Args:
+        order: of the frames [deg], shape (T,), on a circle cut open: a step of more than 180 leads over the cut.
+
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or it leads over the cut.
     """
     beyond = np.flatnonzero(order >= last)
     beyond = beyond[beyond > int(np.argmax(order <= first))] if (order <= first).any() else beyond[:0]
@@ -64,4 +67,11 @@ def between_interfaces(order: np.ndarray, first: float, last: float) -> slice:
         raise ValueError("the path does not lead from the first interface to the last")
     end = int(beyond[0])
     start = int(np.flatnonzero(order[:end] <= first)[-1])
+    if over_the_cut(order[start : end + 1]):
+        raise ValueError("the path leads round the other side of the circle")
     return slice(start, end + 1)
+
+
+def over_the_cut(order: np.ndarray) -> bool:
+    """Whether two neighbours among ``order`` [deg], shape (T,), lie at either side of where the circle is cut open."""
+    return bool((np.abs(np.diff(order)) > 180.0).any())

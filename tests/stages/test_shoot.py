@@ -303,24 +303,25 @@ def test_sampled_and_annealed_paths_are_loaded_as_they_are(shot: Path) -> None:
 
 def test_infretis_gets_a_path_for_every_ensemble(shot: Path, tmp_path: Path) -> None:
     """Each starts and ends at the right side of the first interface, and reaches its own; frames as in the tables."""
-    folder, walls = tmp_path / "load", [-40.0, -20.0, 0.0, 36.0]
-    Run(shot).to_infretis(folder, "phi", walls)
     topology = str(shot / "topology.pdb")
+    frames = mdtraj.Trajectory(load_paths(shot, "sampled")[0].positions_nm, mdtraj.load_topology(topology))
+    turned = np.diff(np.unwrap(mdtraj.compute_phi(frames)[1][:, 0])[[0, -1]])[0]
+    walls = [-40.0, -20.0, 0.0, 36.0] if turned > 0 else [175.0, 150.0, 120.0, 90.0]  # from C5 to C7ax
+    sign = 1.0 if turned > 0 else -1.0
+    end, folder = sign * walls[0], tmp_path / "load"
+    Run(shot).to_infretis(folder, "phi", walls)
     assert sorted(each.name for each in folder.iterdir()) == ["0", "1", "2", "3"]
     for number in range(4):
         frames = mdtraj.load(str(folder / f"{number}/accepted/path.trr"), top=topology)
-        order = np.loadtxt(folder / f"{number}/order.txt")
+        order = np.loadtxt(folder / f"{number}/order.txt")[:, 1]
         table = [line.split() for line in (folder / f"{number}/traj.txt").read_text().splitlines()[2:]]
         assert table == [[str(t), "path.trr", str(t), "1"] for t in range(frames.n_frames)]
-        phi = np.rad2deg(mdtraj.compute_phi(frames)[1][:, 0])
-        cut = 0.5 * (-152 + 61 + 360)  # half-way from C7ax on to C5
-        assert order[:, 1] == pytest.approx(cut - (cut - phi) % 360, abs=0.01)
-        first, last = order[0, 1] > walls[0], order[-1, 1] > walls[0]
-        assert (first, last) == ((True, True) if number == 0 else (False, True))
-        inner = order[1:-1, 1]
-        assert (inner <= walls[0]).all() if number == 0 else (inner > walls[0]).all()
-        if number:
-            assert order[:, 1].max() > walls[number - 1]
+        phi = sign * np.rad2deg(mdtraj.compute_phi(frames)[1][:, 0])
+        assert (order - phi + 180) % 360 == pytest.approx(180, abs=0.01)
+        assert (order[1:-1] <= end).all() if number == 0 else (order[1:-1] > end).all()
+        assert (order[[0, -1]] > end).tolist() == ([True, True] if number == 0 else [False, True])
+        assert number == 0 or order.max() > sign * walls[number - 1]
+        assert np.abs(np.diff(order)).max() < 90, "nothing leads over the cut"
     with pytest.raises(UserError, match="is there already"):
         Run(shot).to_infretis(folder, "phi", walls)
     with pytest.raises(UserError, match="no collective variable"):
