@@ -100,12 +100,24 @@ def test_missing_or_wrong_unit(override: str, key: str, found: str, units: str) 
             ["representation.kind", "'torsions', 'cartesian', 'tica' or 'pca' for a molecule"],
         ),
         ("states.a.pdb=null", ["states.a", "'pdb'", "'point'"]),
+        ('name="a\\nb"', ["'name'", "in one line", r"'a\nb'"]),
+        ("states.b.name=' B'", ["'states.b.name'", "no blank at its ends", "' B'"]),
+        ("states.a.name=''", ["'states.a.name'", "printable characters", "''"]),
         ("system.dynamics.integrator=verlet", ["'system.dynamics.integrator'", "langevin_middle", "'verlet'"]),
     ],
 )
 def test_unfit_value(override: str, mentions: list[str]) -> None:
     message = problem(override)
     assert all(text in message for text in mentions), message
+
+
+def test_a_collective_variable_has_a_printable_name() -> None:
+    content = settings()
+    content["collective_variables"]["chi\n2"] = content["collective_variables"]["phi"]
+    with pytest.raises(UserError, match=r"'collective_variables.*in one line") as error:
+        validate(content, "my.yaml")
+    assert r"'chi\n2'" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_toy_needs_points_and_langevin() -> None:

@@ -5,10 +5,21 @@ from __future__ import annotations
 import itertools
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Preset = Literal["quick", "standard"]
 LogSNR = Annotated[float, Field(ge=-30, le=30)]
+
+
+def _one_line(name: str) -> str:
+    """A name stands in tables, figures and the comments of other programs' input."""
+    if not name or name != name.strip() or not name.isprintable():
+        raise ValueError("a name should be printable characters in one line, with no blank at its ends")
+    return name
+
+
+Label = Annotated[str, AfterValidator(_one_line)]
+"""Name of a system, a state or a collective variable."""
 
 
 def _holds_boolean(value: Any) -> bool:

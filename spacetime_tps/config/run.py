@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from spacetime_tps.config.base import Model, Preset
+from spacetime_tps.config.base import Label, Model, Preset
 from spacetime_tps.config.geodesic import DenoiserConfig, GeodesicConfig, RefineConfig
 from spacetime_tps.config.paths import PathsConfig, WindowsConfig
 from spacetime_tps.config.representations import (
@@ -51,11 +51,11 @@ _SPREADS = {"torsions": "angle", "cartesian": "length"}
 class RunConfig(Model):
     """Everything a run depends on."""
 
-    name: str
+    name: Label
     seed: int = Field(0, ge=0)
     preset: Preset = "standard"
     system: SystemKind
-    collective_variables: dict[str, VariableConfig] = Field(default_factory=dict)
+    collective_variables: dict[Label, VariableConfig] = Field(default_factory=dict)
     states: StatesConfig
     representation: RepresentationConfig
     reference: str | None = None

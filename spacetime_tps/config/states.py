@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from spacetime_tps.config.base import Model
+from spacetime_tps.config.base import Label, Model
 from spacetime_tps.units import Length
 
 
@@ -69,7 +69,7 @@ VariableConfig = Annotated[
 class StateConfig(Model):
     """A metastable state: a structure in it and the union of regions that defines it."""
 
-    name: str
+    name: Label
     pdb: str | None = None
     point: list[float] | None = None
     any_of: list[RegionConfig] = Field(min_length=1)

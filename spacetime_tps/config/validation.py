@@ -52,6 +52,7 @@ def _first_problem(error: ValidationError) -> str:
     if place[:1] == ["collective_variables"] and len(place) > 2:
         del place[2]  # which kind of variable it was taken for
     shown = ".".join(p for i, p in enumerate(place) if not (i in (1, 4) and p in tags))
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
     if problem["type"] == "extra_forbidden":
         hint = difflib.get_close_matches(place[-1], _known_keys(RunConfig), n=1)
         return f"unknown key '{shown}'" + (f" (did you mean '{hint[0]}'?)" if hint and hint[0] != place[-1] else "")

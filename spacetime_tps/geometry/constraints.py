@@ -139,8 +139,11 @@ class Strain:
     name: str = "strain"
 
     @classmethod
-    def of_samples(cls, representation: Cartesian, features: np.ndarray) -> Strain:
-        """Of every distance that is stiff among samples, shape (n, n_features); unweighted: barriers count."""
+    def of_samples(cls, representation: Cartesian, features: np.ndarray) -> Strain | None:
+        """Of every distance that is stiff among samples, shape (n, n_features); unweighted: barriers count.
+
+        None if none is: C-alphas that are no neighbours along the chain.
+        """
         structures = representation.structures(features)
         pairs = np.stack(np.triu_indices(structures.shape[1], 1), axis=-1)
         mean, deviation = np.zeros((2, len(pairs)))
@@ -148,6 +151,8 @@ class Strain:
             distance = np.linalg.norm(structures[:, i] - structures[:, j], axis=-1)
             mean[k], deviation[k] = distance.mean(), distance.std()
         stiff = deviation < _STIFF
+        if not stiff.any():
+            return None
         deviation = np.maximum(deviation[stiff], _LEAST_DEVIATION)
         return cls(representation, pairs[stiff], torch.from_numpy(mean[stiff]), torch.from_numpy(deviation))
 

@@ -155,7 +155,8 @@ def _constraints(context: Context, posterior: SampleDenoiser, features: np.ndarr
         constraints.append(Pull(representation, _PULL_OF_COMPONENTS))
     if isinstance(representation, Cartesian):
         constraints.append(Pull(representation, _PULL_OF_POSITIONS))
-        constraints.append(Strain.of_samples(representation, features))
+        strain = Strain.of_samples(representation, features)
+        constraints += [] if strain is None else [strain]
     if config.low_variance is not None:
         constraints.append(LowVariance(representation.max_block_variance(config.low_variance)))
     if system.avoided is not None:

@@ -127,6 +127,7 @@ def test_strain_is_of_distances_that_samples_keep() -> None:
     representation = Cartesian(Torsions(["turn"], np.array([[0, 1, 2, 3]])), np.arange(5), fit_atoms(structures))
     features = representation.features(structures)
     strain = Strain.of_samples(representation, features)
+    assert strain is not None
     assert sorted(map(tuple, strain.pairs.tolist())) == [(0, 1), (0, 2), (1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)]
 
     def largest(x: np.ndarray) -> np.ndarray:
@@ -143,6 +144,12 @@ def test_strain_is_of_distances_that_samples_keep() -> None:
     assert off.max() < 0.1  # not too long
     assert largest(between)[0] == pytest.approx(np.square(off / (3.0 * strain.deviation.numpy())).max() - 1.0)
     assert largest(between)[0] > 1.0
+
+
+def test_nothing_is_strained_where_no_distance_is_stiff() -> None:
+    structures = np.random.default_rng(3).normal(size=(300, 4, 3))
+    representation = Cartesian(Torsions(["turn"], np.array([[0, 1, 2, 3]])), np.arange(4), fit_atoms(structures))
+    assert Strain.of_samples(representation, representation.features(structures)) is None
 
 
 def test_pull_is_the_offset_in_standard_deviations_of_the_noise() -> None:
