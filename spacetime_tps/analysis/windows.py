@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +11,14 @@ import torch
 from spacetime_tps.boltzmann.blocks import jackknife_error
 from spacetime_tps.diffusion.denoiser import Posterior
 from spacetime_tps.representations import Molecular, Torsions, wrap
+from spacetime_tps.topology import NamedTorsions
 
 CLOSE, WRONG = 1.5, 2.5
 """Factors between measured and predicted posterior variance: within the first it is right, beyond the second wrong."""
 STUCK = 1.0
 """Disagreement of the runs from either start beyond which they lie in different wells."""
+REMEMBERED = 0.1
+"""Share of the windows in which a torsion that is not represented may tell the runs from either start apart."""
 _NONE = 1e-9
 """Variance that stands for less than none, which short windows may leave when what trembles is taken off."""
 _FAR = 2.0
@@ -104,6 +108,48 @@ def disagreement(features: np.ndarray) -> np.ndarray:
     apart = np.abs(features[:, 0].mean(axis=1) - features[:, -1].mean(axis=1))
     scatter = np.sqrt(features.var(axis=2).mean(axis=1))
     return (apart / np.maximum(scatter, 1e-12)).max(axis=-1)
+
+
+def torsions_apart(means: np.ndarray) -> np.ndarray:
+    """The same for torsions of which each run's mean (cos, sin) is known: their length is one, and so is the scatter.
+
+    Args:
+        means: shape (n_windows, n_starts, n_torsions, 2).
+
+    Returns:
+        shape (n_windows, n_torsions).
+    """
+    apart = np.linalg.norm(means[:, 0] - means[:, -1], axis=-1)
+    scatter = np.sqrt(1.0 - np.square(means).sum(axis=-1).mean(axis=1))
+    return apart / np.maximum(scatter, 1e-12)
+
+
+def slow_torsions(torsions: NamedTorsions, apart: np.ndarray, share: np.ndarray) -> list[dict[str, Any]]:
+    """Torsions beside the represented ones by which the runs from either start do not meet, in most windows first.
+
+    One for each bond at most. No restraint holds them and no window is long enough for them, so that what is measured
+    depends on where they happened to begin.
+
+    Args:
+        torsions: that were watched.
+        apart: see ``torsions_apart``, shape (n_windows, n_torsions).
+        share: of the curve at each window, shape (n_windows,).
+    """
+    stuck, rows, bonds = apart > STUCK, [], set()
+    for k in np.lexsort((-apart.max(axis=0, initial=0.0), -stuck.sum(axis=0))):
+        bond = frozenset(torsions.quadruples[k, 1:3].tolist())
+        if stuck[:, k].any() and bond not in bonds:
+            worst = int(apart[:, k].argmax())
+            rows.append(
+                {
+                    "name": torsions.names[k],
+                    "windows": int(stuck[:, k].sum()),
+                    "curve_parameter": float(share[worst]),
+                    "disagreement": float(apart[worst, k]),
+                }
+            )
+            bonds.add(bond)
+    return rows
 
 
 def _variance(representation: Molecular, mean: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from spacetime_tps.dynamics import (
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import Potential
 from spacetime_tps.progress import progress_bar
-from spacetime_tps.representations import Identity, Molecular, held_in
+from spacetime_tps.representations import Identity, Molecular, dihedral_angles, held_in
 from spacetime_tps.seeds import generator, openmm_seed
 
 _ROW = 8
@@ -45,12 +45,14 @@ class WindowSamples:
             exchanged configurations are one simulation.
         accepted: share of the exchanges that were tried; NaN if none was.
         force_evaluations: of all.
+        watched: mean (cos, sin) of torsions that the samples do not hold, shape (n_windows, n_starts, n_watched, 2).
     """
 
     seen: np.ndarray
     simulation: np.ndarray
     accepted: float
     force_evaluations: int
+    watched: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class _Row:
     """Windows of one Context; see ``sample_windows``.
 
     Attributes:
+        watched: atoms of torsions of which only the mean (cos, sin) is kept, shape (n_watched, 4).
         neighbours: which windows exchange configurations with the next one, shape (n_windows - 1,).
         together: whether they are molecules that move at once, or take turns as one molecule.
     """
@@ -70,6 +73,7 @@ class _Row:
     seeds: list[int]
     exchanges: np.random.Generator
     recorded: Recorder
+    watched: np.ndarray
     every: int
     exchange_every: int
     neighbours: np.ndarray
@@ -146,8 +150,23 @@ class _Together:
         return np.swapaxes(np.array(seen), 0, 1)
 
 
-def _sample_row(row: _Row) -> tuple[np.ndarray, int, int]:
-    """What was recorded, shape (n_windows, n, n_recorded), and how many exchanges were accepted and tried."""
+@dataclass(frozen=True)
+class _SeenInRow:
+    """What a row of windows gave.
+
+    Attributes:
+        seen: what was recorded, shape (n_windows, n, n_recorded).
+        watched: shape (n_windows, n_watched, 2).
+        accepted, tried: exchanges.
+    """
+
+    seen: np.ndarray
+    watched: np.ndarray
+    accepted: int
+    tried: int
+
+
+def _sample_row(row: _Row) -> _SeenInRow:
     windows = _Together(row) if row.together else _InTurn(row)
     total = row.config.steps // row.every
     seen = []
@@ -164,7 +183,11 @@ def _sample_row(row: _Row) -> tuple[np.ndarray, int, int]:
             if np.log1p(-row.exchanges.random()) < gain:
                 here[w], here[w + 1] = here[w + 1], here[w]
                 accepted += 1
-    return row.recorded(np.concatenate(seen, axis=1)), accepted, tried
+    frames = np.concatenate(seen, axis=1)
+    stride = max(1, row.config.sample_every // row.every)
+    angles = dihedral_angles(frames[:, stride - 1 :: stride], row.watched)
+    watched = np.stack([np.cos(angles).mean(axis=1), np.sin(angles).mean(axis=1)], axis=-1)
+    return _SeenInRow(row.recorded(frames), watched, accepted, tried)
 
 
 def sample_windows(
@@ -180,6 +203,7 @@ def sample_windows(
     every: int | None = None,
     exchange_every: int = 0,
     copies: int = 1,
+    watched: np.ndarray | None = None,
 ) -> WindowSamples:
     """Simulate every window from each of its starts.
 
@@ -200,7 +224,9 @@ def sample_windows(
         every: steps between samples; None: ``config.sample_every``.
         exchange_every: samples of a window between attempts to exchange; 0: none.
         copies: windows at most that share a Context as molecules of their own; 1: they take turns.
+        watched: atoms of torsions of which only the mean is kept, shape (n_watched, 4).
     """
+    watched = np.zeros((0, 4), dtype=int) if watched is None else watched
     every = every or config.sample_every
     windows, sides = starts.shape[:2]
     rows = _rows(windows, sides, exchange_every > 0, copies)
@@ -214,23 +240,23 @@ def sample_windows(
         neighbours = ~np.isin(np.arange(len(etas) - 1), last)
         tasks.append(
             _Row(
-                dynamics, representation, etas, from_here, config, seeds, exchanges, recorded, every, exchange_every,
-                neighbours, copies > 1,
+                dynamics, representation, etas, from_here, config, seeds, exchanges, recorded, watched, every,
+                exchange_every, neighbours, copies > 1,
             )
         )  # fmt: skip
     with progress_bar(len(tasks), name, "run") as bar:
         found = pool.map(_sample_row, [(task,) for task in tasks], bar)
-    kept = np.concatenate([each for each, _, _ in found])
-    seen = np.empty((windows, sides, *kept.shape[1:]))
+    kept, apart = (np.concatenate([getattr(each, part) for each in found]) for part in ("seen", "watched"))
+    seen, means = (np.empty((windows, sides, *part.shape[1:])) for part in (kept, apart))
     simulation = np.empty((windows, sides), dtype=int)
     done = 0
     for number, (k, part) in enumerate(rows):
-        count = part.stop - part.start
-        seen[part, k], simulation[part, k] = kept[done : done + count], number
-        done += count
-    tried = sum(row[2] for row in found)
+        rows_of_it = slice(done, done + part.stop - part.start)
+        seen[part, k], means[part, k], simulation[part, k] = kept[rows_of_it], apart[rows_of_it], number
+        done = rows_of_it.stop
+    accepted, tried = (sum(getattr(each, count) for each in found) for count in ("accepted", "tried"))
     cost = windows * sides * (config.equilibration_steps + config.steps // every * every)
-    return WindowSamples(seen, simulation, sum(row[1] for row in found) / tried if tried else float("nan"), cost)
+    return WindowSamples(seen, simulation, accepted / tried if tried else float("nan"), cost, means)
 
 
 def _rows(windows: int, sides: int, exchanging: bool, copies: int) -> list[tuple[int, slice]]:

@@ -109,6 +109,11 @@ def _hysteresis(paths: dict[str, Any]) -> list[str]:
     return [f"worst hysteresis  {row['name']}: {row['difference_deg']:.0f} +- {row['error_deg']:.0f} deg"]
 
 
+def _slow(windows: dict[str, Any]) -> list[str]:
+    rows = windows.get("slow_torsions", [])[:1]
+    return [f"slow torsion      {row['name']}: apart in {row['windows']} of {windows['count']} windows" for row in rows]
+
+
 def _files(folder: RunFolder, molecule: bool) -> list[str]:
     lines = []
     if (folder / "shooting/summary.json").is_file():
@@ -136,6 +141,7 @@ def print_summary(folder: RunFolder) -> None:
         *_paths(summary, suffix, unit),
         *_windows(summary, suffix, unit),
         *_hysteresis(paths),
+        *_slow(summary["windows"]),
         f"force evaluations {sum(summary['force_evaluations'].values()):,}",
         f"note              {paths['nature']}",
         *_files(folder, molecule),

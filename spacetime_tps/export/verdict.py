@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spacetime_tps.analysis.windows import REMEMBERED
 from spacetime_tps.geometry.channels import FAR_OFF
 from spacetime_tps.units import GAS_CONSTANT, parse_quantity
 
@@ -52,7 +53,8 @@ def verdict(
         paths: digest of the run's paths as they are now, see ``RunFolder.paths_digest``.
     """
     askers: list[Callable[[Mapping[str, Any]], Finding | None]] = [
-        _samples, _model, _geodesic, _arrival, _structure, _slowness, _free_energy, _hysteresis, _height, _temperature,
+        _samples, _model, _geodesic, _arrival, _structure, _slowness, _free_energy, _states, _forgotten, _hysteresis,
+        _height, _temperature,
     ]  # fmt: skip
     found = [finding for ask in askers if (finding := ask(summary)) is not None]
     return [*found, _top(committor, paths), _ensemble(shooting, paths)]
@@ -236,6 +238,47 @@ def _free_energy(summary: Mapping[str, Any]) -> Finding:
     return Finding(question, f"{answer}.", level, advice)
 
 
+def _states(summary: Mapping[str, Any]) -> Finding | None:
+    suffix, unit = suffix_and_unit(summary)
+    windows, samples = (summary[part].get(f"delta_f_states_{suffix}") for part in ("windows", "sampling"))
+    if not windows or not samples or samples["value"] is None or not summary["sampling"].get("connected"):
+        return None
+    answer = (
+        f"B minus A: {samples['value']:.2f} ± {_known(samples['error'])} {unit} by the samples, "
+        f"{windows['value']:.2f} ± {_known(windows['error'])} by windows."
+    )
+    apart = _sigmas(samples["value"] - windows["value"], samples["error"], windows["error"])
+    level = GOOD if apart <= _CLOSE_SIGMAS else DOUBT
+    question = "Do samples and windows agree on the states?"
+    return Finding(question, answer, level, "" if level == GOOD else _relaxed(summary))
+
+
+def _forgotten(summary: Mapping[str, Any]) -> Finding | None:
+    windows = summary["windows"]
+    if "slow_torsions" not in windows:
+        return None
+    question, count = "Have the windows forgotten how they began?", windows["count"]
+    if not windows["slow_torsions"]:
+        return Finding(question, f"In all {count} no torsion tells the runs from either start apart.", GOOD)
+    slowest = windows["slow_torsions"][0]
+    answer = f"By {slowest['name']} the runs from either start lie apart in {slowest['windows']} of {count}"
+    if not _slow(windows):
+        return Finding(question, f"{answer}.", GOOD)
+    return Finding(question, f"{answer}: where they began decides what they measure.", DOUBT, _relaxed(summary))
+
+
+def _slow(windows: Mapping[str, Any]) -> bool:
+    """Whether a torsion that is not represented keeps where it began in too many windows."""
+    return any(row["windows"] > REMEMBERED * windows["count"] for row in windows.get("slow_torsions", []))
+
+
+def _relaxed(summary: Mapping[str, Any]) -> str:
+    """What helps where windows are too short for something."""
+    if _slow(summary["windows"]) and _by_torsions(summary):
+        return "Take what is slow into the representation: run SYSTEM -o OUT --resume --add-torsion auto."
+    return "Longer windows (windows.steps), or sample longer: something has not relaxed."
+
+
 def _hysteresis(summary: Mapping[str, Any]) -> Finding | None:
     rows = summary["paths"].get("hysteresis")
     if not rows:
@@ -274,7 +317,8 @@ def _height(summary: Mapping[str, Any]) -> Finding | None:
         )
         apart = abs(own - windows["value"])
         level = GOOD if apart <= max(_CLOSE_SIGMAS * (windows["error"] or 0.0), 0.1 * windows["value"]) else DOUBT
-        return Finding(question, answer, level, "" if level == GOOD else _better_model(summary))
+        advice = _relaxed(summary) if _slow(summary["windows"]) else _better_model(summary)
+        return Finding(question, answer, level, "" if level == GOOD else advice)
     return None
 
 

@@ -1,7 +1,8 @@
-"""Take in the torsions that a representation lacks: those that lag behind its restraint, or named ones."""
+"""Take in the torsions that a representation lacks: those that lag or that windows do not forget, or named ones."""
 
 from __future__ import annotations
 
+from spacetime_tps.analysis.windows import REMEMBERED
 from spacetime_tps.config import MetadynamicsConfig, RunConfig, TorsionsConfig, validate
 from spacetime_tps.errors import UserError
 from spacetime_tps.settings import read_yaml
@@ -58,11 +59,18 @@ def with_torsions(folder: RunFolder, wanted: tuple[str, ...]) -> tuple[RunConfig
 
 
 def _lagging(folder: RunFolder) -> list[str]:
+    """One about each bond."""
     if not folder.finished("export"):
         raise UserError(f"The run in {folder.path} is not finished: what lags is unknown; finish it or name a torsion.")
-    rows = folder.record("export")["summary"]["paths"]["hysteresis"]
-    return [
+    summary = folder.record("export")["summary"]["paths"]
+    lagging = [
         row["name"]
-        for row in rows
+        for row in summary["hysteresis"]
         if row["difference_deg"] > _LARGE_DEG and row["difference_deg"] > _SIGNIFICANT * (row["error_deg"] or 0.0)
     ]
+    windows = folder.record("windows")["summary"]
+    slow = [row["name"] for row in windows.get("slow_torsions", []) if row["windows"] > REMEMBERED * windows["count"]]
+    about: dict[frozenset[str], str] = {}
+    for name in [*lagging, *slow]:
+        about.setdefault(frozenset(name.split("-")[1:3]), name)
+    return list(about.values())

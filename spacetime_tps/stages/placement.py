@@ -36,6 +36,7 @@ class Placed:
         simulation: see ``WindowSamples``, shape (n_windows, n_starts).
         accepted: share of exchanges between those that were placed first; NaN if there were none.
         force_evaluations: of all.
+        watched: see ``WindowSamples``, shape (n_windows, n_starts, n_watched, 2).
     """
 
     share: np.ndarray
@@ -45,6 +46,7 @@ class Placed:
     simulation: np.ndarray
     accepted: float
     force_evaluations: int
+    watched: np.ndarray
 
     def joined(self, other: Placed) -> Placed:
         """Both."""
@@ -58,6 +60,7 @@ class Placed:
             np.concatenate([self.simulation, later])[order],
             self.accepted,
             self.force_evaluations + other.force_evaluations,
+            np.concatenate([self.watched, other.watched])[order],
         )
 
     def every(self, stride: int) -> Placed:
@@ -110,6 +113,7 @@ def place_windows(
     name: str,
     look_every: int | None = None,
     exchange_every: int = 0,
+    watched: np.ndarray | None = None,
 ) -> Placed:
     """Simulate windows at equal steps of the curve's length, and more of them where neighbours overlap too little.
 
@@ -121,6 +125,7 @@ def place_windows(
         name: of the simulations and their random streams.
         look_every: steps between samples; None: as configured.
         exchange_every: samples between exchanges of neighbours; 0: none.
+        watched: atoms of torsions to look at beside the collective variables, shape (n_watched, 4).
     """
     config, system = context.config.windows, context.system
     stride = 1 if look_every is None else config.sample_every // look_every
@@ -128,7 +133,7 @@ def place_windows(
     def at(share: np.ndarray, name: str) -> Placed:
         natural, means = _points(curve, share, denoiser, system)
         starts = _starts_near(paths, system, means)
-        found = simulated(context, natural, starts, config.steps, name, look_every, exchange_every)
+        found = simulated(context, natural, starts, config.steps, name, look_every, exchange_every, watched)
         recorded = recorder_of(system)
         return Placed(
             share,
@@ -138,6 +143,7 @@ def place_windows(
             found.simulation,
             found.accepted,
             found.force_evaluations,
+            found.watched,
         )
 
     count = int(min(config.most, 1 + np.ceil(curve.length / config.spacing)))
@@ -160,12 +166,13 @@ def simulated(
     name: str,
     look_every: int | None = None,
     exchange_every: int = 0,
+    watched: np.ndarray | None = None,
 ) -> WindowSamples:
     """Restrained simulations of the system; what is recorded of it, ``recorder_of`` reads."""
     system, config = context.system, context.config.windows.model_copy(update={"steps": steps})
     found = sample_windows(
         context.dynamics(), system.molecular, natural, starts, config, context.config.seed, context.pool,
-        recorder_of(system), name, look_every, exchange_every, context.copies(),
+        recorder_of(system), name, look_every, exchange_every, context.copies(), watched,
     )  # fmt: skip
     require_finite("The windows are", "lower the time step or geodesic.log_snr_end", found.seen)
     return found

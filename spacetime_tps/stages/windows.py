@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spacetime_tps.analysis.free_energies import Profile, difference_of_states, least_overlap, profile_along, profile_of
 from spacetime_tps.analysis.friction import Friction, friction_of
-from spacetime_tps.analysis.windows import CLOSE, WindowComparison
+from spacetime_tps.analysis.windows import CLOSE, REMEMBERED, WindowComparison, slow_torsions, torsions_apart
 from spacetime_tps.boltzmann.pool import EVERYWHERE, WITHIN_A, WITHIN_B, Pool, Solution, solve
 from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.files import write_arrays
@@ -24,6 +24,7 @@ from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.placement import Placed, mostly_sound, place_windows, recorder_of, seen_in, simulated
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
+from spacetime_tps.topology import free_torsions
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ _BINS = 72
 _FINE = 400
 """Points of the curve between which its derivative is taken."""
 _LEAST_OVERLAP = 0.03
+_NAMED = 3
+"""Slow torsions at most."""
 
 
 def windows(context: Context) -> StageResult:
@@ -51,7 +54,8 @@ def windows(context: Context) -> StageResult:
     followed = context.refined()
     curve, denoiser = chosen_curve(followed), load_denoiser(followed)
     paths = PathEnsemble.load(context.folder / "paths.npz")
-    looks = place_windows(context, curve, denoiser, paths, "windows", config.look_every)
+    beside = free_torsions(system.molecule.topology, system.torsions.quadruples)
+    looks = place_windows(context, curve, denoiser, paths, "windows", config.look_every, watched=beside.quadruples)
     placed = looks.every(config.sample_every // config.look_every)
     pool, more = _between_states(context, placed.pool(system))
     solution = solve(pool, system.molecular)
@@ -62,10 +66,11 @@ def windows(context: Context) -> StageResult:
         _smoothed(context, curve, denoiser, solution),
         _friction(context, curve, placed.share, looks.held(system)),
         _profiles_of_windows(curve, denoiser, placed, solution, system.molecular),
+        slow_torsions(beside, torsions_apart(placed.watched), placed.share)[:_NAMED],
     )
     for w, (share, ratio) in enumerate(zip(placed.share, measured.compared.ratio, strict=True)):
         context.reporter.scalars(w, {"windows/variance_ratio": float(ratio), "windows/curve_parameter": float(share)})
-    _warn(measured.compared, placed.share, solution, placed.stuck(system))
+    _warn(measured, placed.stuck(system))
     context.make_room()
     write_arrays(context.folder / "windows.npz", **_arrays(context, measured))
     summary = _summary(context, measured)
@@ -87,6 +92,7 @@ class _Measured:
         smoothed: free energy along the curve by it.
         friction: metric and relaxation times along the curve.
         profiles: A/kT at the windows by the model and by MBAR, shape (2, n_windows).
+        slow: see ``slow_torsions``.
     """
 
     placed: Placed
@@ -95,6 +101,7 @@ class _Measured:
     smoothed: Profile
     friction: Friction
     profiles: np.ndarray
+    slow: list[dict[str, Any]]
 
 
 def _arrays(context: Context, found: _Measured) -> dict[str, np.ndarray]:
@@ -126,6 +133,7 @@ def _summary(context: Context, found: _Measured) -> dict[str, Any]:
         "close_fraction": float(found.compared.close.mean()),
         "wrong": int(found.compared.wrong.sum()),
         "stuck": int(found.placed.stuck(system).sum()),
+        "slow_torsions": found.slow,
         "points": _points(found.compared, found.placed.share, system.molecular),
         f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - measured)),
         **_free_energies(context, found.solution, found.smoothed),
@@ -293,7 +301,8 @@ def _points(compared: WindowComparison, share: np.ndarray, representation: Molec
     ]
 
 
-def _warn(compared: WindowComparison, share: np.ndarray, solution: Solution, stuck: np.ndarray) -> None:
+def _warn(found: _Measured, stuck: np.ndarray) -> None:
+    compared, share = found.compared, found.placed.share
     if stuck.any():
         logger.warning(
             "runs from either start do not meet in %d of %d windows (curve parameter %s), which are %s free energies: "
@@ -303,11 +312,19 @@ def _warn(compared: WindowComparison, share: np.ndarray, solution: Solution, stu
             ", ".join(f"{s:.2f}" for s in share[stuck]),
             "left out of" if mostly_sound(stuck) else "too many to be left out of",
         )
-    if (least := least_overlap(solution)) < _LEAST_OVERLAP:
+    if (least := least_overlap(found.solution)) < _LEAST_OVERLAP:
         logger.warning(
             "neighbouring windows share %.1g of their samples: free energies by windows are uncertain; "
             "lower windows.spacing",
             least,
+        )
+    if found.slow and found.slow[0]["windows"] > REMEMBERED * len(share):
+        logger.warning(
+            "runs from either start lie apart by the torsion %s in %d of %d windows, which are too short for it: take "
+            "it into the representation, or raise windows.steps",
+            found.slow[0]["name"],
+            found.slow[0]["windows"],
+            len(share),
         )
     if compared.wrong.any():
         where = ", ".join(f"{s:.2f}" for s in share[compared.wrong])

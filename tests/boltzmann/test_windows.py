@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spacetime_tps.analysis.free_energies import profile_along, profile_of
-from spacetime_tps.analysis.windows import compare_windows
+from spacetime_tps.analysis.windows import compare_windows, disagreement, torsions_apart
 from spacetime_tps.boltzmann.pool import Pool, Seen, Solution, solve
 from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.windows import WindowSteps, sample_windows, sample_windows_of_potential
@@ -61,6 +61,33 @@ def test_windows_are_the_denoising_posteriors(angles: np.ndarray) -> None:
     assert not found.wrong.any()
     assert np.rad2deg(np.abs(found.center_off)).max() < 2
     assert np.rad2deg(found.starts_apart).max() < 4
+
+
+@pytest.mark.parametrize("copies", [1, 10])
+def test_of_watched_torsions_the_mean_of_each_run_is_kept(copies: int) -> None:
+    starts = np.array([[four_atoms(center), four_atoms(center + 0.1)] for center in CENTERS])
+    short = WindowsConfig(equilibration_steps=0, steps=400, sample_every=40)
+    back = np.array([[3, 2, 1, 0], [0, 1, 2, 3]])
+    found = sample_windows(
+        dihedral(), TORSION, NATURAL, starts, short, 3, WorkerPool(1), SEEN, every=10, copies=copies, watched=back
+    )
+    features = TORSION.features_of_angles(found.seen[:, :, 3::4])
+    assert features.shape == (19, 2, 10, 2)
+    assert found.watched == pytest.approx(np.repeat(features.mean(axis=2)[:, :, None], 2, axis=2))
+
+
+def test_runs_in_different_wells_lie_apart_by_the_scatter_within_them() -> None:
+    """The scatter of angles follows from their mean; runs from the same place do not lie apart."""
+    rng = np.random.default_rng(5)
+    angles = np.stack([rng.vonmises(0.0, 20.0, (3, 500)), rng.vonmises([[0.0], [1.2], [-2.5]], 20.0, (3, 500))], axis=1)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    found = torsions_apart(vectors.mean(axis=2)[:, :, None])
+    means = vectors.mean(axis=2)
+    scatter = np.sqrt(vectors.var(axis=2).sum(axis=-1).mean(axis=1))
+    assert found[:, 0] == pytest.approx(np.linalg.norm(means[:, 0] - means[:, 1], axis=-1) / scatter)
+    assert found[0, 0] < 0.2
+    assert (found[1:, 0] > 4.0).all()
+    assert (disagreement(vectors)[1:] > 1.0).all()
 
 
 @pytest.mark.parametrize("copies", [1, 38])

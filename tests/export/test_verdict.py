@@ -14,6 +14,7 @@ SOUND: dict[str, Any] = {
     "for_science": True,
     "sampling": {
         "effective_samples": 5000.0, "visited_a": True, "visited_b": True, "transitions": 40, "connected": True,
+        "delta_f_states_kj_mol": {"value": 9.2, "error": 0.2},
     },
     "refinement": None,
     "health": {},
@@ -38,6 +39,7 @@ SOUND: dict[str, Any] = {
     "windows": {
         "count": 2, "wrong": 0, "stuck": 0, "close_fraction": 1.0, "points": [{"ratio": 0.95}, {"ratio": 1.1}],
         "barrier_kj_mol": {"value": 39.2, "error": 0.5}, "delta_f_ends_kj_mol": {"value": 5.1, "error": 0.3},
+        "delta_f_states_kj_mol": {"value": 8.5, "error": 0.5}, "slow_torsions": [],
     },
     "reference": {"minimax_barrier_kj_mol": 39.3, "error_kj_mol": 0.2},
 }  # fmt: skip
@@ -90,6 +92,8 @@ def test_nothing_is_wrong_with_a_sound_run() -> None:
         ("paths.delta_f_kj_mol.error", 240.0, "Do work, windows", DOUBT),
         ("windows.delta_f_ends_kj_mol.error", None, "Do work, windows", DOUBT),
         ("paths.delta_f_kj_mol.crooks", 12.0, "Do work, windows", BAD),
+        ("windows.delta_f_states_kj_mol.value", 7.5, "Do samples and windows", DOUBT),
+        ("windows.slow_torsions", [{"name": "chi", "windows": 1}], "Have the windows", DOUBT),
         ("paths.hysteresis", [{"name": "omega", "difference_deg": 50.0, "error_deg": 5.0}], "Do both", DOUBT),
         ("paths.max_free_energy_kj_mol.fraction_below_bound", 0.1, "How high", BAD),
         ("paths.kinetic_temperature_k.mean", 307.0, "Is it as warm", DOUBT),
@@ -122,6 +126,40 @@ def test_advice_is_what_the_representation_can_take(kind: str) -> None:
     advice = " ".join(finding.advice for finding in verdict(summary, SHOT, DIVIDED))
     assert ("refine.rounds" in advice) == (kind == "torsions")
     assert ("--add-torsion" in advice) == (kind == "torsions")
+
+
+@pytest.mark.parametrize("kind", ["torsions", "tica"])
+def test_a_slow_torsion_is_the_advice_where_windows_disagree(kind: str) -> None:
+    summary = changed("windows.slow_torsions", [{"name": "chi", "windows": 1}]) | {"representation": kind}
+    summary["windows"]["delta_f_states_kj_mol"]["value"] = 4.0
+    summary["paths"]["max_free_energy_kj_mol"] = None
+    summary["geodesic"]["channels"][0]["own_barrier_kj_mol"] = 50.0
+    doubts = [finding for finding in verdict(summary, SHOT, DIVIDED) if finding.level == DOUBT]
+    assert len(doubts) == 3
+    assert all(("--add-torsion" in finding.advice) == (kind == "torsions") for finding in doubts)
+    assert all(("windows.steps" in finding.advice) == (kind != "torsions") for finding in doubts)
+
+
+def test_a_torsion_that_few_windows_remember_is_told_and_no_fault() -> None:
+    summary = changed("windows.slow_torsions", [{"name": "chi", "windows": 1}])
+    summary["windows"]["count"] = 10
+    finding = next(f for f in verdict(summary, SHOT, DIVIDED) if f.question.startswith("Have the windows"))
+    assert finding.level == GOOD
+    assert finding.answer.startswith("By chi the runs from either start lie apart in 1 of 10")
+
+
+@pytest.mark.parametrize("place", ["sampling.connected", "sampling.delta_f_states_kj_mol", "windows"])
+def test_states_are_compared_only_where_both_know_them(place: str) -> None:
+    summary = changed("windows.delta_f_states_kj_mol.value", 0.0)
+    *way, last = place.split(".")
+    (summary[way[0]] if way else summary)[last] = {}
+    if place == "windows":
+        summary["health"] = {
+            "chosen_max_posterior_variance": 1.0,
+            "chosen_max_posterior_variance_exact": 1.0,
+            "exact_posterior": "samples",
+        }
+    assert "Do samples and windows agree on the states?" not in levels(summary)
 
 
 def test_without_a_reference_model_and_windows_are_held_against_each_other() -> None:

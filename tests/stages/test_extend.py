@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spacetime_tps.stages.extend import with_torsions
 from spacetime_tps.stages.folder import RunFolder
 from tests.conftest import refusal, run_cli
 
@@ -53,6 +54,26 @@ def test_auto_takes_those_that_lag(run: Path) -> None:
     assert not (run / "summary.json").exists()
     for row in rows:
         row["difference_deg"] = 5.0
+
+
+def test_auto_takes_what_windows_do_not_forget_one_about_each_bond(run: Path) -> None:
+    """Two torsions about one bond, of which one lags and the other is slow; a slow one; and one in too few windows."""
+    export, windows = (RunFolder(run).record(stage) for stage in ("export", "windows"))
+    for row in export["summary"]["paths"]["hysteresis"]:
+        row |= {"name": THETA, "difference_deg": 80.0, "error_deg": 5.0}
+    count = windows["summary"]["count"]
+    windows["summary"]["slow_torsions"] = [
+        {"name": "1:CH3-1:C-2:N-2:CA", "windows": count},
+        {"name": "2:CA-2:C-3:N-3:C", "windows": 1 + count // 10},
+        {"name": "2:CB-2:CA-2:C-2:O", "windows": count // 10},
+    ]
+    RunFolder(run).finish("export", export)
+    RunFolder(run).finish("windows", windows)
+    _, added = with_torsions(RunFolder(run), ("auto",))
+    assert added == ["t_1O_1C_2N_2CA", "t_2CA_2C_3N_3C"]
+    del windows["summary"]["slow_torsions"]
+    RunFolder(run).finish("windows", windows)
+    assert with_torsions(RunFolder(run), ("auto",))[1] == ["t_1O_1C_2N_2CA"]
 
 
 def test_what_cannot_be_added_is_told(run: Path) -> None:

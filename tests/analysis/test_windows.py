@@ -1,0 +1,37 @@
+"""What windows say of the torsions that no restraint holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from spacetime_tps.analysis.windows import slow_torsions
+from spacetime_tps.topology import NamedTorsions
+
+TORSIONS = NamedTorsions(
+    ["omega", "chi", "the other chi", "ring"],
+    np.array([[0, 1, 2, 3], [3, 4, 5, 6], [7, 5, 4, 3], [6, 7, 8, 9]]),
+)
+SHARE = np.array([0.0, 0.5, 1.0])
+
+
+def test_slow_torsions_come_by_the_windows_that_remember_them_one_about_each_bond() -> None:
+    apart = np.array([[0.1, 0.2, 1.3, 7.0], [0.9, 4.0, 5.0, 0.1], [0.2, 2.0, 3.0, 0.1]])
+    found = slow_torsions(TORSIONS, apart, SHARE)
+    assert found == [
+        {"name": "the other chi", "windows": 3, "curve_parameter": 0.5, "disagreement": 5.0},
+        {"name": "ring", "windows": 1, "curve_parameter": 0.0, "disagreement": 7.0},
+    ]
+
+
+def test_nothing_is_slow_where_runs_meet_or_nothing_is_watched() -> None:
+    assert slow_torsions(TORSIONS, np.full((3, 4), 0.9), SHARE) == []
+    assert slow_torsions(NamedTorsions([], np.zeros((0, 4), dtype=int)), np.zeros((3, 0)), SHARE) == []
+
+
+def test_the_summary_of_a_run_says_what_is_slow(tiny_alanine_run: Path) -> None:
+    windows = json.loads((tiny_alanine_run / "summary.json").read_text())["windows"]
+    assert all(1 <= row["windows"] <= windows["count"] for row in windows["slow_torsions"])
+    assert len(windows["slow_torsions"]) <= 3
