@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spacetime_tps.analysis.windows import REMEMBERED
-from spacetime_tps.geometry.channels import FAR_OFF
+from spacetime_tps.geometry.channels import FAR_OFF, HIGH_KT
 from spacetime_tps.units import GAS_CONSTANT, parse_quantity
 
 GOOD, DOUBT, BAD, OPEN = "good", "doubt", "bad", "open"
@@ -53,8 +53,8 @@ def verdict(
         paths: digest of the run's paths as they are now, see ``RunFolder.paths_digest``.
     """
     askers: list[Callable[[Mapping[str, Any]], Finding | None]] = [
-        _samples, _model, _geodesic, _arrival, _structure, _slowness, _free_energy, _states, _forgotten, _hysteresis,
-        _height, _temperature,
+        _samples, _ends, _model, _geodesic, _arrival, _structure, _slowness, _free_energy, _states, _forgotten,
+        _hysteresis, _height, _temperature,
     ]  # fmt: skip
     found = [finding for ask in askers if (finding := ask(summary)) is not None]
     return [*found, _top(committor, paths), _ensemble(shooting, paths)]
@@ -139,6 +139,25 @@ def _samples(summary: Mapping[str, Any]) -> Finding:
     if _by_torsions(summary):
         advice = "Let windows fill the gap (refine.rounds), sample longer, or raise the temperature or the bias."
     return Finding(question, f"{effective}, but nothing joins the states.", BAD, advice)
+
+
+def _ends(summary: Mapping[str, Any]) -> Finding | None:
+    suffix, unit = suffix_and_unit(summary)
+    heights = summary["geodesic"].get(f"ends_above_bottom_{suffix}")
+    if not heights:
+        return None
+    question = "Do the paths begin and end at the bottom of their states?"
+    answer = f"By the samples A's structure lies {heights[0]:.1f} {unit} above it, B's {heights[1]:.1f}."
+    if not _high_ends(summary):
+        return Finding(question, answer, GOOD)
+    answer += " Barriers and free energies by model and windows are those of the wells that the paths join."
+    return Finding(question, answer, DOUBT, "Give a structure from the bottom of the state.")
+
+
+def _high_ends(summary: Mapping[str, Any]) -> bool:
+    """Whether an end structure lies far above the bottom of its state."""
+    heights = summary["geodesic"].get(f"ends_above_bottom_{suffix_and_unit(summary)[0]}") or [0.0]
+    return bool(max(heights) > HIGH_KT * _kt(summary))
 
 
 def _model(summary: Mapping[str, Any]) -> Finding:
@@ -273,9 +292,11 @@ def _slow(windows: Mapping[str, Any]) -> bool:
 
 
 def _relaxed(summary: Mapping[str, Any]) -> str:
-    """What helps where windows are too short for something."""
+    """What helps where windows have not seen all that samples have."""
     if _slow(summary["windows"]) and _by_torsions(summary):
         return "Take what is slow into the representation: run SYSTEM -o OUT --resume --add-torsion auto."
+    if _high_ends(summary):
+        return "Give a structure from the bottom of the state: windows see the wells that the paths join."
     return "Longer windows (windows.steps), or sample longer: something has not relaxed."
 
 

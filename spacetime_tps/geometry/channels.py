@@ -22,6 +22,8 @@ _EVERY = 4
 """Of the fine grid's points at which the smoothed free energy is read."""
 _TUNNELLING = 0.5
 _LIFTED_POINTS = 65
+HIGH_KT = 2.0
+"""An end structure that lies so far above the bottom of its state is told."""
 FAR_OFF = 3.0
 """Standard deviations of a posterior that its mean may lie off the samples': curves among samples stay within two."""
 

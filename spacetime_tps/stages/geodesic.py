@@ -16,6 +16,7 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.files import require_finite, write_arrays
 from spacetime_tps.geometry.channels import (
     FAR_OFF,
+    HIGH_KT,
     lifted_ends,
     merge_channels,
     relabelled,
@@ -49,8 +50,6 @@ logger = logging.getLogger(__name__)
 
 _MODEL_SUBDIVISIONS = 2
 """Of a chord, where each reading of F is a pass through the network."""
-_HIGH_KT = 2.0
-"""An end that lies so far above the bottom of its state is told."""
 _FILLED_KT = 3.0
 """So far below the least climb no model's barrier may lie: more than smoothing in many dimensions does."""
 
@@ -150,7 +149,7 @@ def _warn_of_no_samples(label: str, off: dict[str, float]) -> None:
 
 def _warn_of_high_ends(heights: list[float], system: System) -> None:
     for state, height in zip(system.states, heights, strict=False):
-        if height > _HIGH_KT:
+        if height > HIGH_KT:
             logger.warning(
                 "the structure of state %s lies %.1f %s above the bottom of its state: the paths cross from where it "
                 "is, and barriers by model and windows count from there; a structure from the bottom gives the whole "

@@ -24,7 +24,8 @@ SOUND: dict[str, Any] = {
                 "label": "phi+ psi-", "length": 33.0, "converged": True, "negative_chord_fraction": 0.0,
                 "constraint_violations": {"low_variance": -0.1}, "own_barrier_kj_mol": 38.9,
             }
-        ]
+        ],
+        "ends_above_bottom_kj_mol": [2.3, 0.0],
     },
     "paths": {
         "count": 32, "arrived_fraction": 1.0, "started_fraction": 1.0, "integrity": {"broken": 0, "reasons": {}},
@@ -79,6 +80,7 @@ def test_nothing_is_wrong_with_a_sound_run() -> None:
         ("windows.wrong", 1, "Is the model right", BAD),
         ("windows.stuck", 1, "Is the model right", DOUBT),
         ("windows.close_fraction", 0.9, "Is the model right", DOUBT),
+        ("geodesic.ends_above_bottom_kj_mol", [0.1, 6.0], "Do the paths begin and end", DOUBT),
         ("geodesic.channels.0.converged", False, "Is the geodesic", DOUBT),
         ("geodesic.channels.0.constraint_violations", {"low_variance": 0.3}, "Is the geodesic", DOUBT),
         ("geodesic.channels.0.negative_chord_fraction", 0.1, "Is the geodesic", DOUBT),
@@ -138,6 +140,15 @@ def test_a_slow_torsion_is_the_advice_where_windows_disagree(kind: str) -> None:
     assert len(doubts) == 3
     assert all(("--add-torsion" in finding.advice) == (kind == "torsions") for finding in doubts)
     assert all(("windows.steps" in finding.advice) == (kind != "torsions") for finding in doubts)
+
+
+def test_windows_see_the_wells_that_the_paths_join() -> None:
+    summary = changed("geodesic.ends_above_bottom_kj_mol", [8.5, 0.0])
+    summary["windows"]["delta_f_states_kj_mol"]["value"] = 4.0
+    doubts = {finding.question: finding for finding in verdict(summary, SHOT, DIVIDED) if finding.level == DOUBT}
+    assert len(doubts) == 2
+    assert all("structure from the bottom" in finding.advice for finding in doubts.values())
+    assert "8.5 kJ/mol" in doubts["Do the paths begin and end at the bottom of their states?"].answer
 
 
 def test_a_torsion_that_few_windows_remember_is_told_and_no_fault() -> None:
