@@ -33,6 +33,13 @@ class NamedTorsions:
         """Those that a mask, shape (n,), or an array of indices chooses."""
         return NamedTorsions([str(name) for name in np.array(self.names)[chosen]], self.quadruples[chosen])
 
+    def about_other_bonds(self, quadruples: np.ndarray) -> NamedTorsions:
+        """Those about bonds about which none of ``quadruples``, shape (m, 4), turns: these all turn together."""
+        taken = {frozenset(bond) for bond in quadruples[:, 1:3].tolist()}
+        return self.only(
+            np.array([frozenset(bond) not in taken for bond in self.quadruples[:, 1:3].tolist()], dtype=bool)
+        )
+
 
 def is_solvent(residue: app.topology.Residue) -> bool:
     """Whether a residue is water or a single ion."""

@@ -102,6 +102,7 @@ def test_missing_or_wrong_unit(override: str, key: str, found: str, units: str) 
         ("states.a.pdb=null", ["states.a", "'pdb'", "'point'"]),
         ('name="a\\nb"', ["'name'", "in one line", r"'a\nb'"]),
         ("states.b.name=' B'", ["'states.b.name'", "no blank at its ends", "' B'"]),
+        ("name=" + 101 * "x", ["'name'", "up to 100"]),
         ("states.a.name=''", ["'states.a.name'", "printable characters", "''"]),
         ("system.dynamics.integrator=verlet", ["'system.dynamics.integrator'", "langevin_middle", "'verlet'"]),
     ],
@@ -109,6 +110,12 @@ def test_missing_or_wrong_unit(override: str, key: str, found: str, units: str) 
 def test_unfit_value(override: str, mentions: list[str]) -> None:
     message = problem(override)
     assert all(text in message for text in mentions), message
+
+
+def test_names_are_of_any_language() -> None:
+    content = settings()
+    content["name"], content["states"]["a"]["name"] = "می\u200cرود", "α helix 👩\u200d🔬"
+    assert validate(content, "my.yaml").states.a.name == "α helix 👩\u200d🔬"
 
 
 def test_a_collective_variable_has_a_printable_name() -> None:

@@ -42,7 +42,7 @@ from spacetime_tps.systems import load_system
     "--add-torsion",
     multiple=True,
     metavar="auto|NAME",
-    help="With --resume: go on with another torsion in the representation; auto: those that lag.",
+    help="With --resume: go on with another torsion in the representation; auto: those that lag or are slow.",
 )
 @folder_options
 def command(
@@ -71,7 +71,7 @@ def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool,
     with folder.locked():
         config, added = with_torsions(folder, wanted)
         if not added and folder.finished(last):
-            click.echo("No torsion lags behind, or it is represented already: the run stays as it is.", err=True)
+            click.echo("No torsion lags or is slow, or it is represented already: the run stays as it is.", err=True)
             return
         system = load_system(config, folder.path)
         check_beforehand(config, system)

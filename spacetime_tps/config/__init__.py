@@ -1,6 +1,6 @@
 """The configuration: one pydantic model per stage, unknown keys refused, units in the values."""
 
-from spacetime_tps.config.base import Preset
+from spacetime_tps.config.base import Preset, checked_label
 from spacetime_tps.config.geodesic import BUILT_IN_DENOISERS, DenoiserConfig, GeodesicConfig, LowBarrierConfig
 from spacetime_tps.config.paths import PathsConfig, WindowsConfig
 from spacetime_tps.config.representations import CartesianConfig, ComponentsConfig, NamedTorsionsConfig, TorsionsConfig
@@ -50,6 +50,7 @@ __all__ = [
     "ToyConfig",
     "TrajectoriesConfig",
     "WindowsConfig",
+    "checked_label",
     "dump",
     "validate",
 ]

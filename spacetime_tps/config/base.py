@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import itertools
 from typing import Annotated, Any, Literal, TypeVar
+from unicodedata import category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Preset = Literal["quick", "standard"]
+_LONGEST_NAME = 100
+_BREAKING = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories of control characters, halves of characters, and separators of lines and paragraphs."""
 LogSNR = Annotated[float, Field(ge=-30, le=30)]
 
 
-def _one_line(name: str) -> str:
-    """A name stands in tables, figures and the comments of other programs' input."""
-    if not name or name != name.strip() or not name.isprintable():
-        raise ValueError("a name should be printable characters in one line, with no blank at its ends")
+def checked_label(name: str) -> str:
+    """A name stands in tables, figures and the comments of other programs' input.
+
+    Raises:
+        ValueError: it is empty, longer than a line, or holds what breaks one.
+    """
+    if not 0 < len(name) <= _LONGEST_NAME or name != name.strip() or any(category(c) in _BREAKING for c in name):
+        raise ValueError(
+            f"a name should be up to {_LONGEST_NAME} printable characters in one line, with no blank at its ends"
+        )
     return name
 
 
-Label = Annotated[str, AfterValidator(_one_line)]
+Label = Annotated[str, AfterValidator(checked_label)]
 """Name of a system, a state or a collective variable."""
 
 

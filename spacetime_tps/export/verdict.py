@@ -147,7 +147,10 @@ def _ends(summary: Mapping[str, Any]) -> Finding | None:
     if not heights:
         return None
     question = "Do the paths begin and end at the bottom of their states?"
-    answer = f"By the samples A's structure lies {heights[0]:.1f} {unit} above it, B's {heights[1]:.1f}."
+    told = ["unknown" if height is None else f"{height:.1f} {unit}" for height in heights]
+    answer = f"By the samples A's structure lies above it by {told[0]}, B's by {told[1]}."
+    if None in heights:
+        return Finding(question, answer, DOUBT, "Sample longer: the samples that are looked at are not in both states.")
     if not _high_ends(summary):
         return Finding(question, answer, GOOD)
     answer += " Barriers and free energies by model and windows are those of the wells that the paths join."
@@ -156,8 +159,8 @@ def _ends(summary: Mapping[str, Any]) -> Finding | None:
 
 def _high_ends(summary: Mapping[str, Any]) -> bool:
     """Whether an end structure lies far above the bottom of its state."""
-    heights = summary["geodesic"].get(f"ends_above_bottom_{suffix_and_unit(summary)[0]}") or [0.0]
-    return bool(max(heights) > HIGH_KT * _kt(summary))
+    heights = summary["geodesic"].get(f"ends_above_bottom_{suffix_and_unit(summary)[0]}") or []
+    return any(height is not None and height > HIGH_KT * _kt(summary) for height in heights)
 
 
 def _model(summary: Mapping[str, Any]) -> Finding:
@@ -250,8 +253,7 @@ def _free_energy(summary: Mapping[str, Any]) -> Finding:
     apart = max(_sigmas(work["crooks"] - value, work["error"], error) for value, error in others)
     level = _level(apart, _CLOSE_SIGMAS, 2 * _CLOSE_SIGMAS)
     advice = "" if level == GOOD else "More paths, slower, or longer windows: something has not relaxed."
-    most = _VAGUE_KT * _kt(summary)
-    if level == GOOD and any(error is None or error > most for error in (work["error"], *(e for _, e in others))):
+    if level == GOOD and _vague(summary, work["error"], *(error for _, error in others)):
         answer += ", which is too uncertain to tell"
         level, advice = DOUBT, "More paths, slower, or longer windows."
     return Finding(question, f"{answer}.", level, advice)
@@ -264,12 +266,20 @@ def _states(summary: Mapping[str, Any]) -> Finding | None:
         return None
     answer = (
         f"B minus A: {samples['value']:.2f} ± {_known(samples['error'])} {unit} by the samples, "
-        f"{windows['value']:.2f} ± {_known(windows['error'])} by windows."
+        f"{windows['value']:.2f} ± {_known(windows['error'])} by windows"
     )
-    apart = _sigmas(samples["value"] - windows["value"], samples["error"], windows["error"])
-    level = GOOD if apart <= _CLOSE_SIGMAS else DOUBT
     question = "Do samples and windows agree on the states?"
-    return Finding(question, answer, level, "" if level == GOOD else _relaxed(summary))
+    if _sigmas(samples["value"] - windows["value"], samples["error"], windows["error"]) > _CLOSE_SIGMAS:
+        return Finding(question, f"{answer}.", DOUBT, _relaxed(summary))
+    if _vague(summary, samples["error"], windows["error"]):
+        advice = "Longer windows (windows.steps), or sample longer."
+        return Finding(question, f"{answer}, which is too uncertain to tell.", DOUBT, advice)
+    return Finding(question, f"{answer}.", GOOD)
+
+
+def _vague(summary: Mapping[str, Any], *errors: float | None) -> bool:
+    """Whether one of the errors of free energies is unknown, or so large that it agrees with anything."""
+    return any(error is None or error > _VAGUE_KT * _kt(summary) for error in errors)
 
 
 def _forgotten(summary: Mapping[str, Any]) -> Finding | None:

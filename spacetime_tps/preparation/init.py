@@ -15,7 +15,7 @@ import numpy as np
 import openmm
 from openmm import app
 
-from spacetime_tps.config import MolecularDynamicsConfig, MoleculeConfig
+from spacetime_tps.config import MolecularDynamicsConfig, MoleculeConfig, checked_label
 from spacetime_tps.dynamics import MolecularDynamics, choose_platform
 from spacetime_tps.errors import UserError, reason_of
 from spacetime_tps.files import write_text
@@ -145,6 +145,12 @@ def _check_folder(output: Path, inputs: tuple[Path, ...], overwrite: bool) -> No
         raise UserError(f"{output} cannot be a folder ({reason_of(error)}); name another one.") from error
     if not name:
         raise UserError(f"{output} has no name of its own; name a folder with -o.")
+    try:
+        checked_label(name)
+    except ValueError as error:
+        raise UserError(
+            f"The folder {str(output)!r} names the system, and {error}; name another one with -o."
+        ) from error
     if inside:
         raise UserError(f"{inside[0]} lies in {output}, which init writes to; name another folder with -o.")
     if output.is_symlink() and not output.exists():

@@ -59,7 +59,7 @@ def with_torsions(folder: RunFolder, wanted: tuple[str, ...]) -> tuple[RunConfig
 
 
 def _lagging(folder: RunFolder) -> list[str]:
-    """One about each bond."""
+    """One about each bond that none of the representation turns about."""
     if not folder.finished("export"):
         raise UserError(f"The run in {folder.path} is not finished: what lags is unknown; finish it or name a torsion.")
     summary = folder.record("export")["summary"]["paths"]
@@ -70,7 +70,11 @@ def _lagging(folder: RunFolder) -> list[str]:
     ]
     windows = folder.record("windows")["summary"]
     slow = [row["name"] for row in windows.get("slow_torsions", []) if row["windows"] > REMEMBERED * windows["count"]]
-    about: dict[frozenset[str], str] = {}
+    config, found = folder.config(), []
+    assert isinstance(config.representation, TorsionsConfig)
+    bonds = {frozenset(config.torsions[name][1:3]) for name in config.representation.torsions}
     for name in [*lagging, *slow]:
-        about.setdefault(frozenset(name.split("-")[1:3]), name)
-    return list(about.values())
+        if (bond := frozenset(name.split("-")[1:3])) not in bonds:
+            bonds.add(bond)
+            found.append(name)
+    return found

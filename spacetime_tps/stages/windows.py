@@ -54,7 +54,8 @@ def windows(context: Context) -> StageResult:
     followed = context.refined()
     curve, denoiser = chosen_curve(followed), load_denoiser(followed)
     paths = PathEnsemble.load(context.folder / "paths.npz")
-    beside = free_torsions(system.molecule.topology, system.torsions.quadruples)
+    represented = system.torsions.quadruples
+    beside = free_torsions(system.molecule.topology, represented).about_other_bonds(represented)
     looks = place_windows(context, curve, denoiser, paths, "windows", config.look_every, watched=beside.quadruples)
     placed = looks.every(config.sample_every // config.look_every)
     pool, more = _between_states(context, placed.pool(system))
@@ -70,7 +71,7 @@ def windows(context: Context) -> StageResult:
     )
     for w, (share, ratio) in enumerate(zip(placed.share, measured.compared.ratio, strict=True)):
         context.reporter.scalars(w, {"windows/variance_ratio": float(ratio), "windows/curve_parameter": float(share)})
-    _warn(measured, placed.stuck(system))
+    _warn(measured, placed.stuck(system), isinstance(system.representation, Torsions))
     context.make_room()
     write_arrays(context.folder / "windows.npz", **_arrays(context, measured))
     summary = _summary(context, measured)
@@ -301,7 +302,7 @@ def _points(compared: WindowComparison, share: np.ndarray, representation: Molec
     ]
 
 
-def _warn(found: _Measured, stuck: np.ndarray) -> None:
+def _warn(found: _Measured, stuck: np.ndarray, extensible: bool) -> None:
     compared, share = found.compared, found.placed.share
     if stuck.any():
         logger.warning(
@@ -320,11 +321,12 @@ def _warn(found: _Measured, stuck: np.ndarray) -> None:
         )
     if found.slow and found.slow[0]["windows"] > REMEMBERED * len(share):
         logger.warning(
-            "runs from either start lie apart by the torsion %s in %d of %d windows, which are too short for it: take "
-            "it into the representation, or raise windows.steps",
+            "runs from either start lie apart by the torsion %s in %d of %d windows, which are too short for it: %s"
+            "raise windows.steps",
             found.slow[0]["name"],
             found.slow[0]["windows"],
             len(share),
+            "take it into the representation, or " if extensible else "",
         )
     if compared.wrong.any():
         where = ", ".join(f"{s:.2f}" for s in share[compared.wrong])

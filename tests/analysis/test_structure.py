@@ -44,7 +44,17 @@ def test_what_is_watched_in_alanine_dipeptide(alanine: tuple[app.Topology, np.nd
     assert len(chiral_centers(topology).names) == 1
     assert len(omega_torsions(topology).names) == 2
     assert len(planar_impropers(topology, structures[0]).names) == 4
-    assert len(free_torsions(topology, np.zeros((0, 4), int)).names) == 2 + 2 + 4 + 2
+    everything = free_torsions(topology, np.zeros((0, 4), int))
+    assert len(everything.names) == 2 + 2 + 4 + 2
+    turned = everything.quadruples[:1]
+    others = everything.about_other_bonds(turned)
+    assert set(everything.names) - set(others.names) == {
+        name
+        for name, four in zip(everything.names, everything.quadruples, strict=True)
+        if set(four[1:3]) == set(turned[0, 1:3])
+    }
+    assert others.names == everything.about_other_bonds(turned[:, ::-1]).names
+    assert everything.about_other_bonds(everything.quadruples).names == []
 
 
 def test_both_ends_and_what_lies_between_are_whole(alanine: tuple[app.Topology, np.ndarray]) -> None:

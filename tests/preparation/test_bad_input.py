@@ -125,6 +125,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert "--temperature" in refusal("init", first, second, "-o", tmp_path / "new", "--temperature", "300")
     assert "--minutes" in refusal("init", first, second, "-o", tmp_path / "new", "--minutes", "inf")
     assert "--ph" in refusal("init", first, second, "-o", tmp_path / "new", "--ph", "nan")
+    assert "in one line" in refusal("init", first, second, "-o", tmp_path / "ne\nw")
     assert "is a file" in refusal("init", first, second, "-o", tmp_path / "note.txt")
     assert "cannot be made in" in refusal("init", first, second, "-o", tmp_path / "note.txt/new")
     assert not (tmp_path / "new").exists()

@@ -57,12 +57,13 @@ def test_auto_takes_those_that_lag(run: Path) -> None:
 
 
 def test_auto_takes_what_windows_do_not_forget_one_about_each_bond(run: Path) -> None:
-    """Two torsions about one bond, of which one lags and the other is slow; a slow one; and one in too few windows."""
+    """And none about the bond of one that lags or of phi, and none that is slow in too few windows."""
     export, windows = (RunFolder(run).record(stage) for stage in ("export", "windows"))
     for row in export["summary"]["paths"]["hysteresis"]:
         row |= {"name": THETA, "difference_deg": 80.0, "error_deg": 5.0}
     count = windows["summary"]["count"]
     windows["summary"]["slow_torsions"] = [
+        {"name": "1:C-2:N-2:CA-2:CB", "windows": count},
         {"name": "1:CH3-1:C-2:N-2:CA", "windows": count},
         {"name": "2:CA-2:C-3:N-3:C", "windows": 1 + count // 10},
         {"name": "2:CB-2:CA-2:C-2:O", "windows": count // 10},
