@@ -26,9 +26,12 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1100, "height": 900})
+        page.set_default_timeout(120_000)  # WebGL in software
         page.goto((given.run / "report.html").resolve().as_uri())
         page.wait_for_timeout(1000)
-        page.screenshot(path=given.target / f"{given.name}_verdict.png")
+        findings = page.locator(".findings").bounding_box()
+        top = {"x": 0, "y": 0, "width": 1100, "height": findings["y"] + findings["height"] + 20}
+        page.screenshot(path=given.target / f"{given.name}_verdict.png", full_page=True, clip=top)
         player = page.locator("#player")
         if player.count():
             groups = page.locator("#group option").count()
