@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ CLOSE, WRONG = 1.5, 2.5
 """Factors between measured and predicted posterior variance: within the first it is right, beyond the second wrong."""
 STUCK = 1.0
 """Disagreement of the runs from either start beyond which they lie in different wells."""
-REMEMBERED = 0.1
+_REMEMBERED = 0.1
 """Share of the windows in which a torsion that is not represented may tell the runs from either start apart."""
 _NONE = 1e-9
 """Variance that stands for less than none, which short windows may leave when what trembles is taken off."""
@@ -150,6 +151,19 @@ def slow_torsions(torsions: NamedTorsions, apart: np.ndarray, share: np.ndarray)
             )
             bonds.add(bond)
     return rows
+
+
+def remembered(summary: Mapping[str, Any]) -> list[str]:
+    """Torsions that keep where they began in more than a tenth of the windows.
+
+    Args:
+        summary: of the windows, with ``count`` and, if torsions were watched, ``slow_torsions``.
+
+    Returns:
+        names, in most windows first.
+    """
+    slow = summary.get("slow_torsions", [])
+    return [row["name"] for row in slow if row["windows"] > _REMEMBERED * summary["count"]]
 
 
 def _variance(representation: Molecular, mean: np.ndarray) -> np.ndarray:

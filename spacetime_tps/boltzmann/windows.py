@@ -246,14 +246,14 @@ def sample_windows(
         )  # fmt: skip
     with progress_bar(len(tasks), name, "run") as bar:
         found = pool.map(_sample_row, [(task,) for task in tasks], bar)
-    kept, apart = (np.concatenate([getattr(each, part) for each in found]) for part in ("seen", "watched"))
-    seen, means = (np.empty((windows, sides, *part.shape[1:])) for part in (kept, apart))
+    place = np.empty((windows, sides), dtype=int)
     simulation = np.empty((windows, sides), dtype=int)
     done = 0
     for number, (k, part) in enumerate(rows):
-        rows_of_it = slice(done, done + part.stop - part.start)
-        seen[part, k], means[part, k], simulation[part, k] = kept[rows_of_it], apart[rows_of_it], number
-        done = rows_of_it.stop
+        length = part.stop - part.start
+        place[part, k], simulation[part, k] = np.arange(done, done + length), number
+        done += length
+    seen, means = (np.concatenate([getattr(each, part) for each in found])[place] for part in ("seen", "watched"))
     accepted, tried = (sum(getattr(each, count) for each in found) for count in ("accepted", "tried"))
     cost = windows * sides * (config.equilibration_steps + config.steps // every * every)
     return WindowSamples(seen, simulation, accepted / tried if tried else float("nan"), cost, means)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spacetime_tps.analysis.windows import REMEMBERED
+from spacetime_tps.analysis.windows import remembered
 from spacetime_tps.geometry.channels import FAR_OFF, HIGH_KT
 from spacetime_tps.units import GAS_CONSTANT, parse_quantity
 
@@ -291,19 +291,14 @@ def _forgotten(summary: Mapping[str, Any]) -> Finding | None:
         return Finding(question, f"In all {count} no torsion tells the runs from either start apart.", GOOD)
     slowest = windows["slow_torsions"][0]
     answer = f"By {slowest['name']} the runs from either start lie apart in {slowest['windows']} of {count}"
-    if not _slow(windows):
+    if not remembered(windows):
         return Finding(question, f"{answer}.", GOOD)
     return Finding(question, f"{answer}: where they began decides what they measure.", DOUBT, _relaxed(summary))
 
 
-def _slow(windows: Mapping[str, Any]) -> bool:
-    """Whether a torsion that is not represented keeps where it began in too many windows."""
-    return any(row["windows"] > REMEMBERED * windows["count"] for row in windows.get("slow_torsions", []))
-
-
 def _relaxed(summary: Mapping[str, Any]) -> str:
     """What helps where windows have not seen all that samples have."""
-    if _slow(summary["windows"]) and _by_torsions(summary):
+    if remembered(summary["windows"]) and _by_torsions(summary):
         return "Take what is slow into the representation: run SYSTEM -o OUT --resume --add-torsion auto."
     if _high_ends(summary):
         return "Give a structure from the bottom of the state: windows see the wells that the paths join."
@@ -348,7 +343,7 @@ def _height(summary: Mapping[str, Any]) -> Finding | None:
         )
         apart = abs(own - windows["value"])
         level = GOOD if apart <= max(_CLOSE_SIGMAS * (windows["error"] or 0.0), 0.1 * windows["value"]) else DOUBT
-        advice = _relaxed(summary) if _slow(summary["windows"]) else _better_model(summary)
+        advice = _relaxed(summary) if remembered(summary["windows"]) else _better_model(summary)
         return Finding(question, answer, level, "" if level == GOOD else advice)
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spacetime_tps.analysis.windows import REMEMBERED
+from spacetime_tps.analysis.windows import remembered
 from spacetime_tps.config import MetadynamicsConfig, RunConfig, TorsionsConfig, validate
 from spacetime_tps.errors import UserError
 from spacetime_tps.settings import read_yaml
@@ -68,8 +68,7 @@ def _lagging(folder: RunFolder) -> list[str]:
         for row in summary["hysteresis"]
         if row["difference_deg"] > _LARGE_DEG and row["difference_deg"] > _SIGNIFICANT * (row["error_deg"] or 0.0)
     ]
-    windows = folder.record("windows")["summary"]
-    slow = [row["name"] for row in windows.get("slow_torsions", []) if row["windows"] > REMEMBERED * windows["count"]]
+    slow = remembered(folder.record("windows")["summary"])
     config, found = folder.config(), []
     assert isinstance(config.representation, TorsionsConfig)
     bonds = {frozenset(config.torsions[name][1:3]) for name in config.representation.torsions}

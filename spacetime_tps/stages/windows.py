@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spacetime_tps.analysis.free_energies import Profile, difference_of_states, least_overlap, profile_along, profile_of
 from spacetime_tps.analysis.friction import Friction, friction_of
-from spacetime_tps.analysis.windows import CLOSE, REMEMBERED, WindowComparison, slow_torsions, torsions_apart
+from spacetime_tps.analysis.windows import CLOSE, WindowComparison, remembered, slow_torsions, torsions_apart
 from spacetime_tps.boltzmann.pool import EVERYWHERE, WITHIN_A, WITHIN_B, Pool, Solution, solve
 from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.files import write_arrays
@@ -319,7 +319,7 @@ def _warn(found: _Measured, stuck: np.ndarray, extensible: bool) -> None:
             "lower windows.spacing",
             least,
         )
-    if found.slow and found.slow[0]["windows"] > REMEMBERED * len(share):
+    if remembered({"count": len(share), "slow_torsions": found.slow}):
         logger.warning(
             "runs from either start lie apart by the torsion %s in %d of %d windows, which are too short for it: %s"
             "raise windows.steps",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spacetime_tps.analysis.windows import slow_torsions
+from spacetime_tps.analysis.windows import remembered, slow_torsions
 from spacetime_tps.topology import NamedTorsions
 
 TORSIONS = NamedTorsions(
@@ -29,6 +29,14 @@ def test_slow_torsions_come_by_the_windows_that_remember_them_one_about_each_bon
 def test_nothing_is_slow_where_runs_meet_or_nothing_is_watched() -> None:
     assert slow_torsions(TORSIONS, np.full((3, 4), 0.9), SHARE) == []
     assert slow_torsions(NamedTorsions([], np.zeros((0, 4), dtype=int)), np.zeros((3, 0)), SHARE) == []
+
+
+def test_remembered_are_torsions_slow_in_more_than_a_tenth_of_the_windows() -> None:
+    slow = [{"name": "chi", "windows": 3}, {"name": "ring", "windows": 2}]
+    assert remembered({"count": 19, "slow_torsions": slow}) == ["chi", "ring"]
+    assert remembered({"count": 20, "slow_torsions": slow}) == ["chi"]
+    assert remembered({"count": 30, "slow_torsions": slow}) == []
+    assert remembered({"count": 20}) == remembered({}) == []
 
 
 def test_the_summary_of_a_run_says_what_is_slow(tiny_alanine_run: Path) -> None:
