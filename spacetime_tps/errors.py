@@ -19,6 +19,18 @@ class DamagedFileError(UserError):
     """A file of our own is missing or cannot be what was written: nothing should go on without it."""
 
 
+def one_line(text: str) -> str:
+    """A message as one line: what breaks a line or cannot be printed is shown escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether a library could not get the memory it asked for; torch raises a RuntimeError then."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(re.search("allocate memory|out of memory", str(error)))
+
+
 _SAYS_NOTHING = (IndexError, KeyError, AttributeError, TypeError, StopIteration)
 """What a parser raises that met the end of a file, or something else than it took for granted."""
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and that say which run wrote them."""
 
 from __future__ import annotations
 
@@ -18,31 +18,69 @@ from typing import Any
 import numpy as np
 
 from spacetime_tps.errors import DamagedFileError, UserError
+from spacetime_tps.interruption import raise_if_interrupted
+from spacetime_tps.ownership import TEMPORARY_PREFIX, check_stamp, claim, home_of, stamp
 
-TEMPORARY_PREFIX = ".partial-"
-_DIGEST = "sha256"
+_DIGEST, _STAMP, _PROVENANCE = "sha256", "written_as", "provenance"
+_MOST_BYTES = 16 * 2**30
+"""Of all arrays in an archive together; what declares more is not read."""
 _UNREADABLE = (
-    *(OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError, RuntimeError),
+    *(OverflowError, RecursionError, zipfile.BadZipFile, zlib.error),
 )
-"""What NumPy raises of archives that are none."""
+"""What NumPy raises on archives that are damaged."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path`` with its suffix; on success move it there, on failure remove it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary name beside ``path`` with its suffix; on success move it there, on failure remove it.
+
+    Raises:
+        UserError: ``path`` lies in a run folder that did not write it.
+        OSError: it cannot be written; the error names ``path``.
+    """
+    raise_if_interrupted()
+    home = claim(path)
+    prefix = TEMPORARY_PREFIX if home is None else home.temporary_prefix()
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _move(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of the operating system name the file that was to be written, not its temporary."""
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def _move(temporary: Path, path: Path) -> None:
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    os.chmod(temporary, 0o666 & ~_umask())
+    os.replace(temporary, path)
+
+
+def write_bookkeeping(path: Path, text: str) -> None:
+    """Write one of the files by which a folder knows what is its own; its temporary name is always the same."""
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+    with _naming(path):
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            _move(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -73,25 +111,50 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, indented; numbers that are not finite become null."""
-    write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write JSON atomically, indented; numbers that are not finite become null.
+
+    A mapping in a run folder gets the key ``provenance``: the run, the name of the file, the version of the format and
+    the digest of everything else.
+    """
+    value, stamped = plain(value), stamp(path)
+    if stamped is not None and isinstance(value, dict):
+        value = {**value, _PROVENANCE: {**stamped, _DIGEST: digest_of(value)}}
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file; a mapping comes without its provenance.
 
     Raises:
-        UserError: the file is missing or damaged.
+        DamagedFileError: the file is missing or damaged, was changed since it was written, or belongs to another run.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is missing or damaged and cannot be read as JSON.") from error
+        raise DamagedFileError(f"{path} is missing or damaged and cannot be read as JSON{_advice(path)}.") from error
+    stamped = value.pop(_PROVENANCE, None) if isinstance(value, dict) else None
+    if stamped is not None and not (isinstance(stamped, dict) and stamped.pop(_DIGEST, None) == digest_of(value)):
+        raise DamagedFileError(f"{path} was changed after it was written{_advice(path)}.")
+    check_stamp(path, stamped)
+    return value
+
+
+def digest_of(content: Any) -> str:
+    """SHA-256 of what can be written as JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of what a file holds."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, _DIGEST).hexdigest()
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:
-    """Write a compressed ``.npz`` atomically, with the digest of what it holds."""
+    """Write a compressed ``.npz`` atomically, with the digest of what it holds and, in a run folder, its provenance."""
     held: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+    if (stamped := stamp(path)) is not None:
+        held[_STAMP] = np.array(json.dumps(stamped))
     held[_DIGEST] = np.array(_digest(held))
     with replacing(path) as temporary, temporary.open("wb") as handle:
         np.savez_compressed(handle, **held)
@@ -101,28 +164,52 @@ def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarra
     """Read a ``.npz`` without executing anything in it.
 
     Raises:
-        DamagedFileError: the file is missing, damaged, no such archive, lacks one of the ``required`` arrays, or was
-            written here and changed since.
+        DamagedFileError: the file is missing, damaged, no such archive, lacks one of the ``required`` arrays, was
+            changed since it was written, or belongs to another run.
     """
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         raise DamagedFileError(
-            f"{path} cannot be read as an npz archive: it is missing or damaged; make it again with --overwrite."
+            f"{path} cannot be read as an npz archive: it is missing or damaged{_advice(path)}."
         ) from error
     digest = found.pop(_DIGEST, None)
     if digest is not None and str(digest) != _digest(found):
-        raise DamagedFileError(
-            f"{path} is damaged: it was changed after it was written; make it again with --overwrite."
-        )
+        raise DamagedFileError(f"{path} was changed after it was written{_advice(path)}.")
+    stamped = found.pop(_STAMP, None)
+    check_stamp(path, None if stamped is None or digest is None else json.loads(str(stamped)))
     for name in required:
         if name not in found or (found[name].ndim and found[name].size == 0):
-            raise DamagedFileError(
-                f"{path} does not hold what it should: the array {name!r} is missing or empty; "
-                "make it again with --overwrite."
-            )
+            raise DamagedFileError(f"{path} lacks the array {name!r}, or it is empty{_advice(path)}.")
     return found
+
+
+def _check_sizes(path: Path) -> None:
+    """Arrays have to be as large in the archive as their headers say.
+
+    Raises:
+        ValueError: they are not, or are too large to be read.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
+            raise ValueError("the arrays are too large")
+        for entry in archive.infolist():
+            with archive.open(entry) as handle:
+                version = np.lib.format.read_magic(handle)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(handle)
+                if handle.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
+                    raise ValueError("the declared shape does not fit")
+
+
+def _advice(path: Path) -> str:
+    """What to do about a damaged file, to end a sentence."""
+    found = home_of(path)
+    if found is None or found[1].startswith("inputs/"):
+        return "; give a complete file"
+    return "; run its stage again with --overwrite"
 
 
 def _digest(arrays: dict[str, np.ndarray]) -> str:

@@ -20,6 +20,8 @@ from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
+from spacetime_tps.interruption import raise_if_interrupted
+
 Result = TypeVar("Result")
 
 
@@ -103,6 +105,7 @@ class WorkerPool:
         if self.workers == 1:
             results = []
             for args in arguments:
+                raise_if_interrupted()
                 results.append(task(*args))
                 if bar is not None:
                     bar.update(weight)
@@ -113,6 +116,7 @@ class WorkerPool:
         pending = set(futures)
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            raise_if_interrupted()
             for future in done:
                 future.result()
                 if bar is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from spacetime_tps.errors import UserError
+from spacetime_tps.ownership import note_new
 
 KINDS = ("none", "tensorboard")
 
@@ -54,7 +55,10 @@ class TensorBoardReporter:
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write them."""
         if self._writer is None:
+            before = set(self._folder.glob("*"))
             self._writer = self._make(str(self._folder))
+            for file in set(self._folder.glob("*")) - before:
+                note_new(file)
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 

@@ -49,7 +49,7 @@ TINY_TOY = (
 
 def command_line(*arguments: str | Path) -> list[str]:
     """The command as a user's shell would start it."""
-    code = "from spacetime_tps.cli.main import main; main(prog_name='spacetime-tps')"
+    code = "from spacetime_tps.cli.start import main; main()"
     return [sys.executable, "-c", code, *map(str, arguments)]
 
 
@@ -85,7 +85,8 @@ def refusal(*arguments: str | Path) -> str:
 @contextmanager
 def _leaving_by_exception() -> Iterator[None]:
     """The command ends its process at once, and takes over signals and logging: not here."""
-    handlers, signalled = logging.root.handlers[:], signal.getsignal(signal.SIGTERM)
+    handlers = logging.root.handlers[:]
+    signalled = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(main, "leave_at_once", sys.exit)
         logging.root.handlers[:] = []
@@ -93,7 +94,8 @@ def _leaving_by_exception() -> Iterator[None]:
             yield
         finally:
             logging.root.handlers[:] = handlers
-            signal.signal(signal.SIGTERM, signalled)
+            for number, handler in signalled.items():
+                signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,16 @@ PACKAGE = "spacetime_tps"
 ORDER = [
     *(
         "errors",
+        "interruption",
         "plugins",
         "units",
         "seeds",
         "progress",
+        "ownership",
         "files",
         "trajectories",
         "parallel",
+        "run_log",
         "settings",
         "reporting",
         "config",

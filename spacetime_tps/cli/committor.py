@@ -29,8 +29,7 @@ def command(
     if shots is not None:
         overrides = (*overrides, f"committor.shots={shots}")
     folder = RunFolder(out)
-    folder.config()
-    with folder.locked():
+    with folder.locked(existing=True):
         config = folder.changed("export", overrides)
         check_beforehand(config, load_system(config, out))
         committor_in(folder, config, frames, overwrite, say, along)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-import re
-import signal
 import sys
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, NoReturn
 
 import click
 
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import UserError, one_line, ran_out_of_memory
+from spacetime_tps.interruption import EXIT_CODE, leaving_at_once, raise_if_interrupted, watch
 from spacetime_tps.parallel import leave_at_once
 
-_INTERRUPTED = 130
-_NO_MEMORY = (
-    "Not enough memory; lower what is largest of hardware.workers, denoiser.reference_samples, denoiser.batch_size, "
-    "geodesic.points, geodesic.starts and geodesic.fine_factor."
-)
+_NO_MEMORY = "Not enough memory; close other programs, or lower hardware.workers."
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Commands(click.Group):
@@ -27,6 +25,7 @@ class _Commands(click.Group):
 
     stage_verbs = ("train", "geodesic", "refine", "paths", "windows", "export")
     later_verbs = ("shoot", "committor", "report", "compare", "distance", "config", "doctor")
+    resumable = ("run", "sample", "shoot", "compare")
     verbs = ("init", "run", "sample", *stage_verbs, *later_verbs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -43,45 +42,71 @@ class _Commands(click.Group):
 
         return importlib.import_module(f"spacetime_tps.cli.{name}").command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the verb, whose module imports torch and OpenMM."""
+        with leaving_at_once():
+            return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        signal.signal(signal.SIGTERM, _terminate)
+        """Run the verb; whatever goes wrong is one sentence."""
+        watch()
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            raise_if_interrupted()
+            _flush()
+            return result
         except UserError as error:
             _fail(str(error))
         except KeyboardInterrupt:
-            _fail(f"Interrupted; {self._going_on(ctx)}.", _INTERRUPTED)
+            _fail(f"Interrupted; {self._going_on(ctx)}.", EXIT_CODE)
         except BrokenProcessPool:
             _fail("A worker process was killed (out of memory?); free some memory and use --resume to go on.")
-        except MemoryError:
-            _fail(_NO_MEMORY)
+        except BrokenPipeError:
+            _fail("Standard output was closed, so the rest of the result could not be printed.")
         except OSError as error:
-            _fail(f"{error.filename or 'A file'} could not be read or written: {error.strerror or error}.")
-        except RuntimeError as error:  # torch has no MemoryError
-            if not re.search("allocate memory|out of memory", str(error)):
+            _fail(self._words_of(error, ctx))
+        except (MemoryError, RuntimeError) as error:  # torch has no MemoryError
+            if not ran_out_of_memory(error):
                 raise
             _fail(_NO_MEMORY)
         except Exception as error:
             if type(error).__name__ != "OpenMMException":
                 raise
-            _fail(f"OpenMM stopped: {' '.join(str(error).split())}; check the structures and the time step.")
+            _fail(f"OpenMM stopped: {str(error).rstrip('.')}; check the structures and the time step.")
+
+    def _words_of(self, error: OSError, ctx: click.Context) -> str:
+        file = error.filename or "a file"
+        if error.errno in _DISK_FULL:
+            return f"The disk is full: {file} could not be written; free some space, then {self._again(ctx)}."
+        return f"{file} could not be read or written ({error.strerror or error}); check that it is there and allowed."
+
+    def _again(self, ctx: click.Context) -> str:
+        if ctx.invoked_subcommand in self.resumable:
+            return "give the same command with --resume"
+        return "give the same command again"
 
     def _going_on(self, ctx: click.Context) -> str:
-        command = self.get_command(ctx, ctx.invoked_subcommand or "")
-        if command is None or all(option.name != "resume" for option in command.params):
-            return "nothing of it was kept"
-        return "the same command with --resume goes on from what is finished"
+        verb = ctx.invoked_subcommand or ""
+        if verb in self.resumable:
+            return "the same command with --resume goes on from what is finished"
+        if verb in (*self.stage_verbs, "committor", "report"):
+            return "earlier results are kept; the same command begins again"
+        return "nothing was changed"
 
 
-def _terminate(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
+def _flush() -> None:
+    """Write out what was printed, while an error can still be noticed."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    """Say it and leave at once."""
-    click.echo(f"Error: {message}", err=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Say it in one line and leave at once."""
+    with suppress(OSError, ValueError):
+        click.echo(f"Error: {one_line(message)}", err=True)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
     leave_at_once(code)
 
 
@@ -94,4 +119,5 @@ def main(verbose: bool) -> None:
     Start with: spacetime-tps run alanine_dipeptide -o runs/alanine_dipeptide
     """
     level = logging.INFO if verbose else logging.WARNING
+    logging.raiseExceptions = False
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,5 +93,6 @@ def refuse_both(resume: bool, overwrite: bool) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the user how it goes, beside what is printed as a result."""
-    click.echo(text, err=True)
+    """Tell the user how it goes, beside what is printed as a result; a run goes on if nobody listens any more."""
+    with suppress(OSError, ValueError):
+        click.echo(text, err=True)

@@ -17,7 +17,6 @@ from spacetime_tps.stages import REPORT, RunFolder, write_report
 def command(out: Path, comparison: Path | None) -> None:
     """Write OUT/report.html: verdict, figures and a 3-D viewer of the paths, in one file without network access."""
     folder = RunFolder(out)
-    folder.config()
-    with folder.locked():
+    with folder.locked(existing=True):
         write_report(folder, comparison)
     click.echo(f"report            {out / REPORT}")

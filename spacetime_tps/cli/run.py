@@ -22,8 +22,8 @@ from spacetime_tps.stages import (
     STAGES,
     RunFolder,
     check_beforehand,
+    conclude,
     end_with_paths_of_the_ensemble,
-    finish_summary,
     recorded_columns,
     run_stages,
     stages_to_run,
@@ -67,8 +67,7 @@ def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool,
         raise UserError("--add-torsion goes on with a run that exists; give it with --resume.")
     if configuration["overrides"]:
         raise UserError("--add-torsion and --set change a run in two ways; give one of them.")
-    folder.config()
-    with folder.locked():
+    with folder.locked(existing=True):
         config, added = with_torsions(folder, wanted)
         if not added and folder.finished(last):
             click.echo("No torsion lags or is slow, or it is represented already: the run stays as it is.", err=True)
@@ -80,9 +79,7 @@ def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool,
             folder.make_room("train", config)
             click.echo(f"added {', '.join(added)}", err=True)
         stages = stages_to_run(config, first="train", last=last)
-        run_stages(folder, config, stages, conclude=finish_summary, say=say)
-        if last == STAGES[-1]:
-            write_report(folder)
+        run_stages(folder, config, stages, conclude=conclude, say=say)
     if last == STAGES[-1]:
         print_summary(folder)
 
@@ -96,9 +93,8 @@ def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, c
     stages = stages_to_run(config, last=last)
     with folder.locked():
         stored = folder.begin(config, source, resume, overwrite)
-        run_stages(folder, stored, stages, conclude=finish_summary, say=say)
-        if last == STAGES[-1]:
-            end_with_paths_of_the_ensemble(folder, stored, say)
+        run_stages(folder, stored, stages, conclude=conclude, say=say)
+        if last == STAGES[-1] and end_with_paths_of_the_ensemble(folder, stored, say):
             write_report(folder)
     if last == STAGES[-1]:
         print_summary(folder)

@@ -42,8 +42,7 @@ def command(
         if not Path(target).is_dir():
             raise UserError(f"{target} is no run folder; to begin one for a system, give it as SYSTEM -o OUT.")
         folder = RunFolder(Path(target))
-        folder.config()
-        with folder.locked():
+        with folder.locked(existing=True):
             config = folder.changed("export", overrides)
             check_beforehand(config, load_system(config, folder.path))
             as_before = not overrides and source is None

@@ -15,9 +15,8 @@ from spacetime_tps.stages import (
     STAGES,
     RunFolder,
     check_beforehand,
-    finish_summary,
+    conclude,
     run_stages,
-    write_report,
 )
 from spacetime_tps.systems import load_system
 
@@ -46,8 +45,7 @@ def command(name: str) -> click.Command:
         if geometry is not None:
             overrides = (*overrides, f"geodesic.geometry={geometry}")
         folder = RunFolder(out)
-        folder.config()
-        with folder.locked():
+        with folder.locked(existing=True):
             if folder.reached(name) and not (resume or overwrite):
                 raise UserError(
                     f"The stage {name!r} of {out} or one behind it is finished; --overwrite runs it and drops what "
@@ -57,9 +55,7 @@ def command(name: str) -> click.Command:
                 raise UserError("--resume goes on with the settings as they are; leave out --set and --geometry.")
             config = folder.changed(name, overrides)
             check_beforehand(config, load_system(config, out))
-            run_stages(folder, config, {name: STAGE_FUNCTIONS[name]}, conclude=finish_summary, say=say, again=overwrite)
-            if name == STAGES[-1]:
-                write_report(folder)
+            run_stages(folder, config, {name: STAGE_FUNCTIONS[name]}, conclude=conclude, say=say, again=overwrite)
         if name == STAGES[-1]:
             print_summary(folder)
 

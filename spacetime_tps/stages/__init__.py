@@ -5,14 +5,12 @@ from spacetime_tps.stages.committor import committor_in
 from spacetime_tps.stages.compare import compare
 from spacetime_tps.stages.context import Context, StageResult, check_beforehand, run_stages
 from spacetime_tps.stages.distance import distances_between
-from spacetime_tps.stages.export import finish_summary
 from spacetime_tps.stages.extend import with_torsions
 from spacetime_tps.stages.first_paths import path_from_file
-from spacetime_tps.stages.folder import STAGES, RunFolder
+from spacetime_tps.stages.folder import REPORT, STAGES, RunFolder, stages_of
 from spacetime_tps.stages.infretis import write_infretis
 from spacetime_tps.stages.loading import load_paths
-from spacetime_tps.stages.report import FILE as REPORT
-from spacetime_tps.stages.report import write_report
+from spacetime_tps.stages.report import conclude, write_report
 from spacetime_tps.stages.run import Run
 from spacetime_tps.stages.sample import recorded_columns
 from spacetime_tps.stages.shoot import end_with_paths_of_the_ensemble, shoot_in
@@ -28,9 +26,9 @@ __all__ = [
     "check_beforehand",
     "committor_in",
     "compare",
+    "conclude",
     "distances_between",
     "end_with_paths_of_the_ensemble",
-    "finish_summary",
     "load_paths",
     "path_from_file",
     "recorded_columns",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +24,13 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations.torsions import wrap
+from spacetime_tps.run_log import versions
 from spacetime_tps.seeds import generator
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import IN_A, IN_B
 from spacetime_tps.shooting.first import still
 from spacetime_tps.stages.context import Context, opened
-from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, versions
+from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION
 from spacetime_tps.stages.first_paths import frames_from_file, unphysical
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.measure import noise_seed, recipe_of
@@ -109,9 +109,10 @@ def committor_in(
         UserError: there are results already, or no frames.
     """
     target = run.path / FOLDER
-    if target.exists() and not overwrite:
+    if run.own(FOLDER) and not overwrite:
         raise UserError(f"{target} holds earlier committors; --overwrite drops them.")
     started = time.perf_counter()
+    run.check()
     with opened(run, config) as context:
         chosen = _frames(context, file, along)
         frames = chosen.frames
@@ -133,8 +134,9 @@ def committor_in(
         with progress_bar(len(tasks), "committors", "frame") as bar:
             results = [_shoot(*tasks[0])] if len(tasks) == 1 else context.pool.map(_shoot, tasks, bar)
         fates, cost = np.concatenate([fate for fate, _ in results]), sum(cost for _, cost in results)
-        shutil.rmtree(target, ignore_errors=True)
+        run.previous.set_aside(run.own(FOLDER), done=[f"{FOLDER}/committor.json"])
         summary = _write(context, target, chosen, committor(fates), cost, time.perf_counter() - started)
+    run.previous.settle()
     say(
         f"committor: {len(frames)} frames, {settings.shots} trajectories each, {cost:,} force evaluations; "
         f"{_said(summary)}, {summary['undecided']} undecided" + ("" if along else _decisive(summary["explained"]))
@@ -311,6 +313,7 @@ def _write(
         "force_evaluations": cost,
         "wall_seconds": {"committor": round(seconds, 2)},
         "versions": versions(),
+        "files": context.folder.digests_within(target, "*.dcd", "*.pdb", "*.csv", "*.png"),
     }
     write_json(target / "committor.json", summary)
     return summary

@@ -20,11 +20,12 @@ from spacetime_tps.analysis.comparison import EXACT, METHODS, MethodPaths, Truth
 from spacetime_tps.config import RunConfig, ToyConfig
 from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.export import figures
-from spacetime_tps.files import TEMPORARY_PREFIX, read_arrays, write_arrays, write_csv, write_json, write_text
+from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_json, write_text
 from spacetime_tps.parallel import WorkerPool, available_cores
+from spacetime_tps.run_log import versions
 from spacetime_tps.seeds import generator
 from spacetime_tps.stages.context import Context, Stage, opened, run_stages
-from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, finish_summary, reference_summary, versions
+from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, finish_summary, reference_summary
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.geodesic import reference_bound
 from spacetime_tps.stages.measure import Raw, measured
@@ -38,6 +39,7 @@ from spacetime_tps.stages.methods import (
     umbrella,
     unbiased,
 )
+from spacetime_tps.stages.owned_folder import OwnedFolder
 
 logger = logging.getLogger(__name__)
 
@@ -95,42 +97,49 @@ def compare(
             f"shooting.burn_in + shooting.keep_every = {least}."
         )
     folders = [RunFolder(output / f"seed_{config.seed + k}") for k in range(seeds)]
-    _check(output, folders, resume, overwrite)
+    whole = ComparisonFolder(output)
     with ExitStack() as locks:
+        locks.enter_context(whole.locked())
+        whole.begin([folder.path.name for folder in folders], resume, overwrite)
         configs = []
         for k, folder in enumerate(folders):
             locks.enter_context(folder.locked())
             wanted = config.model_copy(update={"seed": config.seed + k})
             configs.append(folder.begin(wanted, source, not overwrite, overwrite))
-        if overwrite:
-            for name in ("compare.json", "compare.csv", "compare.md"):
-                (output / name).unlink(missing_ok=True)
         run_seeds = _potential_seeds if isinstance(config.system, ToyConfig) else _molecule_seeds
         run_seeds(folders, configs, stages, say)
-    rows = [_left_in(folder) for folder in folders]
-    with opened(folders[0], folders[0].config()) as context:
-        return _tables(output, context, rows)
+        rows = [_left_in(folder) for folder in folders]
+        with opened(folders[0], folders[0].config()) as context:
+            return _tables(output, context, rows)
+
+
+class ComparisonFolder(OwnedFolder):
+    """The folder of a comparison: its tables and figures, and a run folder for each seed."""
+
+    kind = "comparison"
+
+    def begin(self, seeds: list[str], resume: bool, overwrite: bool) -> None:
+        """Make the folder, whose lock the caller holds, ready.
+
+        Raises:
+            UserError: it holds a comparison already, or seeds that are not among those asked for.
+        """
+        if self.identity() is None:
+            self.begin_identity()
+            return
+        if not resume and not overwrite:
+            raise UserError(f"The output folder {self.path} is not empty; use --resume to go on or --overwrite.")
+        more = sorted({path.name for path in self.path.glob("seed_*")} - set(seeds))
+        if more and not overwrite:
+            raise UserError(
+                f"{self.path} holds {more[0]}, which is not among the seeds asked for; choose another with -o."
+            )
+        if overwrite:
+            self.drop("compare.json", "compare.csv", "compare.md", "figures")
 
 
 def _beginning_with(name: str, say: Callable[[str], None]) -> Callable[[str], None]:
     return lambda text: say(f"{name} {text}")
-
-
-def _check(output: Path, folders: list[RunFolder], resume: bool, overwrite: bool) -> None:
-    if not output.exists():
-        output.mkdir(parents=True)
-        return
-    own = {"compare.json", "compare.csv", "compare.md", "figures"}
-    for stale in [*output.glob(f"{TEMPORARY_PREFIX}*"), *output.glob(f"figures/{TEMPORARY_PREFIX}*")]:
-        stale.unlink(missing_ok=True)
-    foreign = sorted(p.name for p in output.iterdir() if p.name not in own and not p.name.startswith("seed_"))
-    if foreign:
-        raise UserError(f"{output} holds files that no comparison wrote ({foreign[0]}); choose another with -o.")
-    if any(output.iterdir()) and not resume and not overwrite:
-        raise UserError(f"The output folder {output} is not empty; use --resume to go on or --overwrite.")
-    more = sorted({p.name for p in output.glob("seed_*")} - {folder.path.name for folder in folders})
-    if more and not overwrite:
-        raise UserError(f"{output} holds {more[0]}, which is not among the seeds asked for; choose another with -o.")
 
 
 def _molecule_seeds(
@@ -191,7 +200,9 @@ def _some_methods(
     said = []
     if isinstance(config.system, ToyConfig):
         config = config.model_copy(update={"hardware": config.hardware.model_copy(update={"workers": 1})})
-    with opened(RunFolder(path), config) as context:
+    folder = RunFolder(path)
+    folder.take_part()
+    with opened(folder, config) as context:
         recipes = _recipes(context)
         for name in names:
             file = path / f"compare/{name}.npz"

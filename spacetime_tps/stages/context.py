@@ -18,12 +18,14 @@ import torch
 from spacetime_tps.config import RunConfig
 from spacetime_tps.copies import MOST_COPIES, can_be_replicated, replicated
 from spacetime_tps.dynamics import GPU_PLATFORMS, MolecularDynamics, available_platforms, choose_platform
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import UserError, ran_out_of_memory
 from spacetime_tps.files import read_json, write_json
+from spacetime_tps.interruption import raise_if_interrupted
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.reporting import NullReporter, Reporter, reporter_of
 from spacetime_tps.representations import Components
 from spacetime_tps.representations.fitting import FITTED, NEEDS_DEEPTIME
+from spacetime_tps.run_log import ONLY_IN_LOG
 from spacetime_tps.shooting.chains import EngineRecipe, build_move
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.systems import System, load_system
@@ -68,7 +70,7 @@ class Context:
             return dynamics.on(chosen)
         name, speeds = choose_platform(self.config.hardware.platform, dynamics, self.system.structures[0])
         write_json(file, {"requested": self.config.hardware.platform, "name": name, "steps_per_second": speeds})
-        logger.info("OpenMM platform %s", name)
+        logger.info("OpenMM platform %s (steps per second: %s)", name, speeds)
         return dynamics.on(name)
 
     def copies(self) -> int:
@@ -163,12 +165,26 @@ def opened(folder: RunFolder, config: RunConfig) -> Iterator[Context]:
     system = load_system(config, folder.path)
     workers = config.hardware.workers
     torch.set_num_threads(config.hardware.torch_threads)
+    wanted = config.hardware
+    settings = f"seed {config.seed}, workers {workers}, torch device {wanted.device}, platform {wanted.platform}"
+    logger.info("%s, preset %s, %s", config.name, config.preset, settings)
     reporter = reporter_of(config.reporter, folder / "tensorboard")
     with WorkerPool(available_cores() if workers == "auto" else workers) as pool, closing(reporter):
         yield Context(folder, system, pool, reporter=reporter)
 
 
 Stage = Callable[[Context], StageResult]
+
+_LARGE = {
+    "sample": "sampling.walkers, sampling.grid_points, the sampling time over sampling.sample_interval",
+    "train": "denoiser.reference_samples, denoiser.queries, denoiser.batch_size, denoiser.components",
+    "geodesic": "geodesic.points, geodesic.fine_factor, geodesic.starts, geodesic.max_channels",
+    "refine": "refine.channels, refine.curve_points, windows.most, denoiser.reference_samples",
+    "paths": "paths.count, paths.frames, paths.curve_points, hardware.copies",
+    "windows": "windows.most, windows.steps (over windows.sample_every), windows.free_steps, hardware.copies",
+    "export": "paths.count, paths.frames",
+}
+"""Settings by which the memory of each stage grows."""
 
 
 def run_stages(
@@ -185,40 +201,57 @@ def run_stages(
         folder: of the run.
         config: as stored in it, or with changed settings for these stages and later ones.
         stages: by name, in order.
-        conclude: called when the last of all stages is finished.
+        conclude: called when the last of all stages is finished, before what it replaces is deleted.
         say: is told of every stage as it ends.
         again: run stages that are finished anew. What they and later ones left is kept until a new result is there.
 
     Raises:
-        UserError: a stage that must come first is missing, or a record is not as its stage left it.
+        UserError: a stage that must come first is missing, or a file or record is not as its stage left it.
     """
+
+    def tell(text: str) -> None:
+        logger.info("%s", text, extra=ONLY_IN_LOG if say is not logger.info else None)
+        if say is not logger.info:
+            say(text)
+
     with opened(folder, config) as context:
         context.device()
         first = next(iter(stages), STAGES[0])
         before = [name for name in stages_of(config) if STAGES.index(name) < STAGES.index(first)]
         if before and not folder.finished(before[-1]):
             raise UserError(f"The stage {before[-1]!r} of {folder.path} is not finished; run it first.")
-        for name in before:
-            folder.record(name)
+        folder.check(*before)
         if context.system.molecule is not None:
             context.dynamics()
         for name, stage in stages.items():
+            raise_if_interrupted()
+            last = conclude if name == STAGES[-1] else None
             if folder.finished(name) and not again:
-                folder.record(name)
-                say(f"{name}: finished before")
+                folder.check(name)
+                tell(f"{name}: finished before")
+                if last is not None:
+                    last(context)
                 continue
             make_room = partial(folder.make_room, name, config)
-            say(f"{name}: {run_stage(folder, name, stage, replace(context, make_room=make_room))}")
+            tell(f"{name}: {run_stage(folder, name, stage, replace(context, make_room=make_room), last)}")
+            folder.previous.settle()
             if (folder / FITTED).is_file():
                 context = replace(context, system=load_system(config, folder.path))
-        if conclude is not None and folder.finished(STAGES[-1]):
-            conclude(context)
 
 
-def run_stage(folder: RunFolder, name: str, stage: Stage, context: Context) -> str:
-    """Run a stage, record in a folder that it is done, and say so."""
+def run_stage(
+    folder: RunFolder, name: str, stage: Stage, context: Context, conclude: Callable[[Context], Any] | None = None
+) -> str:
+    """Run a stage, record in a folder that it is done, conclude what follows from that, and say so."""
     started = time.perf_counter()
-    result = stage(context)
+    try:
+        result = stage(context)
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise UserError(
+            f"The stage {name!r} needs more memory than there is; lower {_LARGE[name]} or hardware.workers."
+        ) from error
     seconds = time.perf_counter() - started
     folder.finish(
         name,
@@ -229,5 +262,7 @@ def run_stage(folder: RunFolder, name: str, stage: Stage, context: Context) -> s
             "timings": result.timings,
         },
     )
+    if conclude is not None:
+        conclude(context)
     words = f"; {result.words}" if result.words else ""
     return f"{seconds:.0f} s, {result.force_evaluations:,} force evaluations{words}"

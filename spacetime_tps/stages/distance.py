@@ -33,6 +33,7 @@ def distances_between(folder: RunFolder, files: list[Path], log_snr_end: float) 
     system = load_system(config, folder.path)
     if not folder.finished("train"):
         raise UserError(f"The stage 'train' of {folder.path} is not finished; run it first.")
+    folder.check()
     frames = np.stack([read_structure(file, system) for file in files])
     for file, frame in zip(files, frames, strict=True):
         if system.molecule is not None and (bad := undefined_torsions(frame, system.torsions)):

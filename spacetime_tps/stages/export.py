@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Torsions
+from spacetime_tps.run_log import versions
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.folder import stages_of
 from spacetime_tps.stages.geodesic import reference_bound
@@ -42,7 +42,6 @@ SOLVENT_LAGS = (
 )
 _RESTRAINTS, _NODES = 200, 25
 """Points between which PLUMED moves the restraint, and nodes of its path variable."""
-_PACKAGES = ("spacetime-tps", "torch", "openmm", "mdtraj", "MDAnalysis", "numpy", "scipy", "pymbar", "pydantic")
 
 
 def export(context: Context) -> StageResult:
@@ -53,8 +52,6 @@ def export(context: Context) -> StageResult:
         context.refined().folder / "geodesic.npz", ("labels", "coordinates", "natural", "mean", "block_variance")
     )
     read_arrays(folder / "windows.npz")
-    for stage in stages_of(context.config)[:-1]:
-        folder.record(stage)
     problems = _problems(context, paths)
     require_finite("The paths are", "run 'paths' again with --overwrite", paths.frames, paths.work_kt)
     whole = np.array([not p for p in problems])
@@ -185,8 +182,6 @@ def _write_trajectories(context: Context, paths: PathEnsemble, note: str | None)
     assert system.molecule is not None
     writer = MoleculeWriter(system.molecule.topology, system.structures[0])
     writer.structure(folder / "topology.pdb", note)
-    for old in (folder / "paths").glob("path_*.dcd"):
-        old.unlink()
     for k, frames in enumerate(paths.frames):
         writer.trajectory(folder / f"paths/path_{k:04d}.dcd", frames, paths.interval)
 
@@ -345,17 +340,6 @@ def finish_summary(context: Context) -> dict[str, Any]:
     }
     write_json(folder / "summary.json", summary)
     return summary
-
-
-def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that results depend on."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
 
 
 def _platform(context: Context) -> dict[str, Any]:

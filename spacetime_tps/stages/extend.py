@@ -27,6 +27,7 @@ def with_torsions(folder: RunFolder, wanted: tuple[str, ...]) -> tuple[RunConfig
         UserError: the run is not that far, or a torsion is none.
     """
     config = folder.config()
+    folder.check()
     if not isinstance(config.representation, TorsionsConfig):
         raise UserError(
             f"The run in {folder.path} is represented by {config.representation.kind}; torsions can be added to a "

@@ -1,34 +1,27 @@
-"""The run folder: who may write in it, which stages are finished, and what they said."""
+"""The run folder: its configuration, which stages are finished, and whether what they left is as they left it."""
 
 from __future__ import annotations
 
-import fcntl
-import glob
 import hashlib
-import json
 import os
-import shutil
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from spacetime_tps.config import MoleculeConfig, RunConfig, TrajectoriesConfig, dump, validate
-from spacetime_tps.errors import UserError
-from spacetime_tps.files import TEMPORARY_PREFIX, plain, read_json, replacing, write_json, write_text
+from spacetime_tps.config import RunConfig, TrajectoriesConfig, dump, validate
+from spacetime_tps.errors import DamagedFileError, UserError
+from spacetime_tps.files import digest_of, digest_of_file, plain, read_json, replacing, write_json, write_text
+from spacetime_tps.ownership import FORMAT, IDENTITY, LEDGER, LOCK, LOG, open_home
 from spacetime_tps.settings import apply_override, read_yaml
+from spacetime_tps.stages.inputs import copies_of, input_files, with_inputs
+from spacetime_tps.stages.owned_folder import OwnedFolder
 
 STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "export")
-_LOCK = ".lock"
-_OWN = {
-    "config.yaml", "inputs", "stages", "samples.npz", "transitions.npz", "torsions.npz", "representation.npz",
-    "denoiser.pt", "geodesic.npz", "surface.npz", "paths.npz", "windows.npz", "topology.pdb", "paths", "paths.csv",
-    "colvar.csv", "summary.json", "profiles.csv", "plumed.dat", "report.html", "refined", "refining", "refinement.npz",
-    "figures", "shooting", "committor", "compare", "tensorboard", _LOCK,
-}  # fmt: skip
-_DIGEST = "sha256"
-_LEFT_BY_AN_EARLY_END = {"inputs"}
+CONFIG, SUMMARY, REPORT = "config.yaml", "summary.json", "report.html"
+_UNTOUCHED = (IDENTITY, LEDGER, LOCK, LOG)
+"""What stays when a run is deleted for a new one."""
 _FIRST_USED = {
     "denoiser": "train",
     "geodesic": "geodesic",
@@ -45,7 +38,7 @@ _FIRST_USED = {
 """The stage that reads a section of the settings first; what is not named here, sampling has read."""
 _OUTPUT = {
     "sample": "samples.npz",
-    "train": "denoiser.pt",
+    "train": "denoiser.npz",
     "geodesic": "geodesic.npz",
     "refine": "refinement.npz",
     "paths": "paths.npz",
@@ -56,11 +49,12 @@ _OUTPUT = {
 _MORE_OUTPUT = {
     "sample": ("transitions.npz", "torsions.npz", "representation.npz"),
     "geodesic": ("surface.npz",),
+    "refine": ("refined/*",),
     "export": (
         "colvar.csv",
         "profiles.csv",
         "plumed.dat",
-        "report.html",
+        REPORT,
         "topology.pdb",
         "paths/path_*.dcd",
         "figures/*.png",
@@ -73,88 +67,46 @@ def stages_of(config: RunConfig) -> tuple[str, ...]:
     return tuple(name for name in STAGES if name != "refine" or config.refine.rounds)
 
 
-class RunFolder:
-    """Files of one run. Every file is written to a temporary name and renamed; ``summary.json`` comes last."""
+class RunFolder(OwnedFolder):
+    """Files of one run. ``summary.json`` and the report come last."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self._lock: IO[str] | None = None
-
-    def __truediv__(self, name: str) -> Path:
-        return self.path / name
-
-    # --- opening ---------------------------------------------------------------------------------
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for writing; another process that tries is told so.
-
-        Raises:
-            UserError: the folder cannot be written or is in use.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / _LOCK).open("a")
-        except OSError as error:
-            raise UserError(
-                f"The output folder {self.path} cannot be written ({error.strerror}); choose another with -o."
-            ) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(f"The run folder {self.path} is in use by another process; wait for it.") from error
-            for stale in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
-                stale.unlink(missing_ok=True)
-            try:
-                yield
-            finally:
-                if not (self / "config.yaml").exists():  # refused: leave no trace in a folder of somebody else
-                    (self / _LOCK).unlink(missing_ok=True)
+    # --- beginning -------------------------------------------------------------------------------
 
     def begin(self, config: RunConfig, source: Path, resume: bool, overwrite: bool) -> RunConfig:
-        """Make the folder ready for ``config`` and return the configuration as stored in it.
+        """Make the folder, whose lock the caller holds, ready for ``config``, and return this as it is stored there.
 
         Args:
             config: file names in it are relative to ``source``.
             source: folder of the system file.
             resume: go on where an earlier run of the same configuration and seed stopped.
-            overwrite: delete an earlier run first.
+            overwrite: delete an earlier run; it stays until the new one has begun.
 
         Raises:
-            UserError: the folder holds something else, or another configuration or seed is to be resumed.
+            UserError: there is a run already, or another configuration or seed is to be resumed.
         """
-        present = {entry.name for entry in self.path.iterdir()} - {_LOCK}
-        foreign = sorted(present - _OWN)
-        if foreign:
-            raise UserError(
-                f"The output folder {self.path} holds files that no run wrote ({foreign[0]}); choose another with -o."
-            )
-        if not (self / "config.yaml").is_file() and not present <= _LEFT_BY_AN_EARLY_END:
-            raise UserError(
-                f"The output folder {self.path} holds files but no config.yaml, so no run wrote it; "
-                "choose another with -o."
-            )
-        if present and not resume and not overwrite:
+        begun = self.identity() is not None
+        if begun and not resume and not overwrite:
             raise UserError(f"The output folder {self.path} is not empty; use --resume to go on or --overwrite.")
-        if overwrite and (self / "config.yaml").is_file():
-            self.config()  # files of another program may be called so, too
-        stored = _with_inputs(config, source)
-        if overwrite:
-            self._check_spares(stored)
-        inputs = {
-            copy: (source / original).read_bytes()
-            for original, copy in zip(_input_files(config, source), _copies(config, source), strict=True)
-        }
-        if overwrite:
-            self._clear(present)
-        if (self / "config.yaml").exists():
+        stored = with_inputs(config, source)
+        if begun and not overwrite and (self / CONFIG).is_file():
             self._check_same(stored)
             return self.config()
+        self._check_spares(stored)
+        inputs = {
+            copy: (source / original).read_bytes()
+            for original, copy in zip(input_files(config, source), copies_of(config, source), strict=True)
+        }
+        self.refuse_strangers([*inputs, *_fixed_names()])
+        if begun:
+            earlier = [name for name in self.own() if name not in _UNTOUCHED]
+            identity = {IDENTITY: (self / IDENTITY).read_text(encoding="utf-8")}
+            self.previous.set_aside(earlier, done=[CONFIG], texts=identity)
+        self.begin_identity({name: hashlib.sha256(content).hexdigest() for name, content in inputs.items()})
         for copy, content in inputs.items():
             with replacing(self / copy) as temporary:
                 temporary.write_bytes(content)
-        write_text(self / "config.yaml", dump(stored))
+        self._store(stored)
+        self.previous.settle()
         return self.config()
 
     def _check_spares(self, config: RunConfig) -> None:
@@ -166,14 +118,6 @@ class RunFolder:
                         f"'sampling' reads {file}, which --overwrite would delete with {self.path}; "
                         "choose another folder with -o."
                     )
-
-    def _clear(self, names: set[str]) -> None:
-        for name in ["summary.json", "config.yaml", *sorted(names)]:
-            path = self / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
 
     def _check_same(self, wanted: RunConfig) -> None:
         stored = self.config()
@@ -191,16 +135,40 @@ class RunFolder:
                 "--resume goes on with the same one only."
             )
 
+    # --- configuration ---------------------------------------------------------------------------
+
     def config(self) -> RunConfig:
         """The configuration stored in the folder.
 
         Raises:
-            UserError: this is no run folder.
+            UserError: this is no run folder, or its configuration or one of its inputs was changed.
         """
-        file = self / "config.yaml"
-        if not file.is_file():
-            raise UserError(f"{self.path} is no run folder: it has no config.yaml; start one with 'spacetime-tps run'.")
-        return validate(read_yaml(file), str(file))
+        identity, file = self.identity(), self / CONFIG
+        if identity is None:
+            self._refuse_foreign(existing=True)
+        if identity is None or not file.is_file():
+            raise UserError(f"{self.path} is no run folder: it has no {CONFIG}; start one with 'spacetime-tps run'.")
+        open_home(self.path, identity["run"], writing=False)
+        return _validated(file, self._check_unchanged(identity))
+
+    def _check_unchanged(self, identity: dict[str, Any]) -> str:
+        """The first line of the configuration, which fits the rest of it."""
+        first, _, rest = _text_of(self / CONFIG).partition("\n")
+        if first != _heading(identity["run"], rest):
+            raise UserError(
+                f"{self / CONFIG} was changed after it was written, or belongs to another run; undo that, and change "
+                "settings with --set."
+            )
+        for name, digest in identity["inputs"].items():
+            if not (self / name).is_file() or digest_of_file(self / name) != digest:
+                raise UserError(f"{self / name} is missing or was changed since the run began; start a new run.")
+        return first
+
+    def _store(self, config: RunConfig) -> None:
+        identity = self.identity()
+        assert identity is not None
+        text = dump(config)
+        write_text(self / CONFIG, f"{_heading(identity['run'], text)}\n{text}")
 
     def changed(self, stage: str, assignments: Sequence[str]) -> RunConfig:
         """The stored configuration with ``KEY=VALUE`` assignments to settings of a stage or of later ones.
@@ -211,10 +179,10 @@ class RunFolder:
         stored = self.config()
         if not assignments:
             return stored
-        settings = read_yaml(self / "config.yaml")
+        settings = read_yaml(self / CONFIG)
         for assignment in assignments:
             apply_override(settings, assignment)
-        wanted = validate(settings, f"{self / 'config.yaml'} with --set")
+        wanted = validate(settings, f"{self / CONFIG} with --set")
         if wanted.hardware.platform != stored.hardware.platform:
             raise UserError(f"{self.path} has chosen its OpenMM platform already; start a new run to change it.")
         for section in type(stored).model_fields:
@@ -245,122 +213,157 @@ class RunFolder:
         return any((self / f"stages/{name}.json").is_file() for name in STAGES[STAGES.index(stage) :])
 
     def record(self, stage: str) -> dict[str, Any]:
-        """What a finished stage left: ``summary``, ``force_evaluations``, ``wall_seconds``, ``timings``.
+        """What a finished stage left: ``summary``, ``force_evaluations``, ``wall_seconds``, ``timings``, and ``files``,
+        ``settings`` and ``after``, which ``check`` reads.
 
         Raises:
-            UserError: the record is missing, or it is not as the stage left it.
+            DamagedFileError: the record is missing, or it is not as the stage left it.
         """
         file = self / f"stages/{stage}.json"
         try:
             record = read_json(file)
-        except UserError:
-            record = None
-        if not isinstance(record, dict) or record.pop(_DIGEST, None) != _digest(record):
-            raise UserError(f"{file} is not as the stage left it; run '{stage}' again with --overwrite.")
+        except DamagedFileError as error:
+            raise _not_as_left(file, stage) from error
+        if not isinstance(record, dict) or "summary" not in record:
+            raise _not_as_left(file, stage)
         return record
 
+    def check(self, *stages: str) -> None:
+        """Make sure that what finished stages left is what they left, after one another, by these settings.
+
+        Args:
+            stages: those that are looked at, in their order; default: all that have left a record.
+
+        Raises:
+            DamagedFileError: a record or a file is missing, was changed, or belongs to another run.
+        """
+        stages = stages or tuple(name for name in STAGES if (self / f"stages/{name}.json").is_file())
+        config = self.config()
+        for stage in stages:
+            record, file = self.record(stage), self / f"stages/{stage}.json"
+            if record.get("after") != self._digest_before(stage):
+                raise DamagedFileError(
+                    f"{file} followed other results than {self.path} holds now; run '{stage}' again with --overwrite."
+                )
+            if record.get("settings") != _settings_before(config, stage):
+                raise DamagedFileError(
+                    f"{self / CONFIG} has other settings than the stage {stage!r} ran with; run '{stage}' again with "
+                    "--overwrite."
+                )
+            for name, digest in record.get("files", {}).items():
+                if not (self / name).is_file() or digest_of_file(self / name) != digest:
+                    raise _not_as_left(self / name, stage)
+
     def finish(self, stage: str, record: dict[str, Any]) -> None:
-        """Mark a stage as done."""
-        record = plain(record)
-        write_json(self / f"stages/{stage}.json", {**record, _DIGEST: _digest(record)})
+        """Mark a stage as done, with the digests of the files that it wrote."""
+        config = self.config() if (self / CONFIG).is_file() else None
+        record = plain(record) | {
+            "files": {name: digest_of_file(self / name) for name in self._written(stage)},
+            "settings": None if config is None else _settings_before(config, stage),
+            "after": self._digest_before(stage),
+        }
+        write_json(self / f"stages/{stage}.json", record)
+
+    def _written(self, stage: str) -> list[str]:
+        """Names of the files of a stage."""
+        patterns = (_OUTPUT[stage], *_MORE_OUTPUT.get(stage, ()))
+        named = [name for name in self.own() if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        return [name for name in named if name != REPORT]
+
+    def digests_within(self, folder: Path, *patterns: str) -> dict[str, str]:
+        """Digests of the run's own files right in one of its folders, by their names there."""
+        own = [Path(name) for name in self.own(folder.name)]
+        names = [name.name for name in own if len(name.parts) == 2 and any(fnmatchcase(name.name, p) for p in patterns)]
+        return {name: digest_of_file(folder / name) for name in names}
+
+    def _digest_before(self, stage: str) -> str | None:
+        """Of the record of the last stage before this one that has left one."""
+        for name in reversed(STAGES[: STAGES.index(stage)]):
+            if (self / f"stages/{name}.json").is_file():
+                return digest_of(self.record(name))
+        return None
 
     def paths_digest(self) -> str | None:
         """Of what the stage ``paths`` said of its result: tells results that start from paths whether they still do."""
         file = self / "stages/paths.json"
         if not file.is_file():
             return None
-        return _digest(self.record("paths")["summary"])[:16]
+        return digest_of(self.record("paths")["summary"])[:16]
 
     def make_room(self, stage: str, config: RunConfig) -> None:
-        """Drop what a stage and all after it left, and store the configuration they are to have.
+        """Set aside what a stage and all after it left, and store the configuration they are to have.
 
-        The records go first: killed on the way, the stage simply is not finished.
+        It comes back unless the stage leaves its record (the last stage: the summary, too, and the report if there was
+        one).
         """
-        (self / "summary.json").unlink(missing_ok=True)
         dropped = STAGES[STAGES.index(stage) :]
-        for name in reversed(dropped):
-            (self / f"stages/{name}.json").unlink(missing_ok=True)
-        if config != self.config():
-            write_text(self / "config.yaml", dump(config))
-        if "refine" in dropped:
-            shutil.rmtree(self / "refined", ignore_errors=True)
-            if stage != "refine":
-                shutil.rmtree(self / "refining", ignore_errors=True)
-        for file in (file for name in dropped[1:] for file in (_OUTPUT[name], *_MORE_OUTPUT.get(name, ()))):
-            for path in self.path.glob(file):
-                path.unlink()
+        patterns = [pattern for name in dropped for pattern in (_OUTPUT[name], *_MORE_OUTPUT.get(name, ()))]
+        patterns += [SUMMARY, *(f"stages/{name}.json" for name in dropped)]
+        patterns += ["refining/*"] if "refine" in dropped[1:] else []
+        names = [name for name in self.own() if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        done = [f"stages/{stage}.json"]
+        if stage == STAGES[-1]:
+            done += [SUMMARY, *(name for name in names if name == REPORT)]
+        stored, texts = self.config(), {}
+        if config != stored:
+            texts[CONFIG] = _text_of(self / CONFIG)
+        kept = [name for name in STAGES[: STAGES.index(stage)] if (self / f"stages/{name}.json").is_file()]
+        resealed = [name for name in kept if _settings_before(config, name) != _settings_before(stored, name)]
+        texts |= {f"stages/{name}.json": _text_of(self / f"stages/{name}.json") for name in kept if resealed}
+        self.previous.set_aside(names, done, texts)
+        if config != stored:
+            self._store(config)
+        for name in kept if resealed else ():
+            changed = {"settings": _settings_before(config, name), "after": self._digest_before(name)}
+            write_json(self / f"stages/{name}.json", self.record(name) | changed)
 
 
-def _digest(content: Any) -> str:
-    """SHA-256 of what can be written as JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+@lru_cache(maxsize=16)
+def _validated(file: Path, heading: str) -> RunConfig:
+    """The configuration in a file; ``heading`` holds the digest of it, so that it is read again when it has changed."""
+    return validate(read_yaml(file), str(file))
 
 
-def _input_files(config: RunConfig, source: Path) -> list[str]:
-    """Files that a run needs, relative to the folder of the system file; those of OpenMM itself lie elsewhere."""
-    files = [state.pdb for state in (config.states.a, config.states.b)] + [config.reference]
-    used = [given.pdb for given in config.collective_variables.values() if not isinstance(given, list)]
-    known = {os.path.normpath(source / file) for file in files if file is not None}
-    for file in used:
-        path = os.path.normpath(source / file)
-        files += [] if path in known else [file]
-        known.add(path)
-    if isinstance(config.system, MoleculeConfig):
-        files += [config.system.prmtop, config.system.openmm_system]
-        files += [file for file in config.system.forcefield or [] if (source / file).is_file()]
-    return [file for file in files if file is not None]
+def check_files(folder: Path, digests: dict[str, str], verb: str) -> None:
+    """Compare files beside a summary with the digests in it.
 
-
-def _copies(config: RunConfig, source: Path) -> list[str]:
-    return [_copy_of(file) for file in _input_files(config, source)]
-
-
-def _copy_of(file: str) -> str:
-    """Where an input file lies in a run folder."""
-    return f"inputs/{os.path.basename(file)}"
-
-
-def _with_inputs(config: RunConfig, source: Path) -> RunConfig:
-    """The configuration with its files under ``inputs/``, so that a run folder can be moved.
-
-    Trajectories stay where they are: they may be large, and only sampling reads them.
+    Raises:
+        DamagedFileError: one is missing or was changed.
     """
-    states = {}
-    for key, state in (("a", config.states.a), ("b", config.states.b)):
-        pdb = _copy_of(state.pdb) if state.pdb else None
-        states[key] = state.model_copy(update={"pdb": pdb})
-    copies = Counter(_copies(config, source))
-    if twice := [copy for copy, count in copies.items() if count > 1]:
-        raise UserError(f"Two input files are called {os.path.basename(twice[0])}; rename one of them.")
-    reference = _copy_of(config.reference) if config.reference else None
-    variables = {
-        name: given if isinstance(given, list) else given.model_copy(update={"pdb": _copy_of(given.pdb)})
-        for name, given in config.collective_variables.items()
-    }
-    changes: dict[str, Any] = {
-        "collective_variables": variables,
-        "states": config.states.model_copy(update=states),
-        "reference": reference,
-    }
-    if isinstance(config.system, MoleculeConfig):
-        described: dict[str, Any] = {
-            key: _copy_of(file)
-            for key in ("prmtop", "openmm_system")
-            if (file := getattr(config.system, key)) is not None
-        }
-        own = dict(zip(_input_files(config, source), _copies(config, source), strict=True))
-        if config.system.forcefield is not None:
-            described["forcefield"] = [own.get(file, file) for file in config.system.forcefield]
-        changes["system"] = config.system.model_copy(update=described)
-    if isinstance(config.sampling, TrajectoriesConfig):
-        files = {key: [_absolute(source, f) for f in getattr(config.sampling, key)] for key in ("files", "weights")}
-        changes["sampling"] = config.sampling.model_copy(update=files)
-    return config.model_copy(update=changes)
+    for name, digest in digests.items():
+        if not (folder / name).is_file() or digest_of_file(folder / name) != digest:
+            raise _not_as_left(folder / name, verb)
 
 
-def _absolute(source: Path, pattern: str) -> str:
-    """A pattern of file names from the folder of the system file, whose own name is none."""
-    return pattern if os.path.isabs(pattern) else os.path.join(glob.escape(str(source.resolve())), pattern)
+def _fixed_names() -> Iterable[str]:
+    """Names, not patterns, of what a run writes."""
+    named = [*_OUTPUT.values(), *(name for more in _MORE_OUTPUT.values() for name in more)]
+    return [*(name for name in named if "*" not in name), CONFIG, SUMMARY]
+
+
+def _heading(run: str, text: str) -> str:
+    """The first line of ``config.yaml``: by it, changes are noticed."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"# run {run}, format {FORMAT}, sha256 {digest}; change settings with --set, not here"
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read as UTF-8 text; start a new run.") from error
+
+
+def _settings_before(config: RunConfig, stage: str) -> str:
+    """Digest of the settings that a stage and those before it use."""
+    settings = config.model_dump(mode="json")
+    last = STAGES.index(stage)
+    used = {key: value for key, value in settings.items() if STAGES.index(_FIRST_USED.get(key, STAGES[0])) <= last}
+    return digest_of({key: value for key, value in used.items() if _FIRST_USED.get(key) != STAGES[-1]})
+
+
+def _not_as_left(file: Path, stage: str) -> DamagedFileError:
+    return DamagedFileError(f"{file} is not as the stage {stage!r} left it; run '{stage}' again with --overwrite.")
 
 
 def _first_difference(stored: Any, wanted: Any, place: str = "") -> str:

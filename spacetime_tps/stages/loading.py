@@ -12,7 +12,7 @@ from spacetime_tps.files import read_arrays, read_json
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.shooting.path import unpack
 from spacetime_tps.stages.export import NATURE_OF_PATHS
-from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.stages.folder import RunFolder, check_files
 from spacetime_tps.stages.shoot import NATURE_OF_SAMPLES
 from spacetime_tps.systems import load_system
 from spacetime_tps.topology import without_solvent
@@ -30,6 +30,7 @@ def load_paths(out: Path | str, kind: str = "annealed") -> list[TransitionPath]:
     """
     folder = RunFolder(Path(out))
     config = folder.config()
+    folder.check()
     system = load_system(config, folder.path)
     if system.molecule is None:
         raise UserError(f"{out} holds paths of an analytic potential: points, which need no trajectory file.")
@@ -49,7 +50,9 @@ def load_paths(out: Path | str, kind: str = "annealed") -> list[TransitionPath]:
     summary = folder / "shooting/summary.json"
     if not summary.is_file():
         raise UserError(f"{out} has no sampled paths yet; run 'shoot' first.")
-    interval = float(read_json(summary)["frame_interval"])
+    sampled = read_json(summary)
+    check_files(summary.parent, sampled["files"], "shoot")
+    interval = float(sampled["frame_interval"])
     return [
         TransitionPath(
             topology,

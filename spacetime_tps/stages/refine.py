@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,8 +86,7 @@ def refine(context: Context) -> StageResult:
     if not rows[-1]["converged"]:
         logger.warning("refinement has not converged in %d rounds; raise refine.rounds", len(rows))
     context.make_room()
-    shutil.rmtree(context.folder / "refined", ignore_errors=True)
-    work.rename(context.folder / "refined")
+    context.folder.promote(work.name, "refined")
     suffix = context.system.suffix
     write_arrays(
         context.folder / "refinement.npz",
@@ -117,7 +115,7 @@ def _work_folder(context: Context) -> Path:
     settings = hashlib.sha256(dump(context.config).encode()).hexdigest()
     stamp = work / _DIGEST
     if not stamp.is_file() or stamp.read_text().strip() != settings:
-        shutil.rmtree(work, ignore_errors=True)
+        context.folder.drop(work.name)
         write_text(stamp, settings + "\n")
     return work
 

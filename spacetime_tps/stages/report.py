@@ -19,12 +19,12 @@ from spacetime_tps.export.verdict import overall, suffix_and_unit, verdict
 from spacetime_tps.files import read_arrays, read_json, write_text
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.shooting.path import unpack
-from spacetime_tps.stages.export import SOLVENT_LAGS
-from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.stages.context import Context
+from spacetime_tps.stages.export import SOLVENT_LAGS, finish_summary
+from spacetime_tps.stages.folder import REPORT, RunFolder, check_files
 from spacetime_tps.stages.shoot import NATURE_OF_SAMPLES
 from spacetime_tps.systems import System, load_system
 
-FILE = "report.html"
 _ANNEALED, _SAMPLED = 6, 6
 _FRAMES, _BYTES = 200, 2_000_000
 """Frames of a path at most, and bytes of all positions."""
@@ -66,6 +66,7 @@ def write_report(folder: RunFolder, comparison: Path | None = None) -> None:
     """
     if not (folder / "summary.json").is_file():
         raise UserError(f"{folder.path} has no summary.json yet; finish the run with 'run --resume', then report.")
+    folder.check()
     try:
         text = _page(folder, comparison)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
@@ -73,7 +74,13 @@ def write_report(folder: RunFolder, comparison: Path | None = None) -> None:
             f"What {folder.path} holds is damaged or of an older version ({type(error).__name__}: {error}); run "
             "'export' again with --overwrite, and 'shoot' or 'committor' if they had run."
         ) from error
-    write_text(folder / FILE, text)
+    write_text(folder / REPORT, text)
+
+
+def conclude(context: Context) -> None:
+    """End a run: the summary, and the page that shows it."""
+    finish_summary(context)
+    write_report(context.folder)
 
 
 def _page(folder: RunFolder, comparison: Path | None) -> str:
@@ -118,6 +125,7 @@ def _optional(file: Path, verb: str) -> dict[str, Any] | None:
     found = read_json(file)
     if not isinstance(found, dict) or "schema_version" not in found:
         raise DamagedFileError(f"{file} is damaged; run '{verb}' again with --overwrite.")
+    check_files(file.parent, found.pop("files", {}), verb)
     return found
 
 

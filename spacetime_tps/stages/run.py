@@ -13,14 +13,14 @@ from spacetime_tps.files import read_json
 from spacetime_tps.stages.chain import stages_to_run
 from spacetime_tps.stages.committor import committor_in
 from spacetime_tps.stages.context import Stage, check_beforehand, run_stages
-from spacetime_tps.stages.export import export, finish_summary
-from spacetime_tps.stages.folder import STAGES, RunFolder
+from spacetime_tps.stages.export import export
+from spacetime_tps.stages.folder import REPORT, STAGES, RunFolder
 from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.infretis import write_infretis
 from spacetime_tps.stages.loading import load_paths
 from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.refine import refine
-from spacetime_tps.stages.report import FILE, write_report
+from spacetime_tps.stages.report import conclude, write_report
 from spacetime_tps.stages.sample import sample
 from spacetime_tps.stages.shoot import end_with_paths_of_the_ensemble, shoot_in
 from spacetime_tps.stages.train import train
@@ -93,11 +93,11 @@ class Run:
 
     def finish(self) -> None:
         """Run every stage that is not finished yet, as ``spacetime-tps run`` does, and write the report."""
-        with self.folder.locked():
+        with self.folder.locked(existing=True):
             config = self.folder.config()
-            run_stages(self.folder, config, stages_to_run(config), conclude=finish_summary)
-            end_with_paths_of_the_ensemble(self.folder, config, lambda _: None)
-            write_report(self.folder)
+            run_stages(self.folder, config, stages_to_run(config), conclude=conclude)
+            if end_with_paths_of_the_ensemble(self.folder, config, lambda _: None):
+                write_report(self.folder)
 
     def sample(self) -> None:
         """Draw Boltzmann samples."""
@@ -126,25 +126,24 @@ class Run:
     def export(self) -> None:
         """Write trajectories, tables, figures, ``summary.json`` and the report."""
         self._stage("export", export, (), False)
-        self.report()
 
     def shoot(self, changes: Iterable[str] = (), overwrite: bool = False) -> None:
         """Sample the transition path ensemble from the annealed paths; goes on with what an earlier call began."""
-        with self.folder.locked():
+        with self.folder.locked(existing=True):
             config = self.folder.changed("export", _texts(changes))
             shoot_in(self.folder, config, None, resume=not overwrite, overwrite=overwrite)
 
     def committor(self, changes: Iterable[str] = (), along: bool = False) -> dict[str, Any]:
         """Shoot from frames of the annealed paths, where the free energy is highest or ``along`` the curve."""
-        with self.folder.locked():
+        with self.folder.locked(existing=True):
             config = self.folder.changed("export", _texts(changes))
             return committor_in(self.folder, config, None, overwrite=True, along=along)
 
     def report(self) -> Path:
         """Write ``report.html`` and say where."""
-        with self.folder.locked():
+        with self.folder.locked(existing=True):
             write_report(self.folder)
-        return self.folder / FILE
+        return self.folder / REPORT
 
     def transition_paths(self, kind: str = "annealed") -> list[TransitionPath]:
         """Paths for other packages, ``annealed`` or ``sampled``; see ``load_paths``."""
@@ -157,9 +156,9 @@ class Run:
     def _stage(self, name: str, stage: Stage, changes: Iterable[str], again: bool) -> None:
         changes = _texts(changes)
         again = again or bool(changes)
-        with self.folder.locked():
+        with self.folder.locked(existing=True):
             config = self.folder.changed(name, changes) if changes else self.folder.config()
-            run_stages(self.folder, config, {name: stage}, conclude=finish_summary, again=again)
+            run_stages(self.folder, config, {name: stage}, conclude=conclude, again=again)
 
     def __repr__(self) -> str:
         done = [name for name in STAGES if self.folder.finished(name)]

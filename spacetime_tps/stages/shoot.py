@@ -6,7 +6,6 @@ Everything lies in ``shooting/``; blocks of Monte Carlo steps are stored as they
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from spacetime_tps.analysis.metrics import mean_and_std
 from spacetime_tps.analysis.shooting import Chains, gelman_rubin, mean_with_error, summarise_chains
@@ -22,19 +20,21 @@ from spacetime_tps.config import MoleculeConfig, OverdampedConfig, RunConfig, Sh
 from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.export import figures
 from spacetime_tps.export.trajectory import MoleculeWriter
-from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_json, write_text
-from spacetime_tps.settings import read_yaml
+from spacetime_tps.files import read_arrays, read_json, write_arrays, write_csv, write_json
+from spacetime_tps.run_log import versions
 from spacetime_tps.shooting.chains import build_move, run_chains
 from spacetime_tps.shooting.path import ShotPath, pack, unpack
 from spacetime_tps.stages.context import Context, opened
-from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, reference_summary, versions
+from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, reference_summary
 from spacetime_tps.stages.first_paths import first_paths
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.geodesic import reference_bound
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "shooting"
+FOLDER, WORK = "shooting", "shooting.new"
+"""Results of ``shoot``, and those that will replace them."""
+SETTINGS = "settings.json"
 _MIXED = 1.1
 NATURE_OF_SAMPLES = (
     "Paths of exact Monte Carlo chains in the transition path ensemble of the stated dynamics, temperature and states; "
@@ -48,8 +48,8 @@ def frame_interval(config: RunConfig, frame_every: int) -> float:
     return config.system.dynamics.time_step * frame_every
 
 
-def _shoot(context: Context, config: ShootingConfig, say: Callable[[str], None], started: float) -> None:
-    folder, system = context.folder / FOLDER, context.system
+def _shoot(context: Context, folder: Path, config: ShootingConfig, say: Callable[[str], None], started: float) -> None:
+    system = context.system
     data = read_arrays(folder / "first.npz", ("lengths", "cost", "source"))
     cost_of_first, source = int(data["cost"]), str(data["source"])
     try:
@@ -73,15 +73,25 @@ def _shoot(context: Context, config: ShootingConfig, say: Callable[[str], None],
     )
     note = NOT_FOR_SCIENCE if context.config.preset == "quick" else None
     if system.molecule is not None:
-        _write_trajectories(context, picked, interval, note)
+        _write_trajectories(context, folder, picked, interval, note)
     if chains.paths:
         write_arrays(folder / "paths.npz", **pack(chains.paths))
-    _write_trials(context, chains, note)
+    _write_trials(context, folder, chains, note)
     summary = _summary(context, config, chains, interval, cost_of_first, source, first)
-    _write_figures(context, config, chains, note)
+    _write_figures(context, folder, config, chains, note)
+    summary["files"] = context.folder.digests_within(folder, "*.npz", "*.dcd", "*.pdb", "*.csv", "*.png")
     summary |= {"wall_seconds": {"shoot": round(time.perf_counter() - started, 2)}, "versions": versions()}
     write_json(folder / "summary.json", summary)
+    _take_the_place(context.folder, folder)
     say(_words(summary, system.suffix, system.energy_unit))
+
+
+def _take_the_place(run: RunFolder, folder: Path) -> None:
+    """Results that were made beside earlier ones replace them."""
+    if folder.name == WORK:
+        run.previous.set_aside(run.own(FOLDER), done=[f"{FOLDER}/summary.json"])
+        run.promote(WORK, FOLDER)
+        run.previous.settle()
 
 
 def _words(summary: dict[str, Any], suffix: str, unit: str) -> str:
@@ -123,9 +133,10 @@ def shoot_in(
         UserError: the folder holds results or those of other settings, or there is no usable first path.
     """
     started = time.perf_counter()
+    run.check()
     source = trajectory.name if trajectory is not None else config.shooting.first
-    folder = run.path / FOLDER
-    if resume and as_before and (folder / "settings.yaml").is_file():
+    folder = run / (WORK if run.own(WORK) or (overwrite and run.own(f"{FOLDER}/summary.json")) else FOLDER)
+    if resume and as_before and (folder / SETTINGS).is_file():
         config, source = _settings_before(folder, config)
     wanted = {"from": source, **config.shooting.model_dump(mode="json")}
     _check(folder, wanted, resume, overwrite)
@@ -135,19 +146,20 @@ def shoot_in(
             if trajectory is None and source not in ("paths", "high_temperature"):
                 raise UserError(f"{folder} has lost its first paths; give --from {source} once more, or --overwrite.")
             found, cost, origin = first_paths(context, config.shooting, trajectory)
-            shutil.rmtree(folder, ignore_errors=True)
-            write_text(folder / "settings.yaml", yaml.safe_dump(wanted, sort_keys=False))
+            run.drop(folder.name)
+            write_json(folder / SETTINGS, wanted)
             write_arrays(folder / "first.npz", cost=np.array(cost), source=np.array(origin), **pack(found))
-        _shoot(context, config.shooting, say, started)
+        _shoot(context, folder, config.shooting, say, started)
 
 
-def end_with_paths_of_the_ensemble(run: RunFolder, config: RunConfig, say: Callable[[str], None]) -> None:
-    """Sample ``config.tps`` paths from the annealed ones of a finished run, unless they are there."""
-    if not config.tps or (run.path / FOLDER / "summary.json").is_file():
-        return
+def end_with_paths_of_the_ensemble(run: RunFolder, config: RunConfig, say: Callable[[str], None]) -> bool:
+    """Sample ``config.tps`` paths from the annealed ones of a finished run, unless they are there; whether it did."""
+    if not config.tps or run.own(f"{FOLDER}/summary.json"):
+        return False
     wanted = config.shooting.model_copy(update={"trajectories": config.tps, "first": "paths"})
-    resume = (run.path / FOLDER).is_dir()
+    resume = bool(run.own(FOLDER))
     shoot_in(run, config.model_copy(update={"shooting": wanted}), None, resume, False, say)
+    return True
 
 
 def _settings_before(folder: Path, config: RunConfig) -> tuple[RunConfig, str]:
@@ -156,12 +168,19 @@ def _settings_before(folder: Path, config: RunConfig) -> tuple[RunConfig, str]:
     Raises:
         UserError: the file is damaged.
     """
-    stored = read_yaml(folder / "settings.yaml")
+    stored = _stored_settings(folder / SETTINGS)
     source = str(stored.pop("from", ""))
     try:
         return config.model_copy(update={"shooting": ShootingConfig.model_validate(stored)}), source
     except ValueError as error:
-        raise UserError(f"{folder / 'settings.yaml'} is damaged; run 'shoot' again with --overwrite.") from error
+        raise UserError(f"{folder / SETTINGS} is damaged; run 'shoot' again with --overwrite.") from error
+
+
+def _stored_settings(file: Path) -> dict[str, Any]:
+    stored = read_json(file)
+    if not isinstance(stored, dict):
+        raise DamagedFileError(f"{file} is damaged; run 'shoot' again with --overwrite.")
+    return dict(stored)
 
 
 def _check(folder: Path, wanted: dict[str, Any], resume: bool, overwrite: bool) -> None:
@@ -170,16 +189,16 @@ def _check(folder: Path, wanted: dict[str, Any], resume: bool, overwrite: bool) 
     Raises:
         UserError: it holds results, or those of other settings.
     """
-    settings = folder / "settings.yaml"
+    settings = folder / SETTINGS
     if overwrite:
         return
     if not settings.is_file():
         if folder.is_dir() and any(folder.iterdir()):
-            raise DamagedFileError(f"{folder} holds files but no settings.yaml; --overwrite begins anew.")
+            raise DamagedFileError(f"{folder} holds files but no {SETTINGS}; --overwrite begins anew.")
         return
     if not resume:
         raise UserError(f"{folder} holds an earlier run of 'shoot'; use --resume to go on or --overwrite.")
-    stored = read_yaml(settings)
+    stored = _stored_settings(settings)
     if missing := [key for key in wanted if key not in stored]:
         raise DamagedFileError(f"{settings} is damaged: it lacks {missing[0]!r}; --overwrite begins anew.")
     if (folder / "blocks").is_dir() and not (folder / "first.npz").is_file():
@@ -192,8 +211,10 @@ def _check(folder: Path, wanted: dict[str, Any], resume: bool, overwrite: bool) 
         )
 
 
-def _write_trajectories(context: Context, paths: list[ShotPath], interval: float, note: str | None) -> None:
-    system, folder = context.system, context.folder / FOLDER
+def _write_trajectories(
+    context: Context, folder: Path, paths: list[ShotPath], interval: float, note: str | None
+) -> None:
+    system = context.system
     assert system.molecule is not None
     writer = MoleculeWriter(system.molecule.topology, system.structures[0])
     writer.structure(folder / "topology.pdb", note)
@@ -201,7 +222,7 @@ def _write_trajectories(context: Context, paths: list[ShotPath], interval: float
         writer.trajectory(folder / f"path_{k:04d}.dcd", path.positions, interval)
 
 
-def _write_trials(context: Context, chains: Chains, note: str | None) -> None:
+def _write_trials(context: Context, folder: Path, chains: Chains, note: str | None) -> None:
     steps, suffix = chains.steps, context.system.suffix
     header = ["chain", "step", "move", "accepted", "reason", "new_frames", "length", "oldest_frame_of_step"]
     header += [f"max_free_energy_{suffix}"]
@@ -211,7 +232,7 @@ def _write_trials(context: Context, chains: Chains, note: str | None) -> None:
         for c in range(steps.accepted.shape[0])
         for t in range(steps.accepted.shape[1])
     )
-    write_csv(context.folder / FOLDER / "trials.csv", header, rows, note)
+    write_csv(folder / "trials.csv", header, rows, note)
 
 
 def _summary(
@@ -253,8 +274,8 @@ def _summary(
     return summary
 
 
-def _write_figures(context: Context, config: ShootingConfig, chains: Chains, note: str | None) -> None:
-    folder, system = context.folder / FOLDER, context.system
+def _write_figures(context: Context, folder: Path, config: ShootingConfig, chains: Chains, note: str | None) -> None:
+    system = context.system
     bound = reference_bound(system)
     barrier = bound.barrier if bound else None
     interval = frame_interval(context.config, config.frame_every)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import torch
 
@@ -18,11 +16,14 @@ from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser
 from spacetime_tps.diffusion.targets import draw_queries, reference_posterior
 from spacetime_tps.diffusion.training import rms_errors, train_denoiser
 from spacetime_tps.errors import UserError
-from spacetime_tps.files import replacing, require_finite
+from spacetime_tps.files import read_arrays, require_finite, write_arrays
 from spacetime_tps.representations import Identity, Torsions
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.sample import load_samples
+
+DENOISER = "denoiser.npz"
+"""Its tensors, in a run folder."""
 
 
 def train(context: Context, start: Denoiser | None = None) -> StageResult:
@@ -88,11 +89,9 @@ def _of_samples(
 
 
 def _save(context: Context, tensors: dict[str, torch.Tensor]) -> None:
-    buffer = io.BytesIO()
-    torch.save(tensors, buffer)
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
     context.make_room()
-    with replacing(context.folder / "denoiser.pt") as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    write_arrays(context.folder / DENOISER, **arrays)
 
 
 def _inside(features: np.ndarray, context: Context) -> np.ndarray:
@@ -110,9 +109,9 @@ def load_denoiser(context: Context) -> Denoiser:
     Raises:
         UserError: the file is damaged or of another architecture.
     """
-    file, representation = context.folder / "denoiser.pt", context.system.representation
+    file, representation = context.folder / DENOISER, context.system.representation
+    tensors = {name: torch.from_numpy(array) for name, array in read_arrays(file).items()}
     try:
-        tensors = torch.load(file, weights_only=True)
         if not all(bool(value.isfinite().all()) for value in tensors.values()):
             raise ValueError("numbers that are not finite")
         if context.config.denoiser.kind == "exact":

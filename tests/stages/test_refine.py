@@ -74,10 +74,10 @@ def test_an_interrupted_refinement_goes_on_with_its_next_round(refined: Path, tm
     (out / "stages/refine.json").unlink()
     (out / "refined").rename(out / "refining")
     shutil.rmtree(out / "refining/round_2")
-    before = (out / "refining/round_1/denoiser.pt").stat().st_mtime_ns
+    before = (out / "refining/round_1/denoiser.npz").stat().st_mtime_ns
     done = run_cli("refine", out, "--resume")
     assert done.returncode == 0, done.stderr
-    assert (out / "refined/round_1/denoiser.pt").stat().st_mtime_ns == before
+    assert (out / "refined/round_1/denoiser.npz").stat().st_mtime_ns == before
     again, first = (json.loads((folder / "stages/refine.json").read_text()) for folder in (out, refined))
     assert again["summary"] == first["summary"]
 

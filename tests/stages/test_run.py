@@ -20,7 +20,7 @@ from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, run_process, settings
 
 UNREFINED = [name for name in STAGES if name != "refine"]
-MAY_DIFFER = {"wall_seconds", "versions", "platform", "created"}
+MAY_DIFFER = {"wall_seconds", "versions", "platform", "created", "provenance"}
 FIGURES = {
     "free_energy_surface.png", "energies.png", "spacetime.png", "work.png", "training_loss.png", "windows.png",
     "overlap.png", "profiles.png",
@@ -34,7 +34,7 @@ def comparable(folder: Path) -> dict[str, Any]:
 
 def test_run_folder_holds_what_is_promised(tiny_alanine_run: Path) -> None:
     present = {p.name for p in tiny_alanine_run.iterdir()}
-    assert {"config.yaml", "samples.npz", "denoiser.pt", "geodesic.npz", "topology.pdb", "paths.csv"} <= present
+    assert {"config.yaml", "samples.npz", "denoiser.npz", "geodesic.npz", "topology.pdb", "paths.csv"} <= present
     assert {"colvar.csv", "profiles.csv", "plumed.dat", "report.html", "summary.json"} <= present
     assert {p.name for p in (tiny_alanine_run / "figures").iterdir()} == FIGURES
     assert not list(tiny_alanine_run.rglob(".partial-*"))
@@ -306,7 +306,7 @@ def test_what_would_fail_in_the_end_is_told_before(tmp_path: Path) -> None:
 def test_numbers_that_explode_are_told_at_once(tmp_path: Path) -> None:
     options = settings((*TINY_TOY, "denoiser.learning_rate=1e30"))
     assert "not finite" in refusal("run", "mueller_brown", "-o", tmp_path / "run", *options)
-    assert not (tmp_path / "run/denoiser.pt").exists()
+    assert not (tmp_path / "run/denoiser.npz").exists()
 
 
 def test_stages_must_come_in_order(tmp_path: Path) -> None:

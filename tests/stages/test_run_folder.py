@@ -38,7 +38,7 @@ def test_force_fields_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damaged", "stage"),
-    [("samples.npz", "train"), ("denoiser.pt", "geodesic"), ("geodesic.npz", "paths"), ("paths.npz", "windows"),
+    [("samples.npz", "train"), ("denoiser.npz", "geodesic"), ("geodesic.npz", "paths"), ("paths.npz", "windows"),
      ("windows.npz", "export"), ("stages/paths.json", "export"), ("config.yaml", "export"),
      ("inputs/c5.pdb", "export")],
 )  # fmt: skip

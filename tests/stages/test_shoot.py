@@ -64,7 +64,7 @@ def test_run_can_end_with_the_true_ensemble(tmp_path: Path) -> None:
 
 def test_what_shoot_writes(shot: Path) -> None:
     folder = shot / "shooting"
-    assert {"summary.json", "trials.csv", "paths.npz", "first.npz", "settings.yaml", "topology.pdb", "chains.png"} <= {
+    assert {"summary.json", "trials.csv", "paths.npz", "first.npz", "settings.json", "topology.pdb", "chains.png"} <= {
         p.name for p in folder.iterdir()
     }
     summary = summary_of(shot)
@@ -149,13 +149,13 @@ def another_block(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda folder: without("settings.yaml", folder), "no settings.yaml"),
+        (lambda folder: without("settings.json", folder), "no settings.json"),
         (lambda folder: without("first.npz", folder), "no first.npz"),
-        (lambda folder: (folder / "settings.yaml").write_text("from: paths\n"), "settings.yaml is damaged"),
-        (lambda folder: lacking("positions", folder), "first.npz is damaged"),
+        (lambda folder: (folder / "settings.json").write_text("{}"), "settings.json was not written"),
+        (lambda folder: lacking("positions", folder), "first.npz was not written by the run"),
         (lambda folder: (folder / "blocks/block_0001.npz").write_bytes(b"PK"), "block_0001.npz cannot be read"),
-        (fewer_frames, "block_0001.npz is damaged"),
-        (another_block, "block_0001.npz is not the block"),
+        (fewer_frames, "block_0001.npz was not written by the run"),
+        (another_block, "block_0001.npz was written as shooting/blocks/block_0000.npz"),
     ],
 )
 def test_damage_is_told_and_nothing_goes_on_with_it(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from spacetime_tps.diffusion.exact import SampleDenoiser
-from spacetime_tps.files import read_json
+from spacetime_tps.files import read_arrays, read_json, write_arrays
 from spacetime_tps.representations import Identity
 from spacetime_tps.settings import read_yaml
 from spacetime_tps.stages.geodesic import _warn_of_filled_ridge, _warn_of_high_ends
@@ -250,9 +250,9 @@ def test_distance_spares_files_and_refuses_what_it_cannot_measure(tiny_alanine_r
     line.write_text("".join(row[:50] + "\n" if row.startswith(("ATOM", "HETATM")) else row for row in rows))
     assert "ends before its coordinates" in refusal("distance", c5, line, "--run", folder)
     assert contents(folder) == before
-    tensors = torch.load(folder / "denoiser.pt", weights_only=True)
-    torch.save({name: value * float("nan") for name, value in tensors.items()}, folder / "denoiser.pt")
-    assert "denoiser.pt cannot be loaded" in refusal("distance", c5, c7ax, "--run", folder)
+    tensors = read_arrays(folder / "denoiser.npz")
+    write_arrays(folder / "denoiser.npz", **{name: value * np.nan for name, value in tensors.items()})
+    assert "denoiser.npz is not as the stage 'train' left it" in refusal("distance", c5, c7ax, "--run", folder)
 
 
 def test_distance_says_what_it_lacks(tiny_alanine_run: Path, tiny_toy_run: Path, tmp_path: Path) -> None:

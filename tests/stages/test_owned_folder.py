@@ -1,0 +1,368 @@
+"""Nothing is lost: what a run did not write stays, and what it wrote goes only when something better is there.
+
+The stages here write one number each, so that a run takes no time.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spacetime_tps import files
+from spacetime_tps.config import RunConfig
+from spacetime_tps.errors import DamagedFileError, UserError
+from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json, write_text
+from spacetime_tps.stages import STAGES, RunFolder
+from spacetime_tps.stages.context import Context, Stage, StageResult, run_stages
+from spacetime_tps.stages.folder import REPORT, SUMMARY
+from spacetime_tps.systems import find_system_file, load_config
+from tests.conftest import refusal, run_cli
+
+SYSTEM = find_system_file("mueller_brown")
+OUTPUT = {
+    "sample": "samples.npz", "train": "denoiser.npz", "geodesic": "geodesic.npz", "paths": "paths.npz",
+    "windows": "windows.npz", "export": "paths.csv",
+}  # fmt: skip
+OLD_RUN = Path(__file__).resolve().parent.parent / "data/run_of_version_0_1"
+
+
+def stage(name: str, number: float, fail: Callable[[], None] = lambda: None) -> Stage:
+    def run(context: Context) -> StageResult:
+        context.make_room()
+        if name == "export":
+            write_text(context.folder / "figures/work.png", f"{number}")
+            fail()
+            write_text(context.folder / OUTPUT[name], f"{number}")
+        else:
+            fail()
+            write_arrays(context.folder / OUTPUT[name], number=np.array(number))
+        return StageResult({"number": number})
+
+    return run
+
+
+def conclude(context: Context) -> None:
+    write_json(context.folder / SUMMARY, context.folder.record("export")["summary"])
+    write_text(context.folder / REPORT, "report")
+
+
+def config_of(seed: int = 0, *overrides: str) -> RunConfig:
+    return load_config(SYSTEM, seed=seed, overrides=("hardware.workers=1", *overrides))
+
+
+def run(out: Path, number: float = 1.0, seed: int = 0, overwrite: bool = False, last: str = "export") -> RunFolder:
+    folder = RunFolder(out)
+    names = [name for name in OUTPUT if STAGES.index(name) <= STAGES.index(last)]
+    with folder.locked():
+        stored = folder.begin(config_of(seed), SYSTEM.parent, resume=not overwrite, overwrite=overwrite)
+        run_stages(folder, stored, {name: stage(name, number) for name in names}, conclude, lambda _: None)
+    return folder
+
+
+def again(folder: RunFolder, name: str, number: float, fail: Callable[[], None] = lambda: None) -> None:
+    with folder.locked(existing=True):
+        run_stages(folder, folder.config(), {name: stage(name, number, fail)}, conclude, lambda _: None, again=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    skipped = {"run.log", ".lock", "files.txt"}
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in skipped)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+@contextmanager
+def disk_full_at(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
+    def full(temporary: Path, path: Path) -> None:
+        if path.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return move(temporary, path)
+
+    move = files._move
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_move", full)
+        yield
+
+
+# --- what belongs to others ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", ["--overwrite", "--resume", None])
+@pytest.mark.parametrize("mine", ["notes.txt", "inputs/a.pdb", "figures/mine.png", ".partial-notes", "deep/.partial-x"])
+def test_a_folder_of_others_is_left_as_it_is(mine: str, flag: str | None, tmp_path: Path) -> None:
+    out = tmp_path / "home"
+    (out / mine).parent.mkdir(parents=True)
+    (out / mine).write_text("mine")
+    (out / "other.txt").write_text("mine, too")
+    run(out / "runs/a", last="sample")
+    (out / "runs/a/.partial-of-somebody").write_text("x")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    said = refusal("run", "mueller_brown", "-o", out, *([] if flag is None else [flag]))
+    assert "holds files that no run wrote" in said
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_overwrite_leaves_the_files_of_others_within_a_run(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run")
+    for name in ("figures/mine.png", "inputs/mine.pdb", "stages/mine.json", "notes.txt", ".partial-mine"):
+        (folder / name).write_text("mine")
+    run(folder.path, 2.0, overwrite=True, last="sample")
+    for name in ("figures/mine.png", "inputs/mine.pdb", "stages/mine.json", "notes.txt", ".partial-mine"):
+        assert (folder / name).read_text() == "mine"
+    assert read_arrays(folder / "samples.npz")["number"] == 2.0
+    for name in ("geodesic.npz", "summary.json", "figures/work.png", "stages/export.json", ".previous"):
+        assert not (folder / name).exists()
+
+
+def test_a_file_of_others_in_the_way_is_refused_and_kept(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", last="windows")
+    (folder / "figures").mkdir()
+    (folder / "figures/work.png").write_text("mine")
+    with pytest.raises(UserError, match=r"figures/work.png was not written by this run"):
+        again(folder, "export", 1.0)
+    assert (folder / "figures/work.png").read_text() == "mine"
+    (folder / "summary.json").write_text("mine")
+    with folder.locked(), pytest.raises(UserError, match=r"summary.json was not written by this run"):
+        folder.begin(config_of(), SYSTEM.parent, resume=False, overwrite=True)
+    assert read_arrays(folder / "samples.npz")["number"] == 1.0
+
+
+def test_nothing_is_written_or_deleted_through_a_link(tmp_path: Path) -> None:
+    folder, elsewhere = run(tmp_path / "run"), tmp_path / "elsewhere"
+    shutil.move(folder / "figures", elsewhere)
+    (folder / "figures").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is a link that leads out of the run folder"):
+        again(folder, "export", 2.0)
+    run(folder.path, 3.0, overwrite=True, last="sample")
+    assert (elsewhere / "work.png").read_text() == "1.0"
+
+
+def test_names_in_the_ledger_do_not_lead_out(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", last="sample")
+    (tmp_path / "mine.txt").write_text("mine")
+    with (folder / "files.txt").open("a") as handle:
+        handle.write(f"../mine.txt\n{tmp_path / 'mine.txt'}\n")
+    run(folder.path, overwrite=True, last="sample")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_only_the_temporary_files_of_this_run_are_cleared_away(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", last="sample")
+    own = f".partial-{folder.identity()['run'][:12]}-killed.npz"
+    others = [".partial-mine.npz", "stages/.partial-mine", "mine/.partial-mine", f"mine/{own}"]
+    (folder / "mine").mkdir()
+    for name in (own, f"stages/{own}", *others):
+        (folder / name).write_text("x")
+    run(folder.path, last="sample")
+    assert not (folder / own).exists()
+    assert not (folder / f"stages/{own}").exists()
+    assert all((folder / name).exists() for name in others)
+
+
+# --- what is replaced ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("full", ["work.png", "paths.csv", "export.json", SUMMARY, REPORT])
+def test_a_full_disk_while_exporting_loses_nothing(full: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = run(tmp_path / "run")
+    before = contents(folder.path)
+    with disk_full_at(monkeypatch, full), pytest.raises(OSError, match="No space left on device") as raised:
+        again(folder, "export", 2.0)
+    assert Path(raised.value.filename).name == full
+    assert contents(folder.path) == before
+    again(folder, "export", 2.0)
+    assert read_json(folder / SUMMARY) == {"number": 2.0}
+    assert not (folder / ".previous").exists()
+
+
+@pytest.mark.parametrize("name", ["train", "paths"])
+def test_a_stage_that_fails_leaves_it_and_later_ones_as_they_were(name: str, tmp_path: Path) -> None:
+    folder = run(tmp_path / "run")
+    before = contents(folder.path)
+
+    def fail() -> None:
+        assert not (folder / SUMMARY).exists()
+        raise UserError("cannot")
+
+    with pytest.raises(UserError, match="cannot"):
+        again(folder, name, 2.0, fail)
+    assert contents(folder.path) == before
+    again(folder, name, 2.0)
+    assert read_arrays(folder / OUTPUT[name])["number"] == 2.0
+    assert not (folder / SUMMARY).exists()
+    assert not folder.finished("windows")
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("step", range(40))
+def test_a_kill_at_any_rename_leaves_the_old_results_or_the_new(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is not done after the kill includes all tidying up; the next command does it."""
+    folder = run(tmp_path / "run")
+    old = contents(folder.path)
+    left = step
+
+    def counting(source: Path, target: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        rename(source, target)
+
+    rename = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", counting)
+        try:
+            again(folder, "paths", 2.0)
+        except Killed:
+            assert left < 0
+    with folder.locked(existing=True):
+        pass
+    assert not (folder / ".previous").exists()
+    if folder.finished("export"):
+        assert contents(folder.path) == old
+    else:
+        assert read_arrays(folder / "paths.npz")["number"] == 2.0
+        folder.check()
+
+
+def test_a_new_run_that_cannot_begin_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = run(tmp_path / "run")
+    before = contents(folder.path)
+    with disk_full_at(monkeypatch, "config.yaml"), pytest.raises(OSError, match="No space"):
+        run(folder.path, 2.0, overwrite=True)
+    assert contents(folder.path) == before
+    folder.check()
+
+
+def test_a_run_whose_files_cannot_be_deleted_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is read-only, found in the middle of moving files away."""
+    folder = run(tmp_path / "run")
+    before = contents(folder.path)
+
+    def refusing(source: Path, target: Path) -> None:
+        if Path(source).parent.name == "figures" and Path(target).parent.parent.name == ".previous":
+            raise PermissionError(errno.EROFS, "Read-only file system", str(source))
+        rename(source, target)
+
+    rename = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refusing)
+        with pytest.raises(OSError, match="Read-only"):
+            run(folder.path, 2.0, overwrite=True)
+    assert contents(folder.path) == before
+    run(folder.path, 1.0, last="export")
+    run(folder.path, 2.0, overwrite=True)
+    assert read_json(folder / SUMMARY) == {"number": 2.0}
+
+
+# --- what is not as it was left --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*OUTPUT.values(), "stages/train.json", "figures/work.png", "config.yaml"])
+def test_one_flipped_bit_is_noticed(name: str, tmp_path: Path) -> None:
+    folder = run(tmp_path / "run")
+    raw = bytearray((folder / name).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (folder / name).write_bytes(raw)
+    with pytest.raises(UserError, match=Path(name).name.replace(".", r"\.")):
+        folder.check()
+    assert Path(name).name in refusal("report", folder.path)
+    assert Path(name).name in refusal("run", "mueller_brown", "-o", folder.path, "--resume", "--workers", "1")
+
+
+@pytest.mark.parametrize("name", [*OUTPUT.values(), "stages/train.json", "summary.json", "config.yaml", "run.json"])
+def test_a_file_of_another_run_of_the_same_shape_is_refused(name: str, tmp_path: Path) -> None:
+    folder, other = run(tmp_path / "run"), run(tmp_path / "other", 2.0)
+    shutil.copy(other / name, folder / name)
+    with folder.locked(existing=True) if name != "run.json" else other.locked(), pytest.raises(UserError):  # noqa: PT012
+        folder.check()
+        read_json(folder / SUMMARY)
+
+
+@pytest.mark.parametrize("names", [("paths.npz",), ("paths.npz", "stages/paths.json"), ("stages/paths.json",)])
+def test_an_older_result_of_the_same_run_is_refused(names: tuple[str, ...], tmp_path: Path) -> None:
+    """The files of two runs with one identity: a copy whose geodesic and paths were made anew."""
+    folder = run(tmp_path / "run")
+    older = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "older")))
+    again(folder, "geodesic", 2.0)
+    again(folder, "paths", 2.0)
+    for name in names:
+        shutil.copy(older / name, folder / name)
+    with pytest.raises(DamagedFileError, match="paths"):
+        folder.check()
+
+
+def test_a_record_of_other_settings_is_refused(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", last="windows")
+    other = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "other")))
+    with other.locked(existing=True):
+        config = other.changed("paths", ["paths.count=6"])
+        run_stages(other, config, {"paths": stage("paths", 1.0)}, again=True, say=lambda _: None)
+    shutil.copy(other / "config.yaml", folder / "config.yaml")
+    with pytest.raises(DamagedFileError, match="other settings than the stage 'paths' ran with"):
+        folder.check()
+
+
+def test_changed_inputs_are_refused(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", last="sample")
+    (file,) = (folder / "inputs").iterdir()
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(UserError, match=r"inputs/reference.npz is missing or was changed"):
+        folder.config()
+
+
+# --- versions --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--overwrite"])
+def test_a_run_of_version_0_1_is_refused_and_kept(flag: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(OLD_RUN, tmp_path / "old"))
+    before = contents(copy)
+    for said in (refusal("run", "mueller_brown", "-o", copy, flag), refusal("report", copy), refusal("export", copy)):
+        assert "was written by version 0.1 of spacetime_tps" in said
+        assert said.count(". ") == 0
+    assert contents(copy) == before
+
+
+def test_a_run_of_a_later_version_is_refused_and_kept(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", last="sample")
+    identity = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(identity | {"spacetime_tps": "9.1", "format": 7}))
+    before = contents(folder.path)
+    for flag in ("--resume", "--overwrite"):
+        said = refusal("run", "mueller_brown", "-o", folder.path, flag)
+        assert "was written by version 9.1 of spacetime_tps in the format 7, and this version reads format 2" in said
+    assert contents(folder.path) == before
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_log_says_what_was_done_by_what_and_when(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", seed=7, last="sample")
+    run_cli("report", folder.path)
+    lines = (folder / "run.log").read_text().splitlines()
+    assert all(line[:4].isdigit() and line[19] == "Z" for line in lines)
+    text = "\n".join(lines)
+    for part in ("versions python", "numpy", "machine ", "seed 7", "INFO    sample: 0 s", "ended by UserError"):
+        assert part in text
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", last="sample")
+    (folder / "run.log").unlink()
+    (folder / "run.log").symlink_to("/dev/full")
+    again(folder, "sample", 3.0)
+    assert read_arrays(folder / "samples.npz")["number"] == 3.0
