@@ -85,9 +85,9 @@ BUILT_IN_POTENTIALS = ("mueller_brown", "double_well")
 
 def _kind_of_system(system: Any) -> str | None:
     kind = system.get("kind") if isinstance(system, dict) else getattr(system, "kind", None)
-    if kind in (*BUILT_IN_POTENTIALS, *plugins.known(plugins.POTENTIALS)):
-        return "potential"
-    return kind if kind == "molecule" else None
+    if kind == "molecule":
+        return "molecule"
+    return "potential" if kind in BUILT_IN_POTENTIALS or kind in plugins.known(plugins.POTENTIALS) else None
 
 
 SystemKind = Annotated[

@@ -35,7 +35,7 @@ from spacetime_tps.preparation.reading import Structure, only_chains, read_amber
 from spacetime_tps.preparation.repair import check_clashes, repaired
 from spacetime_tps.preparation.solvation import PRESSURE_BAR, WaterBox, at_pressure, in_box, scaled, solvated
 from spacetime_tps.preparation.survey import relaxed, survey
-from spacetime_tps.preparation.system_file import HEADER, system_yaml
+from spacetime_tps.preparation.system_file import files_that_belong_to, system_yaml
 from spacetime_tps.preparation.torsions import candidates, quadruples_of
 from spacetime_tps.systems import load_config, load_system
 from spacetime_tps.topology import Isomers, atom_labels, is_solvent, solute_atoms
@@ -55,7 +55,6 @@ _NUCLEOTIDES = {"A", "C", "G", "U", "I", "DA", "DC", "DG", "DT", "DI"}
 _CHARGED = 0.5
 _PRMTOP, _SYSTEM = "molecule.prmtop", "molecule.xml"
 _OWN_FORCEFIELDS = [f"forcefield_{k}.xml" for k in range(1, 10)]
-_WRITTEN = {"system.yaml", "a.pdb", "b.pdb", _PRMTOP, _SYSTEM, *_OWN_FORCEFIELDS}
 _AMBER_COORDINATES = {".inpcrd", ".rst7", ".crd", ".ncrst"}
 
 
@@ -128,7 +127,9 @@ def prepare(a: Path, b: Path, output: Path, wishes: Wishes, overwrite: bool, poo
     decision = decide(torsions, angles, wishes.with_chi, wishes.torsions)
     plan = plan_sampling(dynamics, structures[0], decision, wishes.minutes, pool)
     name = output.resolve().name
-    text = system_yaml(name, first.topology, decision, plan, molecule, ("a.pdb", "b.pdb"))
+    text = system_yaml(
+        name, first.topology, decision, plan, molecule, ("a.pdb", "b.pdb"), ("a.pdb", "b.pdb", *source.files)
+    )
     _write(output, first.topology, structures, text, source)
     words += [f"{s.source}: {note}." for s in (first, second) for note in s.notes]
     what = ", ".join(molecule.forcefield or []) or str(*described)
@@ -161,9 +162,7 @@ def _check_folder(output: Path, inputs: tuple[Path, ...], overwrite: bool) -> No
     if not output.is_dir():
         raise UserError(f"{output} is a file; name a folder with -o.")
     present = {entry.name for entry in output.iterdir()}
-    file = output / "system.yaml"
-    own = file.is_file() and file.read_text(encoding="utf-8", errors="replace").startswith(HEADER)
-    if foreign := sorted(present - (_WRITTEN if own else set())):
+    if foreign := sorted(present - files_that_belong_to(output / "system.yaml")):
         raise UserError(f"{output} holds files that init did not write ({foreign[0]}); name another folder.")
     if present and not overwrite:
         raise UserError(f"{output} is not empty; use --overwrite to prepare it anew, or name another folder.")
@@ -454,9 +453,11 @@ def _write(output: Path, topology: app.Topology, structures: np.ndarray, text: s
         write_text(made / "system.yaml", text)
         load_system(load_config(made / "system.yaml"), made)
         if output.exists():
-            for name in sorted(_WRITTEN & {entry.name for entry in output.iterdir()}):
-                (output / name).unlink()
-            for entry in made.iterdir():
+            earlier = files_that_belong_to(output / "system.yaml")
+            for entry in sorted(made.iterdir(), key=lambda entry: entry.name == "system.yaml"):
+                earlier.discard(entry.name)
                 entry.replace(output / entry.name)
+            for name in sorted(earlier):
+                (output / name).unlink(missing_ok=True)
         else:
             made.rename(output)

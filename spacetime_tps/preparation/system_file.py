@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from openmm import app
@@ -14,6 +16,7 @@ from spacetime_tps.preparation.plan import SamplingPlan
 from spacetime_tps.preparation.torsions import Candidate
 from spacetime_tps.topology import atom_labels
 
+_FILES = "# Files that belong to it, which --overwrite replaces: "
 HEADER = "# Prepared by 'spacetime-tps init'. Run it with 'spacetime-tps run' and the name of this folder."
 _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 """That YAML does not take for text."""
@@ -26,6 +29,17 @@ _IN_WATER = [
 ]
 
 
+def files_that_belong_to(file: Path) -> set[str]:
+    """Names of the files that ``init`` wrote in a folder, by its ``system.yaml``; none if it did not write that."""
+    if not file.is_file():
+        return set()
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()[:2]
+    if lines[:1] != [HEADER]:
+        return set()
+    listed = lines[1].removeprefix(_FILES).split(", ") if len(lines) > 1 and lines[1].startswith(_FILES) else []
+    return {file.name, *(name for name in listed if Path(name).name == name)}
+
+
 def system_yaml(
     name: str,
     topology: app.Topology,
@@ -33,6 +47,7 @@ def system_yaml(
     plan: SamplingPlan,
     molecule: MoleculeConfig,
     files: tuple[str, str],
+    written: Iterable[str],
 ) -> str:
     """The text of ``system.yaml``.
 
@@ -43,11 +58,13 @@ def system_yaml(
         plan: of the sampling.
         molecule: what describes it, and how it moves.
         files: prepared structures of A and B, as the file names them.
+        written: names of all files that are written beside it.
     """
     labels = atom_labels(topology)
     return "\n".join(
         [
             HEADER,
+            _FILES + ", ".join(sorted(written)),
             f"name: {quoted(name)}",
             "",
             "system:",

@@ -41,6 +41,7 @@ class PreviousResults:
         """
         journal = self._read() if self.waiting else self._new()
         new = [name for name in names if name not in journal["names"]]
+        new.sort(key=lambda name: name not in done)  # as long as one of them is there, nothing else has been moved
         journal |= {
             "names": [*journal["names"], *new],
             "done": list(done),

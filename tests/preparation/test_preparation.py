@@ -389,6 +389,10 @@ def test_what_is_in_the_way_is_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError):
         prepare(ENDS[0], ENDS[0], made, Wishes(), True, pool)
     assert {file.name: file.read_bytes() for file in made.iterdir()} == before
+    (made / "forcefield_1.xml").write_text("a name that init uses, in a folder where it wrote no such file")
+    with pytest.raises(UserError, match=r"did not write \(forcefield_1.xml\)"):
+        prepare(*ENDS, made, Wishes(), True, pool)
+    assert (made / "forcefield_1.xml").exists()
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
 
 
