@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,6 +28,11 @@ class _File(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Do nothing."""
+
+    def close(self) -> None:
+        """Close the file, whatever becomes of its last lines."""
+        with suppress(OSError):
+            super().close()
 
 
 class _Onward(logging.Handler):

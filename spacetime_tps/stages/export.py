@@ -304,8 +304,8 @@ def _health_of(geodesic: dict[str, Any]) -> dict[str, Any]:
 def finish_summary(context: Context) -> dict[str, Any]:
     """Gather what all stages reported into ``summary.json``, the last file of a run, and return it.
 
-    Everything that may differ between two runs of one seed lies under ``wall_seconds``, ``versions``, ``platform``
-    or ``created``.
+    Everything that may differ between two runs of one seed lies under ``wall_seconds``, ``versions``, ``platform``,
+    ``created`` or ``provenance``.
     """
     folder, config = context.folder, context.config
     records = {stage: folder.record(stage) for stage in stages_of(config)}

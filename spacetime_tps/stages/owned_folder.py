@@ -21,6 +21,7 @@ from spacetime_tps.ownership import (
     LEDGER,
     LOCK,
     LOG,
+    PREVIOUS,
     TEMPORARY_PREFIX,
     Home,
     close_home,
@@ -169,6 +170,9 @@ class OwnedFolder:
         Raises:
             UserError: this is such a folder.
         """
+        for name in (IDENTITY, LEDGER, LOCK, LOG, PREVIOUS):
+            if (self / name).is_symlink():
+                raise UserError(f"{self / name} is a link, and a {self.kind} keeps it in its own folder; remove it.")
         if self.identity() is not None:
             return
         present = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []

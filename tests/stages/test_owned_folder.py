@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from spacetime_tps import files
 from spacetime_tps.config import RunConfig
 from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json, write_text
+from spacetime_tps.run_log import logged
 from spacetime_tps.stages import STAGES, RunFolder
 from spacetime_tps.stages.context import Context, Stage, StageResult, run_stages
 from spacetime_tps.stages.folder import REPORT, SUMMARY
@@ -31,6 +33,7 @@ OUTPUT = {
     "sample": "samples.npz", "train": "denoiser.npz", "geodesic": "geodesic.npz", "paths": "paths.npz",
     "windows": "windows.npz", "export": "paths.csv",
 }  # fmt: skip
+SETTINGS = ("--workers", "1", "--set", "reference=null")
 OLD_RUN = Path(__file__).resolve().parent.parent / "data/run_of_version_0_1"
 
 
@@ -55,16 +58,29 @@ def conclude(context: Context) -> None:
 
 
 def config_of(seed: int = 0, *overrides: str) -> RunConfig:
-    return load_config(SYSTEM, seed=seed, overrides=("hardware.workers=1", *overrides))
+    return load_config(SYSTEM, seed=seed, overrides=("hardware.workers=1", "reference=null", *overrides))
 
 
-def run(out: Path, number: float = 1.0, seed: int = 0, overwrite: bool = False, last: str = "export") -> RunFolder:
+def run(
+    out: Path, number: float = 1.0, seed: int = 0, overwrite: bool = False, last: str = "export", *more: str
+) -> RunFolder:
     folder = RunFolder(out)
     names = [name for name in OUTPUT if STAGES.index(name) <= STAGES.index(last)]
     with folder.locked():
-        stored = folder.begin(config_of(seed), SYSTEM.parent, resume=not overwrite, overwrite=overwrite)
+        stored = folder.begin(config_of(seed, *more), SYSTEM.parent, resume=not overwrite, overwrite=overwrite)
         run_stages(folder, stored, {name: stage(name, number) for name in names}, conclude, lambda _: None)
     return folder
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("once") / "run").path
+
+
+@pytest.fixture
+def folder(made_once: Path, tmp_path: Path) -> RunFolder:
+    """A finished run whose numbers are all 1."""
+    return RunFolder(Path(shutil.copytree(made_once, tmp_path / "run")))
 
 
 def again(folder: RunFolder, name: str, number: float, fail: Callable[[], None] = lambda: None) -> None:
@@ -109,8 +125,8 @@ def test_a_folder_of_others_is_left_as_it_is(mine: str, flag: str | None, tmp_pa
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
-def test_overwrite_leaves_the_files_of_others_within_a_run(tmp_path: Path) -> None:
-    folder = run(tmp_path / "run")
+def test_overwrite_leaves_the_files_of_others_within_a_run(folder: RunFolder) -> None:
+    (folder / "inputs").mkdir()
     for name in ("figures/mine.png", "inputs/mine.pdb", "stages/mine.json", "notes.txt", ".partial-mine"):
         (folder / name).write_text("mine")
     run(folder.path, 2.0, overwrite=True, last="sample")
@@ -134,8 +150,8 @@ def test_a_file_of_others_in_the_way_is_refused_and_kept(tmp_path: Path) -> None
     assert read_arrays(folder / "samples.npz")["number"] == 1.0
 
 
-def test_nothing_is_written_or_deleted_through_a_link(tmp_path: Path) -> None:
-    folder, elsewhere = run(tmp_path / "run"), tmp_path / "elsewhere"
+def test_nothing_is_written_or_deleted_through_a_link(folder: RunFolder, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
     shutil.move(folder / "figures", elsewhere)
     (folder / "figures").symlink_to(elsewhere)
     with pytest.raises(UserError, match="is a link that leads out of the run folder"):
@@ -170,8 +186,9 @@ def test_only_the_temporary_files_of_this_run_are_cleared_away(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("full", ["work.png", "paths.csv", "export.json", SUMMARY, REPORT])
-def test_a_full_disk_while_exporting_loses_nothing(full: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = run(tmp_path / "run")
+def test_a_full_disk_while_exporting_loses_nothing(
+    full: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = contents(folder.path)
     with disk_full_at(monkeypatch, full), pytest.raises(OSError, match="No space left on device") as raised:
         again(folder, "export", 2.0)
@@ -183,8 +200,7 @@ def test_a_full_disk_while_exporting_loses_nothing(full: str, tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("name", ["train", "paths"])
-def test_a_stage_that_fails_leaves_it_and_later_ones_as_they_were(name: str, tmp_path: Path) -> None:
-    folder = run(tmp_path / "run")
+def test_a_stage_that_fails_leaves_it_and_later_ones_as_they_were(name: str, folder: RunFolder) -> None:
     before = contents(folder.path)
 
     def fail() -> None:
@@ -206,10 +222,9 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("step", range(40))
 def test_a_kill_at_any_rename_leaves_the_old_results_or_the_new(
-    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: int, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is not done after the kill includes all tidying up; the next command does it."""
-    folder = run(tmp_path / "run")
     old = contents(folder.path)
     left = step
 
@@ -237,8 +252,7 @@ def test_a_kill_at_any_rename_leaves_the_old_results_or_the_new(
         folder.check()
 
 
-def test_a_new_run_that_cannot_begin_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = run(tmp_path / "run")
+def test_a_new_run_that_cannot_begin_leaves_the_old_one(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(folder.path)
     with disk_full_at(monkeypatch, "config.yaml"), pytest.raises(OSError, match="No space"):
         run(folder.path, 2.0, overwrite=True)
@@ -246,9 +260,8 @@ def test_a_new_run_that_cannot_begin_leaves_the_old_one(tmp_path: Path, monkeypa
     folder.check()
 
 
-def test_a_run_whose_files_cannot_be_deleted_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_whose_files_cannot_be_deleted_stays_whole(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that is read-only, found in the middle of moving files away."""
-    folder = run(tmp_path / "run")
     before = contents(folder.path)
 
     def refusing(source: Path, target: Path) -> None:
@@ -271,20 +284,19 @@ def test_a_run_whose_files_cannot_be_deleted_stays_whole(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("name", [*OUTPUT.values(), "stages/train.json", "figures/work.png", "config.yaml"])
-def test_one_flipped_bit_is_noticed(name: str, tmp_path: Path) -> None:
-    folder = run(tmp_path / "run")
+def test_one_flipped_bit_is_noticed(name: str, folder: RunFolder) -> None:
     raw = bytearray((folder / name).read_bytes())
     raw[len(raw) // 2] ^= 1
     (folder / name).write_bytes(raw)
     with pytest.raises(UserError, match=Path(name).name.replace(".", r"\.")):
         folder.check()
     assert Path(name).name in refusal("report", folder.path)
-    assert Path(name).name in refusal("run", "mueller_brown", "-o", folder.path, "--resume", "--workers", "1")
+    assert Path(name).name in refusal("run", "mueller_brown", "-o", folder.path, "--resume", *SETTINGS)
 
 
 @pytest.mark.parametrize("name", [*OUTPUT.values(), "stages/train.json", "summary.json", "config.yaml", "run.json"])
-def test_a_file_of_another_run_of_the_same_shape_is_refused(name: str, tmp_path: Path) -> None:
-    folder, other = run(tmp_path / "run"), run(tmp_path / "other", 2.0)
+def test_a_file_of_another_run_of_the_same_shape_is_refused(name: str, folder: RunFolder, tmp_path: Path) -> None:
+    other = run(tmp_path / "other", 2.0)
     shutil.copy(other / name, folder / name)
     with folder.locked(existing=True) if name != "run.json" else other.locked(), pytest.raises(UserError):  # noqa: PT012
         folder.check()
@@ -292,9 +304,8 @@ def test_a_file_of_another_run_of_the_same_shape_is_refused(name: str, tmp_path:
 
 
 @pytest.mark.parametrize("names", [("paths.npz",), ("paths.npz", "stages/paths.json"), ("stages/paths.json",)])
-def test_an_older_result_of_the_same_run_is_refused(names: tuple[str, ...], tmp_path: Path) -> None:
+def test_an_older_result_of_the_same_run_is_refused(names: tuple[str, ...], folder: RunFolder, tmp_path: Path) -> None:
     """The files of two runs with one identity: a copy whose geodesic and paths were made anew."""
-    folder = run(tmp_path / "run")
     older = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "older")))
     again(folder, "geodesic", 2.0)
     again(folder, "paths", 2.0)
@@ -316,7 +327,7 @@ def test_a_record_of_other_settings_is_refused(tmp_path: Path) -> None:
 
 
 def test_changed_inputs_are_refused(tmp_path: Path) -> None:
-    folder = run(tmp_path / "run", last="sample")
+    folder = run(tmp_path / "run", 1.0, 0, False, "sample", f"reference={SYSTEM.parent / 'reference.npz'}")
     (file,) = (folder / "inputs").iterdir()
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(UserError, match=r"inputs/reference.npz is missing or was changed"):
@@ -360,9 +371,20 @@ def test_the_log_says_what_was_done_by_what_and_when(tmp_path: Path) -> None:
         assert part in text
 
 
-def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    folder = run(tmp_path / "run", last="sample")
-    (folder / "run.log").unlink()
-    (folder / "run.log").symlink_to("/dev/full")
-    again(folder, "sample", 3.0)
-    assert read_arrays(folder / "samples.npz")["number"] == 3.0
+def test_a_log_that_cannot_be_written_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with logged(Path("/dev/full")):
+        logging.getLogger("spacetime_tps.test").warning("a line")
+    with logged(Path("/no/such/folder/run.log")):
+        logging.getLogger("spacetime_tps.test").warning("another")
+    assert [record.message for record in caplog.records] == ["a line", "another"]
+
+
+@pytest.mark.parametrize("name", ["run.log", "files.txt", ".lock", "run.json"])
+def test_bookkeeping_is_not_written_through_a_link(name: str, folder: RunFolder, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text((folder / name).read_text())
+    before = mine.read_text()
+    (folder / name).unlink()
+    (folder / name).symlink_to(mine)
+    assert "is a link" in refusal("export", folder.path, "--overwrite")
+    assert mine.read_text() == before

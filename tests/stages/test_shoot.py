@@ -34,7 +34,7 @@ TINY_TOY_SHOOTING = (
 
 def summary_of(folder: Path) -> dict[str, Any]:
     summary = json.loads((folder / "shooting/summary.json").read_text())
-    return {key: value for key, value in summary.items() if key not in ("wall_seconds", "versions")}
+    return {key: value for key, value in summary.items() if key not in ("wall_seconds", "versions", "provenance", "files")}
 
 
 @pytest.fixture(scope="module")
