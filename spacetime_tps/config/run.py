@@ -45,6 +45,7 @@ class HardwareConfig(Model):
     """More pay on an idle machine only: beside other work they wait for each other."""
 
 
+_MOST_STEPS = 10**9
 _SPREADS = {"torsions": "angle", "cartesian": "length"}
 """Dimension of a posterior spread by kind of representation; a plain number elsewhere."""
 
@@ -123,6 +124,7 @@ class RunConfig(Model):
             self._check_fitted()
         self._check_spread()
         self._check_levels()
+        self._check_intervals()
         return self
 
     def _check_bias(self, representation: NamedTorsionsConfig) -> None:
@@ -191,3 +193,16 @@ class RunConfig(Model):
             level = getattr(self.geodesic, name)
             if level is not None and not low <= level <= high:
                 raise ValueError(f"geodesic.{name} is {level:g}, expected {low:g} to {high:g}: denoiser.log_snr_range")
+
+    def _check_intervals(self) -> None:
+        """Steps from look to look are counted one by one."""
+        if not isinstance(self.system, MoleculeConfig):
+            return
+        step = self.system.dynamics.time_step
+        for name in ("hill_interval", "exchange_interval", "sample_interval", "frame_interval"):
+            interval = getattr(self.sampling, name, 0.0)
+            if interval > _MOST_STEPS * step:
+                raise ValueError(
+                    f"sampling.{name} is {interval:g} ps, expected at most {_MOST_STEPS:,} steps of "
+                    f"system.dynamics.time_step, {step:g} ps"
+                )
