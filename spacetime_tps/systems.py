@@ -50,6 +50,7 @@ from spacetime_tps.representations import (
 from spacetime_tps.representations.fitting import FITTED, read_fit
 from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.states import Axes, Region, State, build_regions, build_state
+from spacetime_tps.structures import check_same_hands, check_structure
 from spacetime_tps.topology import chosen_atoms, solute_atoms
 
 _OVERLAP_PROBES = 100_000
@@ -293,6 +294,7 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
     described = openmm_system(molecule, topology, folder, str(config.states.a.pdb))
     if described.usesPeriodicBoundaryConditions():
         _check_boxes(config, topology, other, structures)
+    _check_ends(config, topology, structures, folder)
     dynamics = MolecularDynamics(
         system_xml=openmm.XmlSerializer.serialize(described),
         temperature_k=molecule.temperature,
@@ -313,6 +315,14 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
     )
 
 
+def _check_ends(config: RunConfig, topology: app.Topology, structures: np.ndarray, folder: Path) -> None:
+    """Both end structures have to be possible, and of one chirality."""
+    files = [str(folder / str(state.pdb)) for state in (config.states.a, config.states.b)]
+    for file, positions in zip(files, structures, strict=True):
+        check_structure(topology, positions, file)
+    check_same_hands(topology, structures, files)
+
+
 def _variables(config: RunConfig, topology: app.Topology, quadruples: np.ndarray, folder: Path) -> CollectiveVariables:
     """The torsions and, after them, the others."""
     names, measures = list(config.torsions), []
@@ -322,6 +332,7 @@ def _variables(config: RunConfig, topology: app.Topology, quadruples: np.ndarray
         names.append(name)
         other, native = read_pdb_file(folder / given.pdb, f"of the collective variable {name!r}, {folder / given.pdb},")
         check_same_molecule(f"{config.states.a.pdb} and {given.pdb}", topology, other)
+        check_structure(topology, native, str(folder / given.pdb))
         measures.append(_measure(name, given, topology, native))
     return CollectiveVariables(names, quadruples, tuple(measures))
 
@@ -439,6 +450,8 @@ def read_structure(path: Path, system: System) -> np.ndarray:
     topology, positions = read_pdb_file(path, str(path))
     own = system.config.states.a.pdb
     check_same_molecule(f"{own} and {path}", system.molecule.topology, topology)
+    check_structure(topology, positions, str(path))
+    check_same_hands(topology, (system.structures[0], positions), (str(own), str(path)))
     return positions
 
 

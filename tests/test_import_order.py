@@ -29,6 +29,7 @@ ORDER = [
         "potentials",
         "representations",
         "topology",
+        "structures",
         "copies",
         "dynamics",
         "states",

@@ -13,6 +13,7 @@ from openmm import app, unit
 
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.preparation.pdb_text import PdbText, cleaned, counted
+from spacetime_tps.structures import check_unit
 from spacetime_tps.topology import is_solvent, without_solvent
 
 _GZIP = b"\x1f\x8b"
@@ -79,6 +80,7 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
         raise UserError(f"{file} holds no atoms.")
     if not np.isfinite(positions).all() or np.abs(positions).max() > _FARTHEST_NM:
         raise UserError(f"{file} holds coordinates that are no positions of atoms; check them.")
+    check_unit(parsed.topology, positions, str(file))
     structure = Structure(str(file), parsed.topology, positions, plain.notes, plain.variants)
     if parsed.topology.getPeriodicBoxVectors() is not None and not keep_solvent:
         parsed.topology.setPeriodicBoxVectors(None)
