@@ -11,6 +11,7 @@ from openmm import app, unit
 
 from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError, explained
+from spacetime_tps.inputs import regular_file
 from spacetime_tps.topology import is_solvent
 
 _LIGHT_U = 5.5
@@ -30,16 +31,15 @@ def read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
     Raises:
         UserError: the file is missing, damaged or no structure.
     """
-    if not path.is_file():
-        raise UserError(f"The PDB file {shown} is {'no file' if path.exists() else 'not there'}.")
+    text = regular_file(path, "The PDB file").read_bytes().decode("utf-8-sig", errors="replace")
     with explained(f"{path} is not a complete PDB file"):
-        pdb = app.PDBFile(str(path))
+        pdb = app.PDBFile(io.StringIO(text))
         positions = np.array(pdb.getPositions(asNumpy=True)._value, dtype=float)
     if len(positions) == 0:
         raise UserError(f"{path} holds no atoms.")
     if not np.isfinite(positions).all():
         raise UserError(f"{path} holds coordinates that are not finite.")
-    if cut := _cut_lines(path):
+    if cut := _cut_lines(text):
         raise UserError(f"{path}: line {cut[0]} ends before its coordinates do; give a complete PDB file.")
     if np.abs(positions).max() > _FARTHEST_NM:
         raise UserError(f"{path} holds coordinates beyond {_FARTHEST_NM:.0f} nm; check its columns.")
@@ -53,9 +53,9 @@ def pdb_text(topology: app.Topology, positions: np.ndarray) -> str:
     return text.getvalue()
 
 
-def _cut_lines(path: Path) -> list[int]:
+def _cut_lines(text: str) -> list[int]:
     """Numbers of atom lines that end within the coordinates (columns 31 to 54)."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = text.splitlines()
     return [k for k, line in enumerate(lines, 1) if line.startswith(("ATOM", "HETATM")) and len(line.rstrip()) < 54]
 
 
@@ -170,6 +170,9 @@ def load_forcefield(files: list[str]) -> app.ForceField:
 def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, folder: Path, source: str) -> openmm.System:
     assert molecule.forcefield is not None
     own = [folder / name for name in molecule.forcefield]
+    for file in own:
+        if file.exists():
+            regular_file(file, "The force field")
     names = zip(own, molecule.forcefield, strict=True)
     forcefield = load_forcefield([str(file) if file.is_file() else name for file, name in names])
     with explained(f"The force field has no parameters for {source}", "check for missing or misnamed atoms"):
@@ -189,8 +192,7 @@ def read_amber_topology(file: Path) -> app.AmberPrmtopFile:
     Raises:
         UserError: the file is missing or damaged.
     """
-    if not file.is_file():
-        raise UserError(f"The Amber topology {file} is not there.")
+    regular_file(file, "The Amber topology")
     with explained(f"{file} cannot be read as an Amber topology"):
         return app.AmberPrmtopFile(str(file))
 
@@ -218,8 +220,7 @@ def read_openmm_system(file: Path) -> openmm.System:
     Raises:
         UserError: the file is missing, damaged or no System, or holds a barostat or a thermostat.
     """
-    if not file.is_file():
-        raise UserError(f"The OpenMM System {file} is not there.")
+    regular_file(file, "The OpenMM System")
     with explained(f"{file} cannot be read as an OpenMM System"):
         system = openmm.XmlSerializer.deserialize(file.read_text(encoding="utf-8"))
     if not isinstance(system, openmm.System):

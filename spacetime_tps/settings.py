@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from spacetime_tps.errors import UserError, shortened
-
+from spacetime_tps.inputs import YAML_BYTES, read_text_file
 
 _LONGEST_SHOWN = 200
 
@@ -41,9 +41,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, is no safe YAML, or holds no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {_first_line(error)}.") from error
+        content = yaml.load(read_text_file(path, largest=YAML_BYTES), Loader=_PlainLoader)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not safe YAML: {_reason(error)}.") from error
     if not isinstance(content, dict):
@@ -90,7 +90,3 @@ def _reason(error: Exception) -> str:
     if type(error) is ValueError and "digits" in str(error):
         return "it holds a number of thousands of digits"
     return shortened(" ".join(str(error).split()).rstrip("."), 5 * _LONGEST_SHOWN)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,7 +1,7 @@
 """What the atoms of a molecule cannot do in any frame: bonds torn or squashed, centres flattened, a mirror image.
 
-Coordinates in the wrong unit, frames that are zero, atoms in another order and mirrored molecules would all be simulated
-and sampled without a word: everything here is cheap enough to look at every frame.
+Coordinates in the wrong unit, frames of zeros, atoms in another order and mirrored molecules would all be simulated
+without a word; everything here is cheap enough to look at every frame.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from spacetime_tps.topology import is_solvent, neighbours_of
 
 _LIGHT = {"C", "N", "O", "F"}
 _BONDS_NM = {"hydrogen": (0.06, 0.20), "light": (0.08, 0.22), "other": (0.06, 0.35)}
-"""Lengths that a bond may have: with hydrogen, between carbon, nitrogen, oxygen and fluorine, and between any others."""
+"""Lengths that a bond may have: with hydrogen, between carbon, nitrogen, oxygen and fluorine, and of any others."""
 _TYPICAL_NM, _SCALE = 0.13, (0.6, 1.7)
 """Of the median bond of an organic molecule, and how far it may be off before its unit is in doubt."""
+_LEAST_SCALE = 0.01
+"""Below it no unit explains what is one heap."""
 _OVERLAP_NM = 0.04
 _TETRAHEDRAL = {"C", "N", "Si"}
 _FLAT = 0.25
@@ -89,7 +91,7 @@ class Anatomy:
         if len(self.bonds) < 3:
             return ""
         ratio = float(np.median(self.lengths(frames))) / _TYPICAL_NM
-        if _SCALE[0] < ratio < _SCALE[1]:
+        if not ratio > _LEAST_SCALE or _SCALE[0] < ratio < _SCALE[1]:
             return ""
         return (
             f"its bonds are {ratio * _TYPICAL_NM:.2g} nm long (median), where {_TYPICAL_NM:g} nm are expected: its "
@@ -127,14 +129,16 @@ class Anatomy:
             mirrored = self.hands(frames) != hands
             yield _first(
                 mirrored.any(axis=1),
-                lambda k: f"it is the mirror image of the states' structures at {self._name(mirrored[k], self.centers)}",
+                lambda k: f"it is the mirror image of the states' PDB files at {self._name(mirrored[k], self.centers)}",
             )
 
     def _words_of_bond(self, worst: int, frame: np.ndarray) -> str:
         a, b = self.bonds[worst]
         low, high = self.limits[worst]
-        apart = f"{self.names[a]} and {self.names[b]} are bonded and lie {np.linalg.norm(frame[a] - frame[b]):.3g} nm apart"
-        return self.unit_problem(frame) or f"{apart}, expected {low:g} to {high:g} nm"
+        apart = np.linalg.norm(frame[a] - frame[b])
+        return self.unit_problem(frame) or (
+            f"{self.names[a]} and {self.names[b]} are bonded and lie {apart:.3g} nm apart, expected {low:g} to {high:g} nm"
+        )
 
     def _name(self, wrong: np.ndarray, atoms: np.ndarray) -> str:
         return self.names[int(atoms[int(wrong.argmax()), 0])]
@@ -183,6 +187,27 @@ def check_unit(topology: app.Topology, positions: np.ndarray, source: str) -> No
     """
     if words := Anatomy.of(topology).unit_problem(positions):
         raise UserError(f"{source} is not a possible structure: {words}; PDB files are in angstroms.")
+
+
+def check_frames(topology: app.Topology, frames: np.ndarray, source: str, structure: np.ndarray) -> None:
+    """Refuse a trajectory with a frame that cannot be, or that is a mirror image.
+
+    Args:
+        topology: of the molecule; of what lies behind it (water, ions) frames may have less.
+        frames: shape (T, n_atoms, 3) [nm].
+        source: file, for messages.
+        structure: of the molecule, whose chirality the frames must have, shape (at least n_atoms, 3).
+
+    Raises:
+        UserError: naming the first such frame, counted from 0.
+    """
+    anatomy = Anatomy.of(topology, frames.shape[1])
+    found = anatomy.first_problem(frames, anatomy.hands(structure[: frames.shape[1]]))
+    if found is not None:
+        raise UserError(
+            f"{source}: frame {found[0]} (of {len(frames)}, counted from 0) cannot be: {found[1]}; its atoms have to be those "
+            "of the states' PDB files in their order, every molecule whole."
+        )
 
 
 def check_same_hands(topology: app.Topology, structures: Iterable[np.ndarray], files: Iterable[str]) -> None:

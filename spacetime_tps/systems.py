@@ -28,7 +28,8 @@ from spacetime_tps.config import (
     validate,
 )
 from spacetime_tps.dynamics import MolecularDynamics
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError, UserError
+from spacetime_tps.inputs import ANY_BYTES, regular_file
 from spacetime_tps.molecules import (
     box_of,
     check_same_molecule,
@@ -425,7 +426,14 @@ def _guides(config: RunConfig, axes: Axes) -> dict[str, Any]:
 def _reference(config: RunConfig, folder: Path, names: list[str], kt: float) -> FreeEnergySurface | None:
     if config.reference is None:
         return None
-    surface = FreeEnergySurface.load(folder / config.reference)
+    file = regular_file(folder / config.reference, "The reference surface", ANY_BYTES)
+    try:
+        surface = FreeEnergySurface.load(file)
+    except DamagedFileError as error:
+        raise UserError(
+            f"The reference surface {file} is damaged or no npz archive; make it with scripts/build_reference.py or remove "
+            "the key 'reference' from the system file."
+        ) from error
     if list(surface.names) != list(names):
         raise UserError(
             f"The reference surface {config.reference} is over {', '.join(surface.names)}, but the representation "

@@ -328,7 +328,7 @@ def test_bad_yaml_is_refused(
 
 
 def test_missing_yaml(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.yaml cannot be read"):
+    with pytest.raises(UserError, match=r"nowhere\.yaml is not there"):
         read_yaml(tmp_path / "nowhere.yaml")
 
 

@@ -19,6 +19,7 @@ ORDER = [
         "seeds",
         "progress",
         "files",
+        "inputs",
         "trajectories",
         "parallel",
         "settings",

@@ -145,7 +145,7 @@ def _drawn(
         return walked, {"max_bias_kj_mol": float(walked.table.max())}
     if isinstance(config, TrajectoriesConfig):
         topology, folder = system.molecule.topology, context.folder.path
-        read = read_trajectories(config, folder, topology, _watched(context), recorded, system.kt)
+        read = read_trajectories(config, folder, topology, system.structures[0], _watched(context), recorded, system.kt)
         return read, {"trajectories": int(read.walker.max()) + 1}
     if isinstance(config, BasinsConfig):
         watched, dynamics = _watched(context), context.dynamics()

@@ -41,7 +41,13 @@ def read(folder: Path, **changes: Any) -> TrajectorySamples:
     assert SYSTEM.molecule is not None
     watched = Watched(SYSTEM.states, SYSTEM.variables, 5)
     return read_trajectories(
-        config, folder, SYSTEM.molecule.topology, watched, Recorder(SYSTEM.variables.quadruples), SYSTEM.kt
+        config,
+        folder,
+        SYSTEM.molecule.topology,
+        SYSTEM.structures[0],
+        watched,
+        Recorder(SYSTEM.variables.quadruples),
+        SYSTEM.kt,
     )
 
 
