@@ -9,6 +9,7 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from spacetime_tps.bonded import check_bonded, check_complete_xml
 from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.inputs import regular_file
@@ -222,7 +223,9 @@ def read_openmm_system(file: Path) -> openmm.System:
     """
     regular_file(file, "The OpenMM System")
     with explained(f"{file} cannot be read as an OpenMM System"):
-        system = openmm.XmlSerializer.deserialize(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        check_complete_xml(text, file)
+        system = openmm.XmlSerializer.deserialize(text)
     if not isinstance(system, openmm.System):
         raise UserError(f"{file} holds an OpenMM {type(system).__name__}, not a System.")
     for k in reversed(range(system.getNumForces())):
@@ -246,6 +249,7 @@ def _from_xml(file: Path, topology: app.Topology, source: str) -> openmm.System:
                 f"{file} and {source} do not hold the same atoms in the same order: number {k + 1} is {atom.name} of "
                 f"{atom.residue.name} {atom.residue.id} in one and has a mass of {mass:.3g} u in the other."
             )
+    check_bonded(system, topology, str(file), source)
     return _in_box_of(system, topology)
 
 

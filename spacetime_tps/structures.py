@@ -137,7 +137,8 @@ class Anatomy:
         low, high = self.limits[worst]
         apart = np.linalg.norm(frame[a] - frame[b])
         return self.unit_problem(frame) or (
-            f"{self.names[a]} and {self.names[b]} are bonded and lie {apart:.3g} nm apart, expected {low:g} to {high:g} nm"
+            f"{self.names[a]} and {self.names[b]} are bonded and lie {apart:.3g} nm apart, expected {low:g} to "
+            f"{high:g} nm"
         )
 
     def _name(self, wrong: np.ndarray, atoms: np.ndarray) -> str:
@@ -205,8 +206,8 @@ def check_frames(topology: app.Topology, frames: np.ndarray, source: str, struct
     found = anatomy.first_problem(frames, anatomy.hands(structure[: frames.shape[1]]))
     if found is not None:
         raise UserError(
-            f"{source}: frame {found[0]} (of {len(frames)}, counted from 0) cannot be: {found[1]}; its atoms have to be those "
-            "of the states' PDB files in their order, every molecule whole."
+            f"{source}: frame {found[0]} (of {len(frames)}, counted from 0) cannot be: {found[1]}; its atoms have to "
+            "be those of the states' PDB files in their order, the molecule whole, the unit that of the format."
         )
 
 

@@ -431,8 +431,8 @@ def _reference(config: RunConfig, folder: Path, names: list[str], kt: float) -> 
         surface = FreeEnergySurface.load(file)
     except DamagedFileError as error:
         raise UserError(
-            f"The reference surface {file} is damaged or no npz archive; make it with scripts/build_reference.py or remove "
-            "the key 'reference' from the system file."
+            f"The reference surface {file} is damaged or no npz archive; make it with scripts/build_reference.py or "
+            "remove the key 'reference' from the system file."
         ) from error
     if list(surface.names) != list(names):
         raise UserError(

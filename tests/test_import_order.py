@@ -31,6 +31,7 @@ ORDER = [
         "representations",
         "topology",
         "structures",
+        "bonded",
         "copies",
         "dynamics",
         "states",
