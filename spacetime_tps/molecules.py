@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,21 @@ _FARTHEST_NM = 900.0
 _CONSTRAINTS = {"none": None, "hbonds": app.HBonds}
 _NONBONDED = {"no_cutoff": app.NoCutoff, "pme": app.PME}
 _IMPLICIT = {"hct": app.HCT, "obc1": app.OBC1, "obc2": app.OBC2, "gbn": app.GBn, "gbn2": app.GBn2}
+_SECTIONS = {
+    **dict.fromkeys(("ATOM_NAME", "CHARGE", "MASS", "NUMBER_EXCLUDED_ATOMS", "ATOM_TYPE_INDEX"), (1, 0)),
+    **dict.fromkeys(("RESIDUE_LABEL", "RESIDUE_POINTER"), (1, 11)),
+    **dict.fromkeys(("BOND_FORCE_CONSTANT", "BOND_EQUIL_VALUE"), (1, 15)),
+    **dict.fromkeys(("ANGLE_FORCE_CONSTANT", "ANGLE_EQUIL_VALUE"), (1, 16)),
+    **dict.fromkeys(("DIHEDRAL_FORCE_CONSTANT", "DIHEDRAL_PERIODICITY", "DIHEDRAL_PHASE"), (1, 17)),
+    "BONDS_INC_HYDROGEN": (3, 2),
+    "BONDS_WITHOUT_HYDROGEN": (3, 12),
+    "ANGLES_INC_HYDROGEN": (4, 4),
+    "ANGLES_WITHOUT_HYDROGEN": (4, 13),
+    "DIHEDRALS_INC_HYDROGEN": (5, 6),
+    "DIHEDRALS_WITHOUT_HYDROGEN": (5, 14),
+    "EXCLUDED_ATOMS_LIST": (1, 10),
+}
+"""Values in each section of an Amber topology: so many for each of what POINTERS count in that place."""
 _FOREIGN = ("Barostat", "Thermostat")
 
 
@@ -195,7 +211,22 @@ def read_amber_topology(file: Path) -> app.AmberPrmtopFile:
     """
     regular_file(file, "The Amber topology")
     with explained(f"{file} cannot be read as an Amber topology"):
-        return app.AmberPrmtopFile(str(file))
+        amber = app.AmberPrmtopFile(str(file))
+        _check_sections(file, amber._prmtop._raw_data)
+        return amber
+
+
+def _check_sections(file: Path, sections: Mapping[str, Sequence[str]]) -> None:
+    """Every section of an Amber topology has to hold what its POINTERS promise: a file that was cut does not."""
+    counts = [int(word) for word in sections["POINTERS"]]
+    optional = {name: (1, 0) for name in ("RADII", "SCREEN", "JOIN_ARRAY", "IROTAT") if name in sections}
+    for name, (each, pointer) in {**_SECTIONS, **optional}.items():
+        found, promised = len(sections.get(name, ())), each * counts[pointer]
+        if found != promised:
+            raise UserError(
+                f"{file} is not a complete Amber topology: its section {name} holds {found} values and should hold "
+                f"{promised}; write it anew."
+            )
 
 
 def _from_amber(molecule: MoleculeConfig, topology: app.Topology, file: Path, source: str) -> openmm.System:

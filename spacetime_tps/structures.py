@@ -119,7 +119,7 @@ class Anatomy:
         if wrong.any():
             return
         yield _first(np.abs(frames).max(axis=(1, 2)) > _FARTHEST_NM, lambda _: "its atoms lie beyond 10 micrometres")
-        yield _first(np.ptp(frames, axis=1).max(axis=1) < _OVERLAP_NM, lambda _: "all its atoms lie at one place")
+        yield _first((frames.max(axis=1) - frames.min(axis=1)).max(axis=1) < _OVERLAP_NM, lambda _: "all its atoms lie at one place")
         lengths = self.lengths(frames)
         beyond = np.maximum(lengths - self.limits[:, 1], self.limits[:, 0] - lengths)
         yield _first((beyond > 0).any(axis=1), lambda k: self._words_of_bond(int(beyond[k].argmax()), frames[k]))
@@ -249,7 +249,7 @@ def _kind_of_bond(first: app.topology.Atom, second: app.topology.Atom) -> str:
 
 def _classes(topology: app.Topology, neighbours: list[list[int]]) -> list[int]:
     """Numbers that are equal for atoms that no bond tells apart: refined by their neighbours' until nothing changes."""
-    labels: list[object] = [_symbol(atom) for atom in topology.atoms()][: len(neighbours)]
+    labels: list[tuple[int, ...] | str] = [_symbol(atom) for atom in topology.atoms()][: len(neighbours)]
     count = 0
     while True:
         order = {label: k for k, label in enumerate(sorted(set(labels), key=repr))}

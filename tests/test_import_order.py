@@ -20,6 +20,7 @@ ORDER = [
         "progress",
         "files",
         "inputs",
+        "shapes",
         "trajectories",
         "parallel",
         "settings",

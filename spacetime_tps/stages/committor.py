@@ -18,8 +18,7 @@ from spacetime_tps.config import RunConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.export import figures
 from spacetime_tps.export.trajectory import MoleculeWriter
-from spacetime_tps.files import read_arrays, write_csv, write_json
-from spacetime_tps.geometry.curve import FineCurve
+from spacetime_tps.files import write_csv, write_json
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
@@ -34,6 +33,7 @@ from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, version
 from spacetime_tps.stages.first_paths import frames_from_file, unphysical
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.measure import noise_seed, recipe_of
+from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.topology import NamedTorsions, free_torsions
 
@@ -219,8 +219,7 @@ def _between_states(context: Context, paths: PathEnsemble) -> tuple[float, float
 def _top(context: Context) -> tuple[float, str]:
     """Curve parameter where the free energy along the chosen curve is highest, and which free energy that is."""
     system, model = context.system, context.refined()
-    data = read_arrays(model.folder / "geodesic.npz", ("coordinates", "natural", "mean", "block_variance"))
-    curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))
+    curve = chosen_curve(model)
     surface = system.reference
     if surface is None and (model.folder / "surface.npz").is_file():
         surface = FreeEnergySurface.load(model.folder / "surface.npz")
