@@ -119,7 +119,8 @@ class Anatomy:
         if wrong.any():
             return
         yield _first(np.abs(frames).max(axis=(1, 2)) > _FARTHEST_NM, lambda _: "its atoms lie beyond 10 micrometres")
-        yield _first((frames.max(axis=1) - frames.min(axis=1)).max(axis=1) < _OVERLAP_NM, lambda _: "all its atoms lie at one place")
+        extent = (frames.max(axis=1) - frames.min(axis=1)).max(axis=1)
+        yield _first((extent < _OVERLAP_NM) & (frames.shape[1] > 1), lambda _: "all its atoms lie at one place")
         lengths = self.lengths(frames)
         beyond = np.maximum(lengths - self.limits[:, 1], self.limits[:, 0] - lengths)
         yield _first((beyond > 0).any(axis=1), lambda k: self._words_of_bond(int(beyond[k].argmax()), frames[k]))

@@ -36,6 +36,7 @@ from spacetime_tps.stages.measure import noise_seed, recipe_of
 from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.topology import NamedTorsions, free_torsions
+from spacetime_tps.units import shown_number
 
 logger = logging.getLogger(__name__)
 
@@ -168,8 +169,8 @@ def _words(spread: dict[str, float]) -> str:
         return "too few trajectories reached a state"
     if not np.isfinite(spread["spread"]):
         return f"p_B {spread['mean']:.2f}"
-    beyond = f"spread beyond binomial {spread['spread']:.2f} +- {spread['spread_error']:.2f}"
-    return f"mean committor to B {spread['mean']:.2f} +- {spread['mean_error']:.2f}, {beyond}"
+    beyond = f"spread beyond binomial {shown_number(spread['spread'])} +- {shown_number(spread['spread_error'])}"
+    return f"mean committor to B {spread['mean']:.2f} +- {shown_number(spread['mean_error'])}, {beyond}"
 
 
 def _frames(context: Context, file: Path | None, along: bool) -> _Chosen:

@@ -35,6 +35,7 @@ from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.systems import System
 from spacetime_tps.topology import Isomers, free_torsions
+from spacetime_tps.units import shown_number
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def _told(summary: dict[str, Any]) -> str:
     words += f", {summary['transitions']:,} transitions between the states"
     difference = summary.get("delta_f_states_kj_mol")
     if difference is not None and np.isfinite(difference["value"]):
-        words += f", B-A {difference['value']:.2f} +- {difference['error']:.2f} kJ/mol"
+        words += f", B-A {difference['value']:.2f} +- {shown_number(difference['error'])} kJ/mol"
     return words
 
 
