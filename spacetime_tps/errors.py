@@ -11,17 +11,27 @@ from contextlib import contextmanager
 class UserError(Exception):
     """Bad input or circumstances, told in one sentence: what, where, what was expected, what to do.
 
-    The command line prints the message without a traceback and exits with code 1.
+    The command line prints the message without a traceback and exits with code 1. Names of files and values may hold
+    line breaks and other characters that a terminal obeys; they are shown escaped.
     """
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Text in one line, with characters that are not printable written as Python escapes them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shortened(text: str, length: int) -> str:
+    """Printable text of about ``length`` characters, the middle of a longer one left out."""
+    shown = text if len(text) <= length else f"{text[: 2 * length // 3]}...{text[-length // 3 :]}"
+    return printable(shown)
 
 
 class DamagedFileError(UserError):
     """A file of our own is missing or cannot be what was written: nothing should go on without it."""
-
-
-def one_line(text: str) -> str:
-    """A message as one line: what breaks a line or cannot be printed is shown escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

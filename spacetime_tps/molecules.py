@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import openmm
 from openmm import app, unit
 
+from spacetime_tps.bonded import check_bonded, check_complete_xml
 from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError, explained
+from spacetime_tps.inputs import regular_file
 from spacetime_tps.topology import is_solvent
 
 _LIGHT_U = 5.5
@@ -21,6 +24,21 @@ _FARTHEST_NM = 900.0
 _CONSTRAINTS = {"none": None, "hbonds": app.HBonds}
 _NONBONDED = {"no_cutoff": app.NoCutoff, "pme": app.PME}
 _IMPLICIT = {"hct": app.HCT, "obc1": app.OBC1, "obc2": app.OBC2, "gbn": app.GBn, "gbn2": app.GBn2}
+_SECTIONS = {
+    **dict.fromkeys(("ATOM_NAME", "CHARGE", "MASS", "NUMBER_EXCLUDED_ATOMS", "ATOM_TYPE_INDEX"), (1, 0)),
+    **dict.fromkeys(("RESIDUE_LABEL", "RESIDUE_POINTER"), (1, 11)),
+    **dict.fromkeys(("BOND_FORCE_CONSTANT", "BOND_EQUIL_VALUE"), (1, 15)),
+    **dict.fromkeys(("ANGLE_FORCE_CONSTANT", "ANGLE_EQUIL_VALUE"), (1, 16)),
+    **dict.fromkeys(("DIHEDRAL_FORCE_CONSTANT", "DIHEDRAL_PERIODICITY", "DIHEDRAL_PHASE"), (1, 17)),
+    "BONDS_INC_HYDROGEN": (3, 2),
+    "BONDS_WITHOUT_HYDROGEN": (3, 12),
+    "ANGLES_INC_HYDROGEN": (4, 4),
+    "ANGLES_WITHOUT_HYDROGEN": (4, 13),
+    "DIHEDRALS_INC_HYDROGEN": (5, 6),
+    "DIHEDRALS_WITHOUT_HYDROGEN": (5, 14),
+    "EXCLUDED_ATOMS_LIST": (1, 10),
+}
+"""Values in each section of an Amber topology: so many for each of what POINTERS count in that place."""
 _FOREIGN = ("Barostat", "Thermostat")
 
 
@@ -30,16 +48,15 @@ def read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
     Raises:
         UserError: the file is missing, damaged or no structure.
     """
-    if not path.is_file():
-        raise UserError(f"The PDB file {shown} is {'no file' if path.exists() else 'not there'}.")
+    text = regular_file(path, "The PDB file").read_bytes().decode("utf-8-sig", errors="replace")
     with explained(f"{path} is not a complete PDB file"):
-        pdb = app.PDBFile(str(path))
+        pdb = app.PDBFile(io.StringIO(text))
         positions = np.array(pdb.getPositions(asNumpy=True)._value, dtype=float)
     if len(positions) == 0:
         raise UserError(f"{path} holds no atoms.")
     if not np.isfinite(positions).all():
         raise UserError(f"{path} holds coordinates that are not finite.")
-    if cut := _cut_lines(path):
+    if cut := _cut_lines(text):
         raise UserError(f"{path}: line {cut[0]} ends before its coordinates do; give a complete PDB file.")
     if np.abs(positions).max() > _FARTHEST_NM:
         raise UserError(f"{path} holds coordinates beyond {_FARTHEST_NM:.0f} nm; check its columns.")
@@ -53,9 +70,9 @@ def pdb_text(topology: app.Topology, positions: np.ndarray) -> str:
     return text.getvalue()
 
 
-def _cut_lines(path: Path) -> list[int]:
+def _cut_lines(text: str) -> list[int]:
     """Numbers of atom lines that end within the coordinates (columns 31 to 54)."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = text.splitlines()
     return [k for k, line in enumerate(lines, 1) if line.startswith(("ATOM", "HETATM")) and len(line.rstrip()) < 54]
 
 
@@ -170,6 +187,9 @@ def load_forcefield(files: list[str]) -> app.ForceField:
 def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, folder: Path, source: str) -> openmm.System:
     assert molecule.forcefield is not None
     own = [folder / name for name in molecule.forcefield]
+    for file in own:
+        if file.exists():
+            regular_file(file, "The force field")
     names = zip(own, molecule.forcefield, strict=True)
     forcefield = load_forcefield([str(file) if file.is_file() else name for file, name in names])
     with explained(f"The force field has no parameters for {source}", "check for missing or misnamed atoms"):
@@ -189,10 +209,24 @@ def read_amber_topology(file: Path) -> app.AmberPrmtopFile:
     Raises:
         UserError: the file is missing or damaged.
     """
-    if not file.is_file():
-        raise UserError(f"The Amber topology {file} is not there.")
+    regular_file(file, "The Amber topology")
     with explained(f"{file} cannot be read as an Amber topology"):
-        return app.AmberPrmtopFile(str(file))
+        amber = app.AmberPrmtopFile(str(file))
+        _check_sections(file, amber._prmtop._raw_data)
+        return amber
+
+
+def _check_sections(file: Path, sections: Mapping[str, Sequence[str]]) -> None:
+    """Every section of an Amber topology has to hold what its POINTERS promise: a file that was cut does not."""
+    counts = [int(word) for word in sections["POINTERS"]]
+    optional = {name: (1, 0) for name in ("RADII", "SCREEN", "JOIN_ARRAY", "IROTAT") if name in sections}
+    for name, (each, pointer) in {**_SECTIONS, **optional}.items():
+        found, promised = len(sections.get(name, ())), each * counts[pointer]
+        if found != promised:
+            raise UserError(
+                f"{file} is not a complete Amber topology: its section {name} holds {found} values and should hold "
+                f"{promised}; write it anew."
+            )
 
 
 def _from_amber(molecule: MoleculeConfig, topology: app.Topology, file: Path, source: str) -> openmm.System:
@@ -218,10 +252,11 @@ def read_openmm_system(file: Path) -> openmm.System:
     Raises:
         UserError: the file is missing, damaged or no System, or holds a barostat or a thermostat.
     """
-    if not file.is_file():
-        raise UserError(f"The OpenMM System {file} is not there.")
+    regular_file(file, "The OpenMM System")
     with explained(f"{file} cannot be read as an OpenMM System"):
-        system = openmm.XmlSerializer.deserialize(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        check_complete_xml(text, file)
+        system = openmm.XmlSerializer.deserialize(text)
     if not isinstance(system, openmm.System):
         raise UserError(f"{file} holds an OpenMM {type(system).__name__}, not a System.")
     for k in reversed(range(system.getNumForces())):
@@ -245,6 +280,7 @@ def _from_xml(file: Path, topology: app.Topology, source: str) -> openmm.System:
                 f"{file} and {source} do not hold the same atoms in the same order: number {k + 1} is {atom.name} of "
                 f"{atom.residue.name} {atom.residue.id} in one and has a mass of {mass:.3g} u in the other."
             )
+    check_bonded(system, topology, str(file), source)
     return _in_box_of(system, topology)
 
 

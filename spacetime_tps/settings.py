@@ -7,7 +7,10 @@ from typing import Any
 
 import yaml
 
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import UserError, shortened
+from spacetime_tps.inputs import YAML_BYTES, read_text_file
+
+_LONGEST_SHOWN = 200
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -38,11 +41,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, is no safe YAML, or holds no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {_first_line(error)}.") from error
+        content = yaml.load(read_text_file(path, largest=YAML_BYTES), Loader=_PlainLoader)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not safe YAML: {' '.join(str(error).split()).rstrip('.')}.") from error
+        raise UserError(f"{path} is not safe YAML: {_reason(error)}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} should hold a mapping of settings; it holds {type(content).__name__}.")
     return content
@@ -55,18 +58,19 @@ def apply_override(settings: dict[str, Any], assignment: str) -> None:
         UserError: the assignment is malformed or walks through something that is no section.
     """
     key, separator, text = assignment.partition("=")
+    shown = shortened(repr(assignment), _LONGEST_SHOWN)
     if not separator or not key.strip():
-        raise UserError(f"--set {assignment!r} should read KEY=VALUE, such as paths.count=32.")
+        raise UserError(f"--set {shown} should read KEY=VALUE, such as paths.count=32.")
     try:
         value = yaml.load(text, Loader=_PlainLoader)
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"--set {assignment!r}: the value is not YAML.") from error
+        raise UserError(f"--set {shown}: the value is not YAML.") from error
     *sections, last = key.strip().split(".")
     target = settings
     for section in sections:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
-            raise UserError(f"--set {assignment!r}: {section!r} is a value, not a section.")
+            raise UserError(f"--set {shown}: {section!r} is a value, not a section.")
     target[last] = value
 
 
@@ -79,5 +83,10 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _reason(error: Exception) -> str:
+    """What is wrong with YAML, in one sentence."""
+    if isinstance(error, RecursionError):
+        return "its sections lie too deep in each other"
+    if type(error) is ValueError and "digits" in str(error):
+        return "it holds a number of thousands of digits"
+    return shortened(" ".join(str(error).split()).rstrip("."), 5 * _LONGEST_SHOWN)

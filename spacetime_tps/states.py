@@ -14,6 +14,18 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.units import parse_quantity
 
 _ROUNDING = 1e-9
+_LIMITS: dict[str | None, tuple[float, str]] = {
+    "angle": (4 * math.pi + 1e-9, "-720 deg to 720 deg"),
+    "length": (1000.0, "-1000 nm to 1000 nm"),
+    None: (1e9, "-1e+09 to 1e+09"),
+}
+"""How far from zero a value may lie, by the dimension of its variable."""
+_SMALLEST: dict[str | None, tuple[float, str]] = {
+    "angle": (1e-4, "0.006 deg"),
+    "length": (1e-6, "1e-06 nm"),
+    None: (1e-9, "1e-09"),
+}
+"""Of a radius or a width."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +62,26 @@ class Axes:
         """
         dimension = self.dimensions[column]
         try:
-            if dimension is not None:
-                return parse_quantity(given, dimension)
-            if not math.isfinite(plain := float(given)):
-                raise ValueError
-            return plain
+            value = parse_quantity(given, dimension) if dimension is not None else float(given)
         except ValueError as error:
             reason = error if dimension is not None else f"{given!r} should be a finite number without a unit"
             raise UserError(f"In {where}: {reason}.") from error
+        largest, shown = _LIMITS[dimension]
+        if not abs(value) <= largest:  # NaN is not, either
+            raise UserError(f"In {where}: expected {shown} of {self.names[column]!r}, not {given!r}.")
+        return value
+
+    def size(self, column: int, given: str | float, where: str, what: str) -> float:
+        """A radius or a width in the unit of a variable.
+
+        Raises:
+            UserError: as of ``value``, or it is not positive, or too small to hold anything.
+        """
+        value = self.value(column, given, where)
+        least, shown = _SMALLEST[self.dimensions[column]]
+        if value < least:
+            raise UserError(f"In {where}: expected a {what} of {shown} or more, not {given!r}.")
+        return value
 
 
 class Region(Protocol):
@@ -178,9 +202,7 @@ def _ball(region: BallConfig, where: str, axes: Axes) -> Ball:
     if len({axes.dimensions[column] for column in columns}) > 1:
         raise UserError(f"In {where}: a ball in variables of different units has no radius; give intervals.")
     center = tuple(axes.value(k, value, where) for k, value in zip(columns, region.ball.values(), strict=True))
-    radius = axes.value(columns[0], region.radius, where)
-    if radius <= 0:
-        raise UserError(f"In {where}: the radius {region.radius!r} of a ball should be greater than 0.")
+    radius = axes.size(columns[0], region.radius, where, "radius")
     return Ball(columns, center, radius, axes.period(columns[0]))
 
 

@@ -28,7 +28,8 @@ from spacetime_tps.config import (
     validate,
 )
 from spacetime_tps.dynamics import MolecularDynamics
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError, UserError
+from spacetime_tps.inputs import ANY_BYTES, regular_file
 from spacetime_tps.molecules import (
     box_of,
     check_same_molecule,
@@ -50,6 +51,7 @@ from spacetime_tps.representations import (
 from spacetime_tps.representations.fitting import FITTED, read_fit
 from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.states import Axes, Region, State, build_regions, build_state
+from spacetime_tps.structures import check_same_hands, check_structure
 from spacetime_tps.topology import chosen_atoms, solute_atoms
 
 _OVERLAP_PROBES = 100_000
@@ -293,6 +295,7 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
     described = openmm_system(molecule, topology, folder, str(config.states.a.pdb))
     if described.usesPeriodicBoundaryConditions():
         _check_boxes(config, topology, other, structures)
+    _check_ends(config, topology, structures, folder)
     dynamics = MolecularDynamics(
         system_xml=openmm.XmlSerializer.serialize(described),
         temperature_k=molecule.temperature,
@@ -313,6 +316,14 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
     )
 
 
+def _check_ends(config: RunConfig, topology: app.Topology, structures: np.ndarray, folder: Path) -> None:
+    """Both end structures have to be possible, and of one chirality."""
+    files = [str(folder / str(state.pdb)) for state in (config.states.a, config.states.b)]
+    for file, positions in zip(files, structures, strict=True):
+        check_structure(topology, positions, file)
+    check_same_hands(topology, structures, files)
+
+
 def _variables(config: RunConfig, topology: app.Topology, quadruples: np.ndarray, folder: Path) -> CollectiveVariables:
     """The torsions and, after them, the others."""
     names, measures = list(config.torsions), []
@@ -322,6 +333,7 @@ def _variables(config: RunConfig, topology: app.Topology, quadruples: np.ndarray
         names.append(name)
         other, native = read_pdb_file(folder / given.pdb, f"of the collective variable {name!r}, {folder / given.pdb},")
         check_same_molecule(f"{config.states.a.pdb} and {given.pdb}", topology, other)
+        check_structure(topology, native, str(folder / given.pdb))
         measures.append(_measure(name, given, topology, native))
     return CollectiveVariables(names, quadruples, tuple(measures))
 
@@ -414,7 +426,14 @@ def _guides(config: RunConfig, axes: Axes) -> dict[str, Any]:
 def _reference(config: RunConfig, folder: Path, names: list[str], kt: float) -> FreeEnergySurface | None:
     if config.reference is None:
         return None
-    surface = FreeEnergySurface.load(folder / config.reference)
+    file = regular_file(folder / config.reference, "The reference surface", ANY_BYTES)
+    try:
+        surface = FreeEnergySurface.load(file)
+    except DamagedFileError as error:
+        raise UserError(
+            f"The reference surface {file} is damaged or no npz archive; make it with scripts/build_reference.py or "
+            "remove the key 'reference' from the system file."
+        ) from error
     if list(surface.names) != list(names):
         raise UserError(
             f"The reference surface {config.reference} is over {', '.join(surface.names)}, but the representation "
@@ -439,6 +458,8 @@ def read_structure(path: Path, system: System) -> np.ndarray:
     topology, positions = read_pdb_file(path, str(path))
     own = system.config.states.a.pdb
     check_same_molecule(f"{own} and {path}", system.molecule.topology, topology)
+    check_structure(topology, positions, str(path))
+    check_same_hands(topology, (system.structures[0], positions), (str(own), str(path)))
     return positions
 
 

@@ -66,6 +66,11 @@ def format_quantity(value: float, dimension: str) -> str:
     return f"{value!r} {internal}"
 
 
+def shown_number(value: float | None, digits: int = 2, unknown: str = "unknown") -> str:
+    """A number with its decimals; ``unknown`` where there is none, or one that is not finite."""
+    return unknown if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
 def _quantity(dimension: str) -> Any:
     def parse(value: Any) -> float:
         return parse_quantity(value, dimension)

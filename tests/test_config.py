@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import yaml
 
 from spacetime_tps.config import RunConfig, dump, validate
+from spacetime_tps.config.base import Model
+from spacetime_tps.config.bounds import Within
 from spacetime_tps.errors import UserError
 from spacetime_tps.settings import apply_override, merge, read_yaml
 from spacetime_tps.systems import find_system_file, load_config, systems_folder
@@ -84,10 +88,10 @@ def test_missing_or_wrong_unit(override: str, key: str, found: str, units: str) 
 @pytest.mark.parametrize(
     ("override", "mentions"),
     [
-        ("paths.count=1", ["'paths.count'", "greater than or equal to 2", "not 1"]),
-        ("paths.count=many", ["'paths.count'", "integer", "'many'"]),
-        ("system.temperature=-3 K", ["'system.temperature'", "greater than 0"]),
-        ("system.dynamics.time_step=2 ps", ["'system.dynamics.time_step'", "less than or equal to 0.1"]),
+        ("paths.count=1", ["'paths.count'", "a whole number from 2 to 100,000", "not 1"]),
+        ("paths.count=many", ["'paths.count'", "a whole number from 2 to 100,000", "'many'"]),
+        ("system.temperature=-3 K", ["'system.temperature'", "expected 1 K to 10000 K", "'-3 K'"]),
+        ("system.dynamics.time_step=2 ps", ["'system.dynamics.time_step'", "expected 0.01 fs to 100 fs", "'2 ps'"]),
         ("denoiser.learning_rate=.nan", ["'denoiser.learning_rate'"]),
         ("seed=-1", ["'seed'", "not -1"]),
         ("geodesic.low_variance=10", ["geodesic.low_variance", "10", "an angle such as"]),
@@ -110,6 +114,100 @@ def test_missing_or_wrong_unit(override: str, key: str, found: str, units: str) 
 def test_unfit_value(override: str, mentions: list[str]) -> None:
     message = problem(override)
     assert all(text in message for text in mentions), message
+
+
+ENDLESS = "1" + 400 * "0"
+BEYOND = [
+    ("alanine_dipeptide", "sampling.walkers=1.0e+30", "'sampling.walkers': expected a whole number from 1 to 1,024"),
+    ("alanine_dipeptide", f"sampling.walkers={ENDLESS}", "'sampling.walkers'"),
+    ("alanine_dipeptide", "denoiser.learning_rate=1.0e-300", "expected a number from 1e-08 to 10, not 1e-300"),
+    ("alanine_dipeptide", f"denoiser.learning_rate={ENDLESS}", "expected a number from 1e-08 to 10"),
+    ("alanine_dipeptide", "denoiser.learning_rate=5.0e-324", "expected a number from 1e-08 to 10"),
+    ("alanine_dipeptide", "shooting.temperature_factor=1.0e+300", "a number from 1.01 to 100, not 1e+300"),
+    ("alanine_dipeptide", "system.temperature=1e300 K", "expected 1 K to 10000 K, not '1e300 K'"),
+    ("alanine_dipeptide", "system.dynamics.time_step=1e-300 fs", "expected 0.01 fs to 100 fs, not '1e-300 fs'"),
+    ("alanine_dipeptide", f"seed={ENDLESS}", "from 0 to 9,000,000,000,000,000,000"),
+    ("alanine_dipeptide", f"hardware.workers={ENDLESS}", "a whole number from 1 to 1,024 or 'auto'"),
+    ("alanine_dipeptide", "sampling.sample_interval=100 ns", "longer than frozen_time"),
+    ("alanine_dipeptide", f"geodesic.low_variance={ENDLESS}", "'geodesic.low_variance'"),
+    ("mueller_brown", "geodesic.waypoints=[{ball: {x: 1.0e+300, y: 0}, radius: 1}]", "from -1e+09 to 1e+09"),
+    ("mueller_brown", "geodesic.avoid=[{x: [-1.0e+300, 1]}]", "from -1e+09 to 1e+09"),
+    ("mueller_brown", "states.a.point=[1.0e+300, 0]", "'states.a.point.0'"),
+    ("mueller_brown", "system.box=[[-1.0e+300, 1], [0, 1]]", "'system.box.0.0'"),
+    ("mueller_brown", "denoiser={options: {a: [1.0e+300]}}", "'denoiser.options': expected numbers from -1e+15"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("system", "override", "words"), BEYOND)
+def test_numbers_that_cannot_be_meant(system: str, override: str, words: str) -> None:
+    message = problem(override, system=system)
+    assert words in message
+    assert len(message) < 250
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("paths=3", "'paths': expected a section of settings, not 3."),
+        ("states.a.any_of=[3]", "'states.a.any_of.0': expected a section of settings, not 3."),
+        ("system.forcefield=a.xml", "'system.forcefield': expected a list, not 'a.xml'."),
+        ("representation.torsions=[1]", "'representation.torsions.0': expected text, not 1."),
+        ("paths={1: 2}", "'paths.1': expected keys that are text, not 1."),
+        ("paths.schedule=foo", "'paths.schedule': expected 'fisher' or 'log_snr', not 'foo'."),
+        ("sampling={walkers: 3}", "the key 'sampling.kind' is missing."),
+        ("paths.count=null", "'paths.count': expected a whole number from 2 to 100,000, not null."),
+        ("paths.count=2.5", "'paths.count': expected a whole number from 2 to 100,000, not 2.5."),
+        ('states.a.pdb="a\\0b"', "'states.a.pdb': expected the name of a file, up to 1000 characters, not 'a\\x00b'."),
+        ("states.a.any_of=[]", "'states.a.any_of': expected at least 1 of them, not 0."),
+    ],
+)
+def test_no_word_of_python(override: str, expected: str) -> None:
+    assert problem(override) == f"my.yaml: {expected}"
+
+
+def leaves(annotation: Any, bounded: bool) -> Iterator[tuple[Any, bool]]:
+    """The plain types within an annotation, and whether bounds stand on the way to each."""
+    if get_origin(annotation) is Annotated:
+        kind, *about = get_args(annotation)
+        yield from leaves(kind, bounded or any(isinstance(each, Within) for each in about))
+    elif get_origin(annotation) is Literal:
+        return
+    elif get_args(annotation):
+        for part in get_args(annotation):
+            yield from leaves(part, bounded)
+    else:
+        yield annotation, bounded
+
+
+def models(base: type[Model] = Model) -> Iterator[type[Model]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from models(model)
+
+
+@pytest.mark.parametrize("model", sorted(set(models()), key=lambda model: model.__name__))
+def test_every_number_has_bounds(model: type[Model]) -> None:
+    hints = get_type_hints(model, include_extras=True)
+    free = [
+        name
+        for name in model.model_fields
+        for kind, bounded in leaves(hints[name], False)
+        if kind in (int, float) and not bounded
+    ]
+    assert not free
+    numbers = [field for field in model.model_fields.values() if field.annotation in (int, float)]
+    for field in numbers:
+        (within,) = [about for about in field.metadata if isinstance(about, Within)]
+        low, high = within.limits
+        assert math.isfinite(low)
+        assert math.isfinite(high)
+        assert field.is_required() or low <= field.get_default() <= high
+
+
+def test_the_walk_over_annotations_finds_what_has_no_bounds() -> None:
+    loose = list[tuple[str | Annotated[float, Within(0, 1)], int | None]]
+    assert [kind for kind, bounded in leaves(loose, False) if not bounded] == [str, int, type(None)]
+    assert len(set(models())) > 25
 
 
 def test_names_are_of_any_language() -> None:
@@ -230,7 +328,7 @@ def test_bad_yaml_is_refused(
 
 
 def test_missing_yaml(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.yaml cannot be read"):
+    with pytest.raises(UserError, match=r"nowhere\.yaml is not there"):
         read_yaml(tmp_path / "nowhere.yaml")
 
 

@@ -16,8 +16,10 @@ from scipy.spatial import KDTree
 from scipy.special import logsumexp
 
 from spacetime_tps.boltzmann.reweighting import Estimate, Reweighted, estimated, solved
+from spacetime_tps.errors import DamagedFileError
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.representations import Molecular
+from spacetime_tps.shapes import check_finite, check_shapes
 
 SAMPLER, EVERYWHERE, WITHIN_A, WITHIN_B = -2, -1, 0, 1
 _IMPOSSIBLE_KT = 1e4
@@ -166,8 +168,28 @@ class Pool:
 
     @classmethod
     def load(cls, file: Path) -> Pool:
-        """Read a file written by ``save``."""
+        """Read a file written by ``save``.
+
+        Raises:
+            DamagedFileError: it is missing, or its arrays are not those of a pool.
+        """
         data = read_arrays(file, _ARRAYS)
+        again = "run 'refine' again with --overwrite"
+        check_shapes(
+            file,
+            data,
+            again,
+            natural=("ensembles", "parameters"),
+            confined=("ensembles",),
+            features=("N", "features"),
+            in_states=("N", 2),
+            variables=("N", "variables"),
+            ensemble=("N",),
+            walker=("N",),
+        )
+        check_finite(file, data, again, *_ARRAYS)
+        if not 0 <= data["ensemble"].min() <= data["ensemble"].max() < len(data["natural"]):
+            raise DamagedFileError(f"{file} is damaged: it holds samples of ensembles that it does not name; {again}.")
         whole = "sampler_features" in data
         sampler = (data["sampler_features"], data["sampler_log_weights"]) if whole else None
         return cls(**{name: data[name] for name in _ARRAYS}, sampler=sampler)

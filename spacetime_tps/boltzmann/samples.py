@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from spacetime_tps.errors import UserError
-from spacetime_tps.files import read_arrays, require_finite, write_arrays
+from spacetime_tps.files import read_arrays, write_arrays
+from spacetime_tps.shapes import check_finite, check_shapes
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,17 @@ class WeightedSamples:
 
     @classmethod
     def load(cls, path: Path) -> WeightedSamples:
-        """Read a file written by ``save``."""
+        """Read a file written by ``save``.
+
+        Raises:
+            DamagedFileError: it is missing, or does not hold two samples or more with their weights.
+        """
         data = read_arrays(path, ("features", "log_weights", "force_evaluations"))
-        if len(data["features"]) != len(data["log_weights"]):
-            raise UserError(f"{path} is damaged: it has {len(data['features'])} samples, not one for each weight.")
-        require_finite(
-            f"The samples in {path} are", "draw them again with 'sample'", data["features"], data["log_weights"]
+        again = "draw the samples again with 'sample'"
+        check_shapes(
+            path, data, again, features=("N", "features"), log_weights=("N",), frames=("m", "..."), force_evaluations=()
         )
+        check_finite(path, data, again, "features", "log_weights", "frames")
         return cls(
             features=data["features"].astype(np.float64),
             log_weights=data["log_weights"],

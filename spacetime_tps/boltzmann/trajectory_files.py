@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
 from spacetime_tps.config import TrajectoriesConfig
 from spacetime_tps.errors import UserError, explained
+from spacetime_tps.inputs import ANY_BYTES, read_text_file, regular_file
 from spacetime_tps.progress import progress_bar
+from spacetime_tps.structures import check_frames
 from spacetime_tps.topology import solute_atoms
 from spacetime_tps.trajectories import read_frames
 
 _KEPT_FRAMES = 500
-_TYPICAL_BOND_NM, _BONDS_NM = 0.13, (0.03, 0.3)
 _KCAL = 4.184
 
 
@@ -45,7 +47,13 @@ class TrajectorySamples:
 
 
 def read_trajectories(
-    config: TrajectoriesConfig, folder: Path, topology: app.Topology, watched: Watched, recorded: Recorder, kt: float
+    config: TrajectoriesConfig,
+    folder: Path,
+    topology: app.Topology,
+    structure: np.ndarray,
+    watched: Watched,
+    recorded: Recorder,
+    kt: float,
 ) -> TrajectorySamples:
     """Read all frames and their weights.
 
@@ -53,12 +61,14 @@ def read_trajectories(
         config: names of the files, relative to ``folder``.
         folder: of the system file.
         topology: that the trajectories must have; water and ions behind the molecule may be left out.
+        structure: of the molecule [nm], shape (n_atoms, 3), whose chirality every frame must have.
         watched: collective variables, and the states.
         recorded: what is kept of each sample.
         kt: thermal energy [kJ/mol], in which biases count.
 
     Raises:
-        UserError: a file is missing, damaged, of another molecule, or does not hold one number a frame.
+        UserError: a file is missing, damaged, of another molecule, given twice, or does not hold one number a frame, or
+            one of its frames cannot be.
     """
     files = _expanded(config.files, folder)
     weights = _expanded(config.weights, folder)
@@ -68,13 +78,15 @@ def read_trajectories(
         )
     accepted = _accepted(topology)
     seen, log_weights, walker, frames, transitions = [], [], [], [], []
+    seen_before: dict[str, Path] = {}
     with progress_bar(len(files), "trajectories", "file") as bar:
         for k, file in enumerate(files):
             positions = _frames(file, accepted)
+            _check_new(seen_before, file, positions)
             logs = np.zeros(len(positions)) if not weights else _log_weights(weights[k], config, kt, len(positions))
+            check_frames(topology, positions, str(file), structure)
             positions, logs = positions[config.skip :: config.every], logs[config.skip :: config.every]
             values = watched.variables(positions.astype(float))
-            _check_positions(file, positions, topology)
             recorder = TransitionRecorder(watched.states)
             recorder.look(values, positions)
             seen.append(recorded(positions.astype(float)))
@@ -94,34 +106,23 @@ def read_trajectories(
     )
 
 
-def _check_positions(file: Path, positions: np.ndarray, topology: app.Topology) -> None:
-    """Refuse what is no molecule: numbers that are none, another unit, another order of atoms, one cut by its box."""
-    if not np.isfinite(positions).all():
-        raise UserError(f"{file} holds coordinates that are no positions of atoms; check it.")
-    bonds = [(a, b) for a, b in topology.bonds() if max(a.index, b.index) < positions.shape[1]]
-    if not bonds or not len(positions):
-        return
-    first, second = (np.array([atoms[k].index for atoms in bonds]) for k in (0, 1))
-    for k in np.unique([0, len(positions) // 2, len(positions) - 1]):
-        length = np.linalg.norm(positions[k, first] - positions[k, second], axis=-1)
-        worst = int(np.abs(np.log(np.maximum(length, 1e-6) / _TYPICAL_BOND_NM)).argmax())
-        if not _BONDS_NM[0] < length[worst] < _BONDS_NM[1]:
-            a, b = bonds[worst]
-            raise UserError(
-                f"{file}: {a.name} and {b.name} of {a.residue.name} {a.residue.id} are bonded and lie "
-                f"{length[worst]:.3g} nm apart in a frame; its atoms have to be those of the states' PDB files in "
-                "their order, the molecule whole, the unit that of the format."
-            )
+def _check_new(before: dict[str, Path], file: Path, positions: np.ndarray) -> None:
+    """Refuse a trajectory without frames, or with those of another, which would count twice."""
+    if not len(positions):
+        raise UserError(f"{file} holds no frames; leave it out.")
+    content = hashlib.sha256(np.ascontiguousarray(positions).tobytes()).hexdigest()
+    if (same := before.setdefault(content, file)) is not file:
+        raise UserError(f"{same} and {file} hold the same frames, which would count twice; name one of them.")
 
 
 def _expanded(names: list[str], folder: Path) -> list[Path]:
     """Files, patterns such as ``run_*.xtc`` filled in alphabetical order."""
     found = []
     for name in names:
-        matches = [name] if (folder / name).is_file() else sorted(glob.glob(name, root_dir=folder))
+        matches = [name] if (folder / name).exists() else sorted(glob.glob(name, root_dir=folder))
         if not matches:
             raise UserError(f"There is no file {folder / name}, which 'sampling' names.")
-        found += [folder / match for match in matches]
+        found += [regular_file(folder / match, "", ANY_BYTES) for match in matches]
     return found
 
 
@@ -159,28 +160,36 @@ def _log_weights(file: Path, config: TrajectoriesConfig, kt: float, count: int) 
 
 
 def _column(file: Path, wanted: str | int | None) -> np.ndarray:
-    """One column of a text file; a line ``#! FIELDS ...`` names them, as PLUMED writes it."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read as text: {error}.") from error
-    names = next((line.split()[2:] for line in lines if line.startswith("#! FIELDS")), [])
-    rows = [(k, line.split()) for k, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")]
-    if not rows:
+    """One column of a text file; lines ``#! FIELDS ...`` name them, as PLUMED does at the start of a part."""
+    names: list[str] = []
+    width, index, values = 0, -1, []
+    for number, line in enumerate(read_text_file(file).splitlines(), 1):
+        if line.startswith("#! FIELDS"):
+            before, names = names, line.split()[2:]
+            if before and before != names and not isinstance(wanted, str):
+                raise UserError(f"{file}: line {number} names other columns than before; give sampling.column by name.")
+            width, index = len(names), -1
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        words = line.split()
+        width = width or len(words)
+        if len(words) != width:
+            raise UserError(f"{file}: line {number} has {len(words)} columns, and those before {width}; it may be cut.")
+        index = _index(file, wanted, names, width) if index < 0 else index
+        values.append(_number(file, number, words[index], index))
+    if not values:
         raise UserError(f"{file} holds no numbers.")
-    index = _index(file, wanted, names, len(rows[0][1]))
-    values = []
-    for number, words in rows:
-        try:
-            values.append(float(words[index]))
-        except (ValueError, IndexError) as error:
-            raise UserError(f"{file}: line {number} should hold a number in column {index + 1}.") from error
-    found = np.array(values)
-    if not np.isfinite(found).all():
-        raise UserError(
-            f"{file}: line {rows[int(np.argmin(np.isfinite(found)))][0]} holds a number that is not finite."
-        )
-    return found
+    return np.array(values)
+
+
+def _number(file: Path, line: int, word: str, index: int) -> float:
+    try:
+        value = float(word)
+    except ValueError as error:
+        raise UserError(f"{file}: line {line} should hold a number in column {index + 1}.") from error
+    if not np.isfinite(value):
+        raise UserError(f"{file}: line {line} holds a number that is not finite.")
+    return value
 
 
 def _index(file: Path, wanted: str | int | None, names: list[str], width: int) -> int:

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from spacetime_tps.collective_variables import CollectiveVariables
+from spacetime_tps.errors import DamagedFileError
 from spacetime_tps.files import read_arrays, write_arrays
+from spacetime_tps.shapes import check_finite, check_shapes
 from spacetime_tps.states import State
 
 NOT_YET, FROM_A, FROM_B = 0, 1, 2
@@ -62,13 +64,25 @@ class Transitions:
 
     @classmethod
     def load(cls, file: Path) -> Transitions:
-        """Read a file written by ``save``."""
-        data = read_arrays(file)
+        """Read a file written by ``save``.
+
+        Raises:
+            DamagedFileError: it is missing, or its arrays are not those of transitions.
+        """
+        data, again = read_arrays(file), "draw the samples again with 'sample'"
+        check_shapes(file, data, again, forward=("n",), lengths=("n",), with_frames=())
         if not len(data["forward"]):
             return cls(data["forward"], [], [])
-        variables = np.split(data["variables"], np.cumsum(data["lengths"])[:-1])
-        count = int(data["with_frames"])
-        ends = np.cumsum(data["lengths"][:count])
+        count, lengths = int(data["with_frames"]), data["lengths"]
+        check_shapes(file, data, again, variables=(int(lengths.sum()), "variables"))
+        check_finite(file, data, again, "variables")
+        if count:
+            check_shapes(file, data, again, frames=(int(lengths[:count].sum()), "..."))
+            check_finite(file, data, again, "frames")
+        if lengths.dtype.kind != "i" or lengths.min() < 1 or not 0 <= count <= len(lengths):
+            raise DamagedFileError(f"{file} is damaged: the lengths of its segments are no lengths; {again}.")
+        variables = np.split(data["variables"], np.cumsum(lengths)[:-1])
+        ends = np.cumsum(lengths[:count])
         return cls(data["forward"], variables, np.split(data["frames"], ends[:-1]) if count else [])
 
 

@@ -17,7 +17,7 @@ from spacetime_tps.systems import load_system
     "--frames", type=click.Path(path_type=Path), help="Trajectory of frames; default: the annealed paths at the top."
 )
 @click.option("--along", is_flag=True, help="Of the annealed paths frames between the states, along the whole curve.")
-@click.option("--shots", type=click.IntRange(min=2), help="Trajectories from each frame; default 50.")
+@click.option("--shots", type=click.IntRange(2, 10**6), help="Trajectories from each frame; default 50.")
 @click.option("--overwrite", is_flag=True, help="Drop earlier committors.")
 @set_option
 def command(

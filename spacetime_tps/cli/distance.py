@@ -8,6 +8,7 @@ import click
 
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_json, write_json
+from spacetime_tps.inputs import regular_file
 from spacetime_tps.stages import RunFolder, distances_between
 
 _KEYS = {"labels", "distance", "log_snr_end"}
@@ -46,7 +47,7 @@ def _check_output(file: Path) -> None:
     if not file.exists():
         return
     try:
-        content = read_json(file)
+        content = read_json(regular_file(file))
     except UserError:
         content = None
     if not isinstance(content, dict) or set(content) != _KEYS:

@@ -40,12 +40,12 @@ _SHORTEST_NM, _LONGEST_NM = 0.3, 10.0
 @click.option("--chi", is_flag=True, help="Side-chain torsions count like those of the backbone.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0.05),
+    type=click.FloatRange(0.05, 1e5),
     default=8.0,
     show_default=True,
     help="Of sampling, on all cores here; sets the lengths that are written.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the short runs.")
+@click.option("--seed", type=click.IntRange(0, 9 * 10**18), default=0, show_default=True, help="Of the short runs.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes; default: one for each core.")
 @click.option("--overwrite", is_flag=True, help="Prepare the folder anew.")
 def command(

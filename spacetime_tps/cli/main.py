@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from spacetime_tps.errors import UserError, one_line, ran_out_of_memory
+from spacetime_tps.errors import UserError, printable, ran_out_of_memory
 from spacetime_tps.interruption import EXIT_CODE, leaving_at_once, raise_if_interrupted, watch
 from spacetime_tps.parallel import leave_at_once
 
@@ -103,7 +103,7 @@ def _flush() -> None:
 def _fail(message: str, code: int = 1) -> NoReturn:
     """Say it in one line and leave at once."""
     with suppress(OSError, ValueError):
-        click.echo(f"Error: {one_line(message)}", err=True)
+        click.echo(f"Error: {printable(message)}", err=True)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()

@@ -39,10 +39,10 @@ def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="exact: no network; grid or samples instead. NAME: of another package.",
         ),
         click.option("--preset", type=click.Choice(["quick", "standard"]), help="quick is for tests, not for science."),
-        click.option("--workers", type=click.IntRange(min=1), help="Worker processes; never changes a result."),
+        click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes; never changes a result."),
         click.option("--device", help="torch device for training; default: the fastest there is."),
         click.option("--platform", help="OpenMM platform; default: the fastest for this system, by measurement."),
-        click.option("--seed", type=click.IntRange(min=0), help="Random seed; default 0."),
+        click.option("--seed", type=click.IntRange(0, 9 * 10**18), help="Random seed; default 0."),
     ):
         command = option(command)
     return command

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
 
 from spacetime_tps.files import read_json
 from spacetime_tps.stages import REPORT, RunFolder
+from spacetime_tps.units import shown_number
 
 
 def _number(value: Any, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return shown_number(value, digits, "-")
+
+
+def _held(excess: float | None) -> str:
+    if excess is None or not math.isfinite(excess):
+        return "unknown"
+    return "held" if excess <= 0 else f"EXCEEDED by {excess:.2g}"
+
+
+def _significant(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4g}"
+
+
+def _range(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return f"{min(known):.2f} to {max(known):.2f}" if known else "unknown"
 
 
 def _barriers(channel: dict[str, Any], suffix: str, unit: str, avoiding: bool) -> str:
@@ -26,7 +43,7 @@ def _barriers(channel: dict[str, Any], suffix: str, unit: str, avoiding: bool) -
 
 def _constraints(channel: dict[str, Any]) -> str:
     violations = channel["constraint_violations"].items()
-    return ", ".join(f"{name} {'held' if g <= 0 else f'EXCEEDED by {g:.2g}'}" for name, g in violations)
+    return ", ".join(f"{name} {_held(g)}" for name, g in violations)
 
 
 def _spreads(channel: dict[str, Any]) -> str:
@@ -34,7 +51,9 @@ def _spreads(channel: dict[str, Any]) -> str:
     units = {"max_posterior_std_deg": " deg", "max_posterior_std_angstrom": " A", "max_posterior_std": ""}
     key, unit = next((key, unit) for key, unit in units.items() if key in channel)
     exact = channel[key.replace("std", "std_exact")]
-    shown = ", ".join(f"{name} {value:.4g} ({exact[name]:.4g})" for name, value in channel[key].items())
+    shown = ", ".join(
+        f"{name} {_significant(value)} ({_significant(exact[name])})" for name, value in channel[key].items()
+    )
     return f"{shown}{unit} at most on the geodesic, by the model"
 
 
@@ -80,8 +99,8 @@ def _windows(summary: dict[str, Any], suffix: str, unit: str) -> list[str]:
     wrong = f", MODEL WRONG at {windows['wrong']}" if windows["wrong"] else ""
     height = f"{_number(barrier['value'])} +- {_number(barrier['error'])} {unit}"
     ratios, single = ([point[key] for point in windows["points"]] for key in ("ratio", "worst_block_ratio"))
-    right = f"variance {min(ratios):.2f} to {max(ratios):.2f} times the model's"
-    right += "" if single == ratios else f" (single torsions {min(single):.2f} to {max(single):.2f})"
+    right = f"variance {_range(ratios)} times the model's"
+    right += "" if single == ratios else f" (single torsions {_range(single)})"
     lines = [
         f"windows           {windows['count']} simulated: {right}{wrong}; barrier {height}",
         f"linear response   {_number(expected['predicted'])} kT should be dissipated, "
@@ -106,7 +125,9 @@ def _hysteresis(paths: dict[str, Any]) -> list[str]:
     if not paths.get("hysteresis"):
         return []
     row = paths["hysteresis"][0]
-    return [f"worst hysteresis  {row['name']}: {row['difference_deg']:.0f} +- {row['error_deg']:.0f} deg"]
+    return [
+        f"worst hysteresis  {row['name']}: {_number(row['difference_deg'], 0)} +- {_number(row['error_deg'], 0)} deg"
+    ]
 
 
 def _slow(windows: dict[str, Any]) -> list[str]:

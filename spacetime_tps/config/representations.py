@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from spacetime_tps.config.base import Model
-from spacetime_tps.units import Time
+from spacetime_tps.config.base import Interval, Model, TorsionNames
+from spacetime_tps.config.bounds import Within
 
 
 class NamedTorsionsConfig(Model):
     """What every representation of a molecule names: the torsions that channels wind and barriers are read in."""
 
-    torsions: list[str] = Field(min_length=1)
+    torsions: TorsionNames
 
 
 class TorsionsConfig(NamedTorsionsConfig):
@@ -33,9 +33,9 @@ class ComponentsConfig(NamedTorsionsConfig):
     """Linear combinations of (cos, sin) of the named torsions: the slowest (tica) or the widest (pca)."""
 
     kind: Literal["tica", "pca"]
-    components: int | None = Field(None, ge=1)
+    components: Annotated[int, Within(1, 1000)] | None = None
     """None: all there are, two a torsion. With fewer, different torsions may lie at the same place."""
-    lag: Time = Field(2.0, gt=0)
+    lag: Interval = 2.0
     """Between the configurations that are correlated, for tica."""
 
     @property

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from spacetime_tps.config.base import Label, Model, Preset
+from spacetime_tps.config.base import FileName, Label, Model, Preset
+from spacetime_tps.config.bounds import Within
 from spacetime_tps.config.geodesic import DenoiserConfig, GeodesicConfig, RefineConfig
 from spacetime_tps.config.paths import PathsConfig, WindowsConfig
 from spacetime_tps.config.representations import (
@@ -36,14 +37,15 @@ class HardwareConfig(Model):
 
     platform: str = "auto"
     device: str = "auto"
-    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    copies: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
+    workers: Annotated[int, Within(1, 1024)] | Literal["auto"] = "auto"
+    copies: Annotated[int, Within(1, 4096)] | Literal["auto"] = "auto"
     """Molecules in one OpenMM Context, along paths and in windows; ``auto``: as many as there are to simulate, on a GPU
     and where a molecule can be repeated, else one."""
-    torch_threads: int = Field(1, ge=1, le=1024)
+    torch_threads: Annotated[int, Within(1, 1024)] = 1
     """More pay on an idle machine only: beside other work they wait for each other."""
 
 
+_MOST_STEPS = 10**9
 _SPREADS = {"torsions": "angle", "cartesian": "length"}
 """Dimension of a posterior spread by kind of representation; a plain number elsewhere."""
 
@@ -52,20 +54,20 @@ class RunConfig(Model):
     """Everything a run depends on."""
 
     name: Label
-    seed: int = Field(0, ge=0)
+    seed: Annotated[int, Within(0, 9 * 10**18)] = 0
     preset: Preset = "standard"
     system: SystemKind
-    collective_variables: dict[Label, VariableConfig] = Field(default_factory=dict)
+    collective_variables: dict[Label, VariableConfig] = Field(default_factory=dict, max_length=1000)
     states: StatesConfig
     representation: RepresentationConfig
-    reference: str | None = None
+    reference: FileName | None = None
     sampling: SamplingConfig
     denoiser: DenoiserConfig
     geodesic: GeodesicConfig
     refine: RefineConfig = RefineConfig()
     paths: PathsConfig
     windows: WindowsConfig = WindowsConfig()
-    tps: int = Field(0, ge=0, le=10_000)
+    tps: Annotated[int, Within(0, 10_000)] = 0
     """Paths of the true ensemble with which ``run`` ends, by shooting from its annealed ones; 0: none."""
     shooting: ShootingConfig = ShootingConfig()
     committor: CommittorConfig = CommittorConfig()
@@ -122,6 +124,7 @@ class RunConfig(Model):
             self._check_fitted()
         self._check_spread()
         self._check_levels()
+        self._check_intervals()
         return self
 
     def _check_bias(self, representation: NamedTorsionsConfig) -> None:
@@ -190,3 +193,16 @@ class RunConfig(Model):
             level = getattr(self.geodesic, name)
             if level is not None and not low <= level <= high:
                 raise ValueError(f"geodesic.{name} is {level:g}, expected {low:g} to {high:g}: denoiser.log_snr_range")
+
+    def _check_intervals(self) -> None:
+        """Steps from look to look are counted one by one."""
+        if not isinstance(self.system, MoleculeConfig):
+            return
+        step = self.system.dynamics.time_step
+        for name in ("hill_interval", "exchange_interval", "sample_interval", "frame_interval"):
+            interval = getattr(self.sampling, name, 0.0)
+            if interval > _MOST_STEPS * step:
+                raise ValueError(
+                    f"sampling.{name} is {interval:g} ps, expected at most {_MOST_STEPS:,} steps of "
+                    f"system.dynamics.time_step, {step:g} ps"
+                )

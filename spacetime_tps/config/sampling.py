@@ -6,25 +6,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from spacetime_tps.config.base import Model, in_order
-from spacetime_tps.units import Angle, Temperature, Time, parse_quantity
+from spacetime_tps.config.base import Discarded, Duration, FileNames, Interval, Model, TorsionNames, in_order
+from spacetime_tps.config.bounds import Within
+from spacetime_tps.units import Angle, Temperature, parse_quantity
 
 
 class HillsConfig(Model):
     """A bias of well-tempered metadynamics with several walkers."""
 
-    walkers: int = Field(4, ge=1)
-    bias: list[str] | None = Field(None, min_length=1)
+    walkers: Annotated[int, Within(1, 1024)] = 4
+    bias: TorsionNames | None = None
     """Torsions that are biased, at most three."""
-    bias_factor: float = Field(15.0, gt=1)
-    hill_height_kt: float = Field(0.5, gt=0)
-    hill_width: Angle = Field(parse_quantity("20 deg", "angle"), gt=0)
-    hill_interval: Time = Field(0.5, gt=0)
-    grid_points: int = Field(36, ge=12)
+    bias_factor: Annotated[float, Within(1.01, 1e4)] = 15.0
+    hill_height_kt: Annotated[float, Within(1e-6, 1000)] = 0.5
+    hill_width: Annotated[Angle, Within("0.1 deg", "180 deg")] = parse_quantity("20 deg", "angle")
+    hill_interval: Interval = 0.5
+    grid_points: Annotated[int, Within(12, 360)] = 36
     """Of each torsion; every hill rebuilds the splines of the whole grid."""
-    build_time: Time = Field(gt=0)
+    build_time: Duration
     """Simulated time of each walker while the bias grows."""
-    exchange_interval: Time = Field(gt=0)
+    exchange_interval: Interval
     """Walkers pool their hills after this much simulated time."""
 
     @model_validator(mode="after")
@@ -39,12 +40,12 @@ class MetadynamicsConfig(HillsConfig):
     """
 
     kind: Literal["metadynamics"]
-    frozen_time: Time = Field(gt=0)
+    frozen_time: Duration
     """Simulated time of each walker under the frozen bias."""
-    discard_time: Time = Field(50.0, ge=0)
+    discard_time: Discarded = 50.0
     """Frozen-bias time thrown away at the start of each walker."""
-    sample_interval: Time = Field(gt=0)
-    frame_interval: Time = Field(gt=0)
+    sample_interval: Interval
+    frame_interval: Interval
 
     @model_validator(mode="after")
     def _intervals_fit(self) -> MetadynamicsConfig:
@@ -57,31 +58,31 @@ class FlattenConfig(HillsConfig):
     Without ``bias`` those of the states' torsions are biased that differ most between the end structures, at most two.
     """
 
-    hill_interval: Time = Field(1.0, gt=0)
-    build_time: Time = Field(500.0, gt=0)
-    exchange_interval: Time = Field(25.0, gt=0)
+    hill_interval: Interval = 1.0
+    build_time: Duration = 500.0
+    exchange_interval: Interval = 25.0
 
 
 class ReplicaExchangeConfig(Model):
     """Replica exchange in temperature, reweighted to the system's temperature by MBAR."""
 
     kind: Literal["replica_exchange"]
-    walkers: int = Field(2, ge=1)
+    walkers: Annotated[int, Within(1, 1024)] = 2
     """Ladders that know nothing of each other; by their difference the error of populations is told."""
-    highest_temperature: Temperature = Field(gt=0)
-    replicas: Annotated[int, Field(ge=2, le=64)] | Literal["auto"] = "auto"
+    highest_temperature: Annotated[Temperature, Within("1 K", "10000 K")]
+    replicas: Annotated[int, Within(2, 64)] | Literal["auto"] = "auto"
     """Of each ladder, at temperatures in geometric progression; ``auto``: as many as ``acceptance`` asks for."""
-    acceptance: float = Field(0.3, gt=0, lt=1)
+    acceptance: Annotated[float, Within(0.01, 0.99)] = 0.3
     """Least acceptance of exchanges between neighbours that ``auto`` aims at, predicted from short runs."""
     flatten: FlattenConfig | None = FlattenConfig()
     """Temperature alone leaves the ridge between the states nearly empty; null: no bias."""
-    exchange_interval: Time = Field(0.2, gt=0)
-    time: Time = Field(gt=0)
+    exchange_interval: Interval = 0.2
+    time: Duration
     """Simulated time of each replica."""
-    discard_time: Time = Field(50.0, ge=0)
+    discard_time: Discarded = 50.0
     """Thrown away at the start of each replica, beside ``time``."""
-    sample_interval: Time = Field(1.0, gt=0)
-    frame_interval: Time = Field(20.0, gt=0)
+    sample_interval: Interval = 1.0
+    frame_interval: Interval = 20.0
 
     @model_validator(mode="after")
     def _intervals_fit(self) -> ReplicaExchangeConfig:
@@ -92,18 +93,18 @@ class TrajectoriesConfig(Model):
     """The user's own samples: trajectories of the states' molecule, in any format that MDTraj reads."""
 
     kind: Literal["trajectories"]
-    files: list[str] = Field(min_length=1)
+    files: FileNames = Field(min_length=1)
     """Relative to the system file; ``*`` stands for anything."""
-    weights: list[str] = Field(default_factory=list)
+    weights: FileNames = Field(default_factory=list)
     """For each of them a text file (a COLVAR file of PLUMED, too) with a number a frame; without it all weigh alike."""
-    column: str | Annotated[int, Field(ge=1)] | None = None
+    column: str | Annotated[int, Within(1, 10_000)] | None = None
     """Of these files: its name in ``#! FIELDS``, or its number from 1; not needed where there is one only."""
     weights_are: Literal["bias", "log_weight", "weight"] = "bias"
     """A bias V weighs exp(V / kT)."""
     bias_unit: Literal["kJ/mol", "kcal/mol", "kT"] = "kJ/mol"
-    skip: int = Field(0, ge=0)
+    skip: Annotated[int, Within(0, 10**9)] = 0
     """Frames left out at the start of each trajectory."""
-    every: int = Field(1, ge=1)
+    every: Annotated[int, Within(1, 10**9)] = 1
     """So many frames apart are those that are used."""
 
 
@@ -111,18 +112,18 @@ class BasinsConfig(Model):
     """Free simulations in either state and a plain between them, for ``refine`` to find out what is there."""
 
     kind: Literal["basins"]
-    walkers: int = Field(4, ge=2)
+    walkers: Annotated[int, Within(2, 1024)] = 4
     """Of each state."""
-    time: Time = Field(gt=0)
+    time: Duration
     """Simulated time in each state, all its walkers together."""
-    discard_time: Time = Field(10.0, ge=0)
+    discard_time: Discarded = 10.0
     """Thrown away at the start of each walker, beside ``time``."""
-    sample_interval: Time = Field(0.2, gt=0)
-    frame_interval: Time = Field(20.0, gt=0)
-    background_kt: float = Field(12.0, gt=0)
+    sample_interval: Interval = 0.2
+    frame_interval: Interval = 20.0
+    background_kt: Annotated[float, Within(0.1, 1000)] = 12.0
     """Assumed free energy, above the bottom, of what no simulation has seen; below the barrier, so that every way is
     tried."""
-    background_points: int = Field(20_000, ge=100, le=10**7)
+    background_points: Annotated[int, Within(100, 10**7)] = 20_000
     """Points that the whole torus would be covered with; of more than three torsions, those about the straight ways."""
 
     @model_validator(mode="after")
@@ -134,12 +135,12 @@ class LangevinConfig(Model):
     """Metropolis-adjusted overdamped Langevin walkers at a raised temperature, reweighted to the system's."""
 
     kind: Literal["langevin"]
-    walkers: int = Field(1024, ge=1)
-    temperature_factor: float = Field(1.0, ge=1)
-    time_step: float = Field(gt=0)
-    burn_in_steps: int = Field(ge=0)
-    steps: int = Field(ge=1)
-    sample_every: int = Field(ge=1)
+    walkers: Annotated[int, Within(1, 10**7)] = 1024
+    temperature_factor: Annotated[float, Within(1, 1000)] = 1.0
+    time_step: Annotated[float, Within(1e-12, 1000)]
+    burn_in_steps: Annotated[int, Within(0, 10**9)]
+    steps: Annotated[int, Within(1, 10**9)]
+    sample_every: Annotated[int, Within(1, 10**9)]
 
     @model_validator(mode="after")
     def _samples_are_drawn(self) -> LangevinConfig:

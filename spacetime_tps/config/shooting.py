@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from spacetime_tps.config.base import LogSNR, Model
+from spacetime_tps.config.base import LogSNR, Model, PlainNumber, Quantity
+from spacetime_tps.config.bounds import Within
 
 
 class SelectorConfig(Model):
     """Shoot preferably where a collective variable is near ``center``: W = exp(-(s - center)^2 / (2 width^2))."""
 
     variable: str
-    center: str | float
-    width: str | float
+    center: Quantity | PlainNumber
+    width: Quantity | PlainNumber
 
 
 class ShootingConfig(Model):
@@ -23,30 +24,30 @@ class ShootingConfig(Model):
     move: Literal["one_way", "two_way"] = "one_way"
     selector: SelectorConfig | None = None
     """Which frame to shoot from; without it every frame alike."""
-    velocity_mixing: float = Field(0.0, ge=0, le=1)
+    velocity_mixing: Annotated[float, Within(0, 1)] = 0.0
     """c in v' = c v + sqrt(1 - c^2) xi: 0 draws new velocities, 1 keeps them. Two-way shooting of molecules only."""
-    fixed_frames: int | None = Field(None, ge=3)
+    fixed_frames: Annotated[int, Within(3, 10**7)] | None = None
     """Frames of every path; without it paths end where they reach a state."""
-    frame_every: int = Field(5, ge=1)
+    frame_every: Annotated[int, Within(1, 10**6)] = 5
     """Integration steps from frame to frame; states are looked for at frames only."""
-    max_frames: int = Field(20_000, ge=3)
+    max_frames: Annotated[int, Within(3, 10**8)] = 20_000
     """Longer paths are rejected and counted."""
-    chains: int = Field(4, ge=1)
-    steps: int = Field(2000, ge=1)
+    chains: Annotated[int, Within(1, 10**4)] = 4
+    steps: Annotated[int, Within(1, 10**9)] = 2000
     """Monte Carlo steps of each chain."""
-    burn_in: int = Field(200, ge=0)
+    burn_in: Annotated[int, Within(0, 10**9)] = 200
     """Steps at the start of each chain that no average counts."""
-    keep_every: int = Field(20, ge=1)
+    keep_every: Annotated[int, Within(1, 10**9)] = 20
     """Every so many steps the path of a chain is kept."""
-    block_steps: int = Field(200, ge=1)
+    block_steps: Annotated[int, Within(1, 10**9)] = 200
     """A chain that was interrupted goes on after its last whole block."""
     first: Literal["paths", "high_temperature"] = "paths"
     """First path: an annealed path of the run, or a run at a raised temperature."""
-    temperature_factor: float = Field(2.5, gt=1)
+    temperature_factor: Annotated[float, Within(1.01, 100)] = 2.5
     """Of that run, times the system's temperature."""
-    first_steps: int = Field(2_000_000, ge=1)
+    first_steps: Annotated[int, Within(1, 10**9)] = 2_000_000
     """Integration steps after which that run is given up."""
-    trajectories: int = Field(16, ge=1)
+    trajectories: Annotated[int, Within(1, 10**5)] = 16
     """Sampled paths that are exported."""
 
     @model_validator(mode="after")
@@ -63,45 +64,45 @@ class ShootingConfig(Model):
 class UmbrellaConfig(SelectorConfig):
     """Shots from a window on the barrier: the restraint -kT log W and how much of its ensemble is sampled."""
 
-    walkers: int = Field(8, ge=1)
-    shots: int = Field(2000, ge=1)
+    walkers: Annotated[int, Within(1, 10**4)] = 8
+    shots: Annotated[int, Within(1, 10**8)] = 2000
     """Of each walker."""
-    equilibration_steps: int = Field(20_000, ge=1)
-    spacing_steps: int = Field(200, ge=1)
+    equilibration_steps: Annotated[int, Within(1, 10**9)] = 20_000
+    spacing_steps: Annotated[int, Within(1, 10**9)] = 200
     """Integration steps between the points that are shot from."""
 
 
 class CommittorConfig(Model):
     """Fresh trajectories from frames, to see which state they reach first."""
 
-    frames: int = Field(32, ge=1)
+    frames: Annotated[int, Within(1, 10**5)] = 32
     """Frames at most, spread over those that are given."""
-    shots: int = Field(50, ge=2)
+    shots: Annotated[int, Within(2, 10**6)] = 50
     """Trajectories from each frame."""
-    max_steps: int = Field(50_000, ge=1)
+    max_steps: Annotated[int, Within(1, 10**9)] = 50_000
     """Integration steps after which a trajectory is given up as undecided."""
 
 
 class ComparisonConfig(Model):
     """What ``compare`` runs beside the paths along the geodesic."""
 
-    shooting_steps: int = Field(2000, ge=1)
+    shooting_steps: Annotated[int, Within(1, 10**9)] = 2000
     """Monte Carlo steps of each chain of transition path sampling."""
-    seeded_steps: int = Field(200, ge=1)
+    seeded_steps: Annotated[int, Within(1, 10**9)] = 200
     """Monte Carlo steps of each chain that starts from a generator's paths."""
     steered_log_snr: LogSNR = 6.0
     """Log of the stiffness of the moving harmonic restraint in kT: 6 is 1006 kJ/mol/rad^2 at 300 K."""
-    ratchet_strength_kt: float = Field(50.0, gt=0)
+    ratchet_strength_kt: Annotated[float, Within(1e-6, 1e6)] = 50.0
     """Of the ratchet's bias, for half the squared distance in features."""
-    ratchet_steps: int = Field(250_000, ge=1)
+    ratchet_steps: Annotated[int, Within(1, 10**9)] = 250_000
     """Steps after which a ratcheted path has not arrived."""
-    unbiased_steps: int = Field(0, ge=0)
+    unbiased_steps: Annotated[int, Within(0, 10**10)] = 0
     """Steps of brute force for each walker; 0 leaves it out."""
-    unbiased_walkers: int = Field(8, ge=1)
+    unbiased_walkers: Annotated[int, Within(1, 10**6)] = 8
     umbrella: UmbrellaConfig | None = None
     """Transition paths by shooting from a window, as the true ensemble; without it that method is left out."""
-    density_bins: int = Field(36, ge=2, le=500)
+    density_bins: Annotated[int, Within(2, 500)] = 36
     """Of the path density in each variable."""
-    examined_paths: int = Field(64, ge=1)
+    examined_paths: Annotated[int, Within(1, 10**5)] = 64
     """Of each method, whose energies are evaluated and whose ends are released."""
-    quenched_paths: int = Field(4, ge=1)
+    quenched_paths: Annotated[int, Within(1, 10**5)] = 4

@@ -6,22 +6,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from spacetime_tps.config.base import Label, Model
+from spacetime_tps.config.base import FileName, Label, Model, PlainNumber, Quantity
+from spacetime_tps.config.bounds import Within
 from spacetime_tps.units import Length
 
 
 class BallConfig(Model):
     """A ball in named collective variables; distances are periodic where the variables are."""
 
-    ball: dict[str, str | float]
-    radius: str | float
+    ball: dict[str, Quantity | PlainNumber]
+    radius: Quantity | PlainNumber
 
 
 def _kind_of_region(region: Any) -> str:
     return "ball" if isinstance(region, BallConfig) or (isinstance(region, dict) and "ball" in region) else "box"
 
 
-BoxConfig = dict[str, tuple[str | float, str | float]]
+BoxConfig = dict[str, tuple[Quantity | PlainNumber, Quantity | PlainNumber]]
 """Intervals (low, high) in named collective variables."""
 
 RegionConfig = Annotated[
@@ -33,7 +34,7 @@ class RMSDConfig(Model):
     """Root-mean-square distance of atoms from a structure, superposed by them."""
 
     kind: Literal["rmsd"]
-    pdb: str
+    pdb: FileName
     atoms: Literal["ca", "heavy", "all"] = "ca"
 
 
@@ -41,10 +42,10 @@ class NativeContactsConfig(Model):
     """Fraction of a structure's contacts between heavy atoms that a frame has (Best, Hummer and Eaton 2013)."""
 
     kind: Literal["native_contacts"]
-    pdb: str
-    cutoff: Length = Field(0.45, gt=0)
+    pdb: FileName
+    cutoff: Annotated[Length, Within("0.1 nm", "10 nm")] = 0.45
     """Distance below which two heavy atoms touch in the structure."""
-    apart: int = Field(4, ge=1)
+    apart: Annotated[int, Within(1, 1000)] = 4
     """Residues at least from one of them to the other, along the chain."""
 
 
@@ -70,9 +71,9 @@ class StateConfig(Model):
     """A metastable state: a structure in it and the union of regions that defines it."""
 
     name: Label
-    pdb: str | None = None
-    point: list[float] | None = None
-    any_of: list[RegionConfig] = Field(min_length=1)
+    pdb: FileName | None = None
+    point: Annotated[list[PlainNumber], Field(max_length=100)] | None = None
+    any_of: list[RegionConfig] = Field(min_length=1, max_length=1000)
 
     @model_validator(mode="after")
     def _one_structure(self) -> StateConfig:

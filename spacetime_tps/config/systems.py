@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from spacetime_tps import plugins
-from spacetime_tps.config.base import Model
+from spacetime_tps.config.base import FileName, Model, PlainNumber
+from spacetime_tps.config.bounds import Within
 from spacetime_tps.units import Length, Mass, Rate, Temperature, Time
 
 
@@ -15,30 +16,30 @@ class MolecularDynamicsConfig(Model):
     """Dynamics of a molecule; part of the definition of every result."""
 
     integrator: Literal["langevin_middle"] = "langevin_middle"
-    time_step: Time = Field(gt=0, le=0.1)
+    time_step: Annotated[Time, Within("0.01 fs", "100 fs")]
     """Beyond 100 fs not even a coarse-grained model holds."""
-    friction: Rate = Field(gt=0)
+    friction: Annotated[Rate, Within("1e-05 /ps", "10000 /ps")]
 
 
 class MoleculeConfig(Model):
     """A molecule of the states' PDB files, and what describes it: one of force field, Amber topology, OpenMM System."""
 
     kind: Literal["molecule"]
-    temperature: Temperature = Field(gt=0)
-    forcefield: Annotated[list[str], Field(min_length=1)] | None = None
+    temperature: Annotated[Temperature, Within("1 K", "10000 K")]
+    forcefield: Annotated[list[FileName], Field(min_length=1, max_length=100)] | None = None
     """OpenMM force field files: its own by their names, others relative to the system file."""
-    prmtop: str | None = None
+    prmtop: FileName | None = None
     """An Amber parameter-topology file."""
-    openmm_system: str | None = None
+    openmm_system: FileName | None = None
     """A serialised OpenMM System; its own constraints hold."""
     implicit_solvent: Literal["hct", "obc1", "obc2", "gbn", "gbn2"] | None = None
     """With an Amber topology; a force field has files such as implicit/gbn2.xml."""
     nonbonded: Literal["no_cutoff", "pme"] = "no_cutoff"
     """``pme``: periodic, in the box of the states' PDB files, at constant volume; water and ions lie in these files."""
-    cutoff: Length = Field(0.9, gt=0)
+    cutoff: Annotated[Length, Within("0.1 nm", "10 nm")] = 0.9
     """Of PME in real space."""
     constraints: Literal["none", "hbonds"] = "hbonds"
-    hydrogen_mass: Mass | None = Field(None, ge=1.007)
+    hydrogen_mass: Annotated[Mass, Within("1.007 Da", "12 Da")] | None = None
     """Taken from the neighbours of hydrogens, so that longer time steps hold; shooting and committors refuse it."""
     dynamics: MolecularDynamicsConfig
 
@@ -60,7 +61,7 @@ class OverdampedConfig(Model):
     """Overdamped Langevin dynamics in reduced units: dx = -grad U dt + sqrt(2 kT dt) xi."""
 
     integrator: Literal["overdamped"] = "overdamped"
-    time_step: float = Field(gt=0)
+    time_step: Annotated[float, Within(1e-12, 1000)]
 
 
 class ToyConfig(Model):
@@ -68,8 +69,8 @@ class ToyConfig(Model):
 
     kind: str
     """``mueller_brown``, ``double_well``, or the name of a potential that another package brings."""
-    kt: float = Field(gt=0)
-    box: list[tuple[float, float]] = Field(min_length=1)
+    kt: Annotated[float, Within(1e-9, 1e9)]
+    box: list[tuple[PlainNumber, PlainNumber]] = Field(min_length=1, max_length=100)
     """Region of the reference surface, one (low, high) pair a coordinate."""
     dynamics: OverdampedConfig
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 import yaml
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from spacetime_tps.config.base import Model
 from spacetime_tps.config.run import RunConfig
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import UserError, shortened
 
 
 def validate(settings: dict[str, Any], source: str) -> RunConfig:
@@ -23,6 +24,8 @@ def validate(settings: dict[str, Any], source: str) -> RunConfig:
         return RunConfig.model_validate(settings)
     except ValidationError as error:
         raise UserError(f"{source}: {_first_problem(error)}.") from error
+    except RecursionError as error:
+        raise UserError(f"{source}: its sections lie too deep in each other.") from error
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -31,41 +34,97 @@ def _first_problem(error: ValidationError) -> str:
     unknown = [p for p in problems if p["type"] == "extra_forbidden"]
     # Of the branches of a union the one that wants text says least.
     problem = (unknown or [p for p in problems if p["type"] != "string_type"] or problems)[0]
-    tags = {
-        "ball",
-        "box",
-        "molecule",
-        "potential",
-        "torsions",
-        "cartesian",
-        "tica",
-        "pca",
-        "identity",
-        "metadynamics",
-        "replica_exchange",
-        "trajectories",
-        "basins",
-        "langevin",
-    }
-    branches = {"str", "int", "float", "constrained-int", "constrained-float"}
-    place = [str(part) for part in problem["loc"] if part not in branches and part != "[key]"]
-    if place[:1] == ["collective_variables"] and len(place) > 2:
-        del place[2]  # which kind of variable it was taken for
-    shown = ".".join(p for i, p in enumerate(place) if not (i in (1, 4) and p in tags))
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+    place = _place(problem["loc"])
+    shown = shortened(".".join(place), _LONGEST_PLACE)
     if problem["type"] == "extra_forbidden":
         hint = difflib.get_close_matches(place[-1], _known_keys(RunConfig), n=1)
         return f"unknown key '{shown}'" + (f" (did you mean '{hint[0]}'?)" if hint and hint[0] != place[-1] else "")
     if problem["type"] == "missing":
         return f"the key '{shown}' is missing"
-    if problem["type"] == "unknown_kind":
+    if problem["type"] == "union_tag_not_found":
+        return f"the key '{shown}.kind' is missing"
+    if problem["type"] in ("unknown_kind", "union_tag_invalid"):
         given = problem["input"]
-        return f"'{shown}': {problem['msg']}, not {given.get('kind') if isinstance(given, dict) else given!r}"
-    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    counted = problem["type"] in ("too_short", "too_long")  # these messages end in ", not 0" by themselves
-    told = counted or isinstance(problem["input"], dict) or repr(problem["input"]) in message
-    found = "" if told else f", not {problem['input']!r}"
-    return f"'{shown}': {message}{found}" if shown else message
+        kind = given.get("kind") if isinstance(given, dict) else given
+        return f"'{shown}': {_words(problem)}, not {_found(kind)}"
+    # Every branch of a union says what it expects.
+    alike = [p for p in problems if _place(p["loc"]) == place and p["type"] != "string_type"] or [problem]
+    message = _joined(list(dict.fromkeys(map(_words, alike))))
+    found = _found(problem["input"])
+    counted = problem["type"] in ("too_short", "too_long")
+    of_section = isinstance(problem["input"], dict) and problem["type"] == "value_error"
+    told = counted or of_section or (isinstance(problem["input"], str) and found in message)
+    return (f"'{shown}': {message}" if shown else message) + ("" if told else f", not {found}")
+
+
+_LONGEST_PLACE, _LONGEST_VALUE = 120, 60
+_BRANCH = re.compile(r"(constrained-)?(str|int|float|list|dict)|\[key\]|(function-|nullable|literal\[).*")
+_TAGS = {
+    *("ball", "box", "molecule", "potential", "torsions", "cartesian", "tica", "pca", "identity", "metadynamics"),
+    *("replica_exchange", "trajectories", "basins", "langevin"),
+}
+
+
+def _place(location: tuple[int | str, ...]) -> list[str]:
+    """Where a value stands, without the branches of unions that it was taken for."""
+    place = [str(part) for part in location if not _BRANCH.fullmatch(str(part))]
+    if place[:1] == ["collective_variables"] and len(place) > 2:
+        del place[2]  # which kind of variable it was taken for
+    return [p for i, p in enumerate(place) if not (p in _TAGS and (i == 1 or place[i - 1].isdecimal()))]
+
+
+_PLAIN = {
+    "model_type": "expected a section of settings",
+    "model_attributes_type": "expected a section of settings",
+    "dict_type": "expected a section of settings",
+    "list_type": "expected a list",
+    "tuple_type": "expected a list",
+    "string_type": "expected text",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_parsing_size": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "finite_number": "expected a finite number",
+    "invalid_key": "expected keys that are text",
+}
+"""What pydantic says in the words of Python, by the type of its error."""
+
+
+def _words(problem: Any) -> str:
+    """What is expected, without a word of Python."""
+    kind, about = problem["type"], problem.get("ctx", {})
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if kind == "literal_error":
+        return f"expected {about['expected']}"
+    if kind == "union_tag_invalid":
+        return f"expected the kind {' or '.join(about['expected_tags'].rsplit(', ', 1))}"
+    if kind in ("too_short", "too_long"):
+        bound = f"at least {about['min_length']}" if kind == "too_short" else f"at most {about['max_length']:,}"
+        return f"expected {bound} of them, not {about['actual_length'] or 0:,}"
+    if kind == "string_too_long":
+        return f"expected up to {about['max_length']} characters"
+    return str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
+
+
+def _joined(messages: list[str]) -> str:
+    if all(message.startswith("expected ") for message in messages):
+        return "expected " + " or ".join(message.removeprefix("expected ") for message in messages)
+    return messages[0]
+
+
+def _found(value: Any) -> str:
+    """A value as it stands in a message: in one line, and not all of a long one."""
+    if isinstance(value, dict):
+        return "a section of settings"
+    if value is None:
+        return "null"
+    try:
+        return shortened(repr(value), _LONGEST_VALUE)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _known_keys(model: type[BaseModel]) -> list[str]:

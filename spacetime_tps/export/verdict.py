@@ -8,7 +8,7 @@ from typing import Any
 
 from spacetime_tps.analysis.windows import remembered
 from spacetime_tps.geometry.channels import FAR_OFF, HIGH_KT
-from spacetime_tps.units import GAS_CONSTANT, parse_quantity
+from spacetime_tps.units import GAS_CONSTANT, parse_quantity, shown_number
 
 GOOD, DOUBT, BAD, OPEN = "good", "doubt", "bad", "open"
 """Levels of a finding: as it should be; look closer; wrong; not asked yet."""
@@ -166,10 +166,10 @@ def _high_ends(summary: Mapping[str, Any]) -> bool:
 def _model(summary: Mapping[str, Any]) -> Finding:
     question, windows = "Is the model right along the path?", summary["windows"]
     if windows:
-        ratios = [point["ratio"] for point in windows["points"]]
+        ratios = [point["ratio"] for point in windows["points"] if point["ratio"] is not None] or [float("nan")]
         answer = (
-            f"In {windows['count']} restrained windows the posterior variance is {min(ratios):.2f} to "
-            f"{max(ratios):.2f} times the model's; within a factor 1.5 at {windows['close_fraction']:.0%}."
+            f"In {windows['count']} restrained windows the posterior variance is {_known(min(ratios))} to "
+            f"{_known(max(ratios))} times the model's; within a factor 1.5 at {windows['close_fraction']:.0%}."
         )
         stuck = windows["stuck"]
         answer += f" In {stuck} of them runs from either start do not meet." if stuck else ""
@@ -225,7 +225,9 @@ def _structure(summary: Mapping[str, Any]) -> Finding | None:
 
 
 def _slowness(summary: Mapping[str, Any]) -> Finding:
-    work = summary["paths"]["dissipated_work_kt"]
+    work, question = summary["paths"]["dissipated_work_kt"], "Was the restraint moved slowly enough?"
+    if work["forward"] is None or work["backward"] is None:
+        return Finding(question, "The dissipated work is unknown.", DOUBT, "More paths (paths.count).")
     worst = max(work["forward"], work["backward"])
     answer = (
         f"{work['forward']:.2f} ± {_known(work['forward_error'])} kT dissipated from A to B, {work['backward']:.2f} ± "
@@ -233,22 +235,22 @@ def _slowness(summary: Mapping[str, Any]) -> Finding:
     )
     level = _level(worst, *_DISSIPATION_KT)
     advice = "" if level == GOOD else "Slower paths (paths.max_doublings, steps_per_point), or represent what lags."
-    return Finding("Was the restraint moved slowly enough?", answer, level, advice)
+    return Finding(question, answer, level, advice)
 
 
 def _free_energy(summary: Mapping[str, Any]) -> Finding:
     suffix, unit = suffix_and_unit(summary)
     work, windows = summary["paths"][f"delta_f_{suffix}"], summary["windows"].get(f"delta_f_ends_{suffix}")
-    answer = f"Restrained ends, B minus A: {work['crooks']:.2f} ± {_known(work['error'])} {unit} by work"
+    answer = f"Restrained ends, B minus A: {_known(work['crooks'])} ± {_known(work['error'])} {unit} by work"
     others = []
-    if windows:
+    if windows and windows["value"] is not None:
         answer += f", {windows['value']:.2f} ± {_known(windows['error'])} by windows"
         others.append((windows["value"], windows["error"]))
     if work["reference"] is not None:
         answer += f", {work['reference']:.2f} by the reference"
         others.append((work["reference"], 0.0))
     question = "Do work, windows and reference agree on the free energy?"
-    if not others:
+    if not others or work["crooks"] is None:
         return Finding(question, f"{answer}; nothing to compare with.", OPEN)
     apart = max(_sigmas(work["crooks"] - value, work["error"], error) for value, error in others)
     level = _level(apart, _CLOSE_SIGMAS, 2 * _CLOSE_SIGMAS)
@@ -262,7 +264,12 @@ def _free_energy(summary: Mapping[str, Any]) -> Finding:
 def _states(summary: Mapping[str, Any]) -> Finding | None:
     suffix, unit = suffix_and_unit(summary)
     windows, samples = (summary[part].get(f"delta_f_states_{suffix}") for part in ("windows", "sampling"))
-    if not windows or not samples or samples["value"] is None or not summary["sampling"].get("connected"):
+    if (
+        not windows
+        or not samples
+        or None in (samples["value"], windows["value"])
+        or not summary["sampling"].get("connected")
+    ):
         return None
     answer = (
         f"B minus A: {samples['value']:.2f} ± {_known(samples['error'])} {unit} by the samples, "
@@ -311,7 +318,8 @@ def _hysteresis(summary: Mapping[str, Any]) -> Finding | None:
         return None
     worst = rows[0]
     error = worst["error_deg"] or 0.0
-    answer = f"{worst['name']} differs most between directions: {worst['difference_deg']:.0f} ± {error:.0f} degrees."
+    told = shown_number(worst["error_deg"], 0)
+    answer = f"{worst['name']} differs most between directions: {worst['difference_deg']:.0f} ± {told} degrees."
     beyond = worst["difference_deg"] - _CLOSE_SIGMAS * error
     level = _level(beyond, _HYSTERESIS_DEG, 2 * _HYSTERESIS_DEG)
     advice = "Take it into the representation: run SYSTEM -o OUT --resume --add-torsion auto."
@@ -329,14 +337,14 @@ def _height(summary: Mapping[str, Any]) -> Finding | None:
     if highest is not None and highest["mean"] is not None:
         least, error = bound[f"minimax_barrier_{suffix}"], bound[f"error_{suffix}"]
         answer = (
-            f"MaxFreeEnergy {highest['mean']:.2f} ± {_known(highest['std'])} {unit}, least possible {least:.2f}"
+            f"MaxFreeEnergy {highest['mean']:.2f} ± {_known(highest['std'])} {unit}, least possible {_known(least)}"
             f"{f' ± {error:.2f}' if error and error >= 0.005 else ''}"
         )
         below = highest["fraction_below_bound"]
         answer += f"; {below:.0%} lie below that, which cannot be." if below else "."
         level = BAD if highest["fraction_below_bound"] > 0 else GOOD
         return Finding(question, answer, level, "" if level == GOOD else "Look more often (paths.look_every).")
-    if windows:
+    if windows and windows["value"] is not None and channel[f"own_barrier_{suffix}"] is not None:
         own = channel[f"own_barrier_{suffix}"]
         answer = (
             f"Barrier by the model {own:.1f}, by windows {windows['value']:.1f} ± {_known(windows['error'])} {unit}."
@@ -350,7 +358,7 @@ def _height(summary: Mapping[str, Any]) -> Finding | None:
 
 def _temperature(summary: Mapping[str, Any]) -> Finding | None:
     found = summary["paths"].get("kinetic_temperature_k")
-    if not found:
+    if not found or found["mean"] is None:
         return None
     wanted = _temperature_of(summary)
     apart = _sigmas(found["mean"] - wanted, found["error"], 0.0)
@@ -370,7 +378,7 @@ def _top(committor: Mapping[str, Any] | None, paths: str | None) -> Finding:
         if along["half_at"] is None:
             return Finding(question, "The committor passes one half nowhere along the curve.", DOUBT)
         answer = f"p_B is one half at curve parameter {along['half_at']:.2f}, the highest point is at "
-        return Finding(question, f"{answer}{along['highest_at']:.2f}.", GOOD)
+        return Finding(question, f"{answer}{_known(along['highest_at'])}.", GOOD)
     spread = committor["spread_beyond_binomial"]
     if spread["mean"] is None:
         return Finding(question, "Too few trajectories reached a state.", DOUBT, "Raise committor.max_steps.")
@@ -405,7 +413,7 @@ def _ensemble(shooting: Mapping[str, Any] | None, paths: str | None) -> Finding:
 
 
 def _known(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
+    return shown_number(value)
 
 
 def _sigmas(apart: float, *errors: float | None) -> float:

@@ -7,12 +7,16 @@ between neighbours, and the length is the sum of their square roots.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spacetime_tps.diffusion.denoiser import Denoiser, Posterior
+from spacetime_tps.files import read_arrays
+from spacetime_tps.representations import Representation
+from spacetime_tps.shapes import check_finite, check_shapes
 
 
 def chords(natural: Tensor, mean: Tensor) -> Tensor:
@@ -117,3 +121,28 @@ def evaluate(denoiser: Denoiser, natural: Tensor) -> Posterior:
     """Posterior along curves without building a graph."""
     with torch.no_grad():
         return denoiser(natural)
+
+
+_ARRAYS = ("coordinates", "natural", "mean", "block_variance")
+
+
+def read_curves(file: Path, representation: Representation) -> dict[str, FineCurve]:
+    """The geodesics of ``geodesic.npz`` by the label of their channel, the chosen one first.
+
+    Raises:
+        DamagedFileError: it is missing, or does not hold curves of two points or more in this representation.
+    """
+    data, again = read_arrays(file, (*_ARRAYS, "labels")), "run 'geodesic' again with --overwrite"
+    blocks = len(representation.block_names)
+    check_shapes(
+        file,
+        data,
+        again,
+        labels=("channels",),
+        coordinates=("channels", "POINTS", "coordinates"),
+        natural=("channels", "POINTS", "parameters"),
+        mean=("channels", "POINTS", "parameters"),
+        block_variance=("channels", "POINTS", blocks),
+    )
+    check_finite(file, data, again, *_ARRAYS)
+    return {str(label): FineCurve(*(data[name][k] for name in _ARRAYS)) for k, label in enumerate(data["labels"])}

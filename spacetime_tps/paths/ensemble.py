@@ -7,7 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from spacetime_tps.errors import DamagedFileError
 from spacetime_tps.files import read_arrays, write_arrays
+from spacetime_tps.shapes import check_finite, check_shapes
+
+_AGAIN = "run 'paths' again with --overwrite"
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,35 @@ class PathEnsemble:
 
     @classmethod
     def load(cls, path: Path) -> PathEnsemble:
-        """Read a file written by ``save``."""
+        """Read a file written by ``save``.
+
+        Raises:
+            DamagedFileError: it is missing, or its arrays are not those of paths.
+        """
         data = read_arrays(path, [f.name for f in fields(cls)])
+        _check(path, data)
         interval = float(data.pop("interval"))
         return cls(**data, interval=interval)
+
+
+def _check(file: Path, data: dict[str, np.ndarray]) -> None:
+    """Whether arrays can be paths: shapes, finite numbers, a curve parameter that runs one way."""
+    each = ("avoided_share", "work_kt", "starts_in_state", "ends_in_state", "start_stays", "end_stays")
+    framewise = ("curve_parameter", "potential_energy", "kinetic_energy", "free_energy")
+    check_shapes(
+        file,
+        data,
+        _AGAIN,
+        forward=("n",),
+        frames=("n", "FRAMES", "..."),
+        variables=("n", "FRAMES", "variables"),
+        interval=(),
+        **dict.fromkeys(framewise, ("n", "FRAMES")),
+        **dict.fromkeys((*each, "start_inside", "end_inside", "force_evaluations"), ("n",)),
+    )
+    check_finite(
+        file, data, _AGAIN, "frames", "variables", "curve_parameter", "potential_energy", "work_kt", "interval"
+    )
+    at = np.where(data["forward"][:, None], data["curve_parameter"], 1.0 - data["curve_parameter"])
+    if data["forward"].dtype != bool or at.min() < -_ROUNDING or (np.diff(at, axis=1) < -_ROUNDING).any():
+        raise DamagedFileError(f"{file} is damaged: its curve parameter does not run from end to end; {_AGAIN}.")

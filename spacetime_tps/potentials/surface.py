@@ -126,7 +126,12 @@ class FreeEnergySurface:
         shapes = (self.origin.shape, self.spacing.shape, self.periodic.shape)
         if self.free_energy.ndim != d or self.error.shape != self.free_energy.shape or set(shapes) != {(d,)}:
             raise ValueError("shapes do not fit")
-        if min(self.free_energy.shape) < 2 or not np.isfinite(self.free_energy).all() or self.kt <= 0:
+        if not d or min(self.free_energy.shape) < 2:
+            raise ValueError("an axis has a single point")
+        numbers = (self.free_energy, self.origin, self.spacing, np.array(self.kt))
+        if not all(part.dtype.kind in "fiu" and np.isfinite(part).all() for part in numbers) or not self.kt > 0:
             raise ValueError("values are not finite")
-        if not (self.spacing > 0).all():
-            raise ValueError("the spacing is not positive")
+        if (self.error < 0).any() or np.isinf(self.error).any():  # without an estimate it is NaN
+            raise ValueError("errors are negative or infinite")
+        if not (self.spacing > 0).all() or self.periodic.dtype != bool:
+            raise ValueError("the axes are none")

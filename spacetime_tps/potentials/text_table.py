@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from spacetime_tps.errors import UserError
+from spacetime_tps.inputs import read_text_file
 from spacetime_tps.potentials.surface import FreeEnergySurface
 
 _SAME = 1e-4
@@ -60,10 +61,7 @@ def read_text_table(path: Path, kt: float) -> FreeEnergySurface:
 
 
 def _numbers(path: Path) -> np.ndarray:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as text: {error}.") from error
+    lines = read_text_file(path, "The table").splitlines()
     rows: list[list[float]] = []
     first = True
     for number, line in enumerate(lines, 1):

@@ -37,6 +37,7 @@ from spacetime_tps.preparation.solvation import PRESSURE_BAR, WaterBox, at_press
 from spacetime_tps.preparation.survey import relaxed, survey
 from spacetime_tps.preparation.system_file import files_that_belong_to, system_yaml
 from spacetime_tps.preparation.torsions import candidates, quadruples_of
+from spacetime_tps.structures import check_structure
 from spacetime_tps.systems import load_config, load_system
 from spacetime_tps.topology import Isomers, atom_labels, is_solvent, solute_atoms
 
@@ -106,6 +107,8 @@ def prepare(a: Path, b: Path, output: Path, wishes: Wishes, overwrite: bool, poo
     source = _source(a, b, wishes)
     first, second, molecule = source.first, source.second, source.molecule
     _check_labels(first)
+    for structure in (first, second):
+        check_structure(structure.topology, structure.positions, structure.source)
     words = [*source.words, *_turned(first, second, wishes)]
     dynamics = MolecularDynamics(
         system_xml=openmm.XmlSerializer.serialize(source.system()),

@@ -24,6 +24,8 @@ _VARIANTS = {
 _STANDARD_NAMES = {"HSE": "HIS", "HSP": "HIS", "LYN": "LYS"}
 """Of those that OpenMM does not know in a PDB file."""
 _LONGEST_BOND_ANGSTROM = 2.5
+_LAST_COLUMN = 54
+"""Of the coordinates; a line that ends before it is cut."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def cleaned(file: Path, text: str) -> PdbText:
 
 
 def _check_coordinates(file: Path, number: int, line: str) -> None:
-    fields = [line[30:38], line[38:46], line[46:54]]
+    fields = [line[30:38], line[38:46], line[46:54] if len(line.rstrip()) >= _LAST_COLUMN else ""]
     try:
         values = [float(field) for field in fields]
     except ValueError as error:

@@ -12,7 +12,9 @@ import numpy as np
 from openmm import app, unit
 
 from spacetime_tps.errors import UserError, explained
+from spacetime_tps.inputs import regular_file
 from spacetime_tps.preparation.pdb_text import PdbText, cleaned, counted
+from spacetime_tps.structures import check_unit
 from spacetime_tps.topology import is_solvent, without_solvent
 
 _GZIP = b"\x1f\x8b"
@@ -60,9 +62,7 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
     Raises:
         UserError: there is nothing in it that can be used.
     """
-    if not file.is_file():
-        raise UserError(f"{file} is {'no file' if file.exists() else 'not there'}.")
-    content = file.read_bytes()
+    content = regular_file(file).read_bytes()
     if not content.strip():
         raise UserError(f"{file} is empty; give a PDB or mmCIF file.")
     content = content.removeprefix(codecs.BOM_UTF8)
@@ -79,6 +79,7 @@ def read_structure_file(file: Path, keep_solvent: bool = False) -> Structure:
         raise UserError(f"{file} holds no atoms.")
     if not np.isfinite(positions).all() or np.abs(positions).max() > _FARTHEST_NM:
         raise UserError(f"{file} holds coordinates that are no positions of atoms; check them.")
+    check_unit(parsed.topology, positions, str(file))
     structure = Structure(str(file), parsed.topology, positions, plain.notes, plain.variants)
     if parsed.topology.getPeriodicBoxVectors() is not None and not keep_solvent:
         parsed.topology.setPeriodicBoxVectors(None)
@@ -112,8 +113,7 @@ def read_amber_coordinates(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
     Raises:
         UserError: the file is missing or damaged.
     """
-    if not file.is_file():
-        raise UserError(f"{file} is {'no file' if file.exists() else 'not there'}.")
+    regular_file(file)
     with explained(f"{file} cannot be read as Amber coordinates"):
         read = app.AmberInpcrdFile(str(file))
         positions = np.array(read.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=float)

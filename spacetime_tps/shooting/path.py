@@ -66,9 +66,13 @@ def unpack(arrays: dict[str, np.ndarray]) -> list[ShotPath]:
     """
     if not len(arrays["lengths"]):
         return []
+    if arrays["lengths"].ndim != 1 or arrays["lengths"].dtype.kind != "i" or arrays["lengths"].min() < 1:
+        raise ValueError("lengths of paths are whole numbers above zero")
     ends = np.cumsum(arrays["lengths"])[:-1]
     for f in fields(ShotPath):
         if len(arrays[f.name]) != arrays["lengths"].sum():
             raise ValueError(f"{f.name} has {len(arrays[f.name])} frames, not {arrays['lengths'].sum()}")
+        if arrays[f.name].dtype.kind not in "biuf" or not np.isfinite(arrays[f.name]).all():
+            raise ValueError(f"{f.name} holds numbers that are not finite")
     columns = {f.name: np.split(arrays[f.name], ends) for f in fields(ShotPath)}
     return [ShotPath(*parts) for parts in zip(*columns.values(), strict=True)]

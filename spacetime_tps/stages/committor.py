@@ -17,8 +17,7 @@ from spacetime_tps.config import RunConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.export import figures
 from spacetime_tps.export.trajectory import MoleculeWriter
-from spacetime_tps.files import read_arrays, write_csv, write_json
-from spacetime_tps.geometry.curve import FineCurve
+from spacetime_tps.files import write_csv, write_json
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
@@ -34,8 +33,10 @@ from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION
 from spacetime_tps.stages.first_paths import frames_from_file, unphysical
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.measure import noise_seed, recipe_of
+from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.topology import NamedTorsions, free_torsions
+from spacetime_tps.units import shown_number
 
 logger = logging.getLogger(__name__)
 
@@ -170,8 +171,8 @@ def _words(spread: dict[str, float]) -> str:
         return "too few trajectories reached a state"
     if not np.isfinite(spread["spread"]):
         return f"p_B {spread['mean']:.2f}"
-    beyond = f"spread beyond binomial {spread['spread']:.2f} +- {spread['spread_error']:.2f}"
-    return f"mean committor to B {spread['mean']:.2f} +- {spread['mean_error']:.2f}, {beyond}"
+    beyond = f"spread beyond binomial {shown_number(spread['spread'])} +- {shown_number(spread['spread_error'])}"
+    return f"mean committor to B {spread['mean']:.2f} +- {shown_number(spread['mean_error'])}, {beyond}"
 
 
 def _frames(context: Context, file: Path | None, along: bool) -> _Chosen:
@@ -221,8 +222,7 @@ def _between_states(context: Context, paths: PathEnsemble) -> tuple[float, float
 def _top(context: Context) -> tuple[float, str]:
     """Curve parameter where the free energy along the chosen curve is highest, and which free energy that is."""
     system, model = context.system, context.refined()
-    data = read_arrays(model.folder / "geodesic.npz", ("coordinates", "natural", "mean", "block_variance"))
-    curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))
+    curve = chosen_curve(model)
     surface = system.reference
     if surface is None and (model.folder / "surface.npz").is_file():
         surface = FreeEnergySurface.load(model.folder / "surface.npz")

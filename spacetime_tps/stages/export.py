@@ -17,7 +17,7 @@ from spacetime_tps.export import figures
 from spacetime_tps.export.plumed import plumed_input
 from spacetime_tps.export.trajectory import MoleculeWriter
 from spacetime_tps.files import read_arrays, read_json, require_finite, write_csv, write_json, write_text
-from spacetime_tps.geometry.curve import FineCurve, evaluate
+from spacetime_tps.geometry.curve import evaluate, read_curves
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Torsions
@@ -48,9 +48,7 @@ def export(context: Context) -> StageResult:
     """Write everything a user opens; ``summary.json`` is written by ``finish_summary``, last of all."""
     system, folder = context.system, context.folder
     paths = PathEnsemble.load(folder / "paths.npz")
-    read_arrays(
-        context.refined().folder / "geodesic.npz", ("labels", "coordinates", "natural", "mean", "block_variance")
-    )
+    read_curves(context.refined().folder / "geodesic.npz", system.representation)
     read_arrays(folder / "windows.npz")
     problems = _problems(context, paths)
     require_finite("The paths are", "run 'paths' again with --overwrite", paths.frames, paths.work_kt)
@@ -250,16 +248,14 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
     system, folder = context.system, context.folder
     representation, unit = system.representation, system.energy_unit
     model = context.refined().folder
-    data = read_arrays(model / "geodesic.npz")
+    curves = read_curves(model / "geodesic.npz", representation)
     target = folder / "figures"
     surface = system.reference
     if surface is None and (model / "surface.npz").is_file():
         surface = FreeEnergySurface.load(model / "surface.npz")
     if surface is not None and len(surface.names) == 2:
         columns = [system.variables.names.index(name) for name in surface.names]
-        channels = {
-            str(label): representation.center(mean) for label, mean in zip(data["labels"], data["mean"], strict=True)
-        }
+        channels = {label: representation.center(curve.mean) for label, curve in curves.items()}
         ends = system.variables(system.structures)[:, columns]
         figures.save(
             figures.surface_figure(surface, unit, channels, paths, columns, ends, system.avoided, system.waypoints),
@@ -267,7 +263,7 @@ def _write_figures(context: Context, paths: PathEnsemble, bound: MinimaxPath | N
             note,
         )
     figures.save(figures.energy_figure(paths, unit, bound.barrier if bound else None), target / "energies.png", note)
-    curve = FineCurve(*(data[name][0] for name in ("coordinates", "natural", "mean", "block_variance")))
+    curve = next(iter(curves.values()))
     levels = representation.block_log_snr(torch.from_numpy(curve.natural)).numpy()
     travelled = np.concatenate([[0.0], np.cumsum(np.sqrt(np.maximum(curve.chords, 0.0)))])
     spread = context.config.low_variance

@@ -11,6 +11,7 @@ from spacetime_tps.analysis.structure import TURNED, integrity_problems
 from spacetime_tps.config import ShootingConfig, ToyConfig
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import UserError
+from spacetime_tps.inputs import ANY_BYTES, regular_file
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
@@ -18,6 +19,7 @@ from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.first import energy_problem, first_path, hot_paths, stretched, with_velocities
 from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.stages.context import Context
+from spacetime_tps.structures import check_frames
 from spacetime_tps.systems import System
 from spacetime_tps.trajectories import read_frames
 
@@ -154,8 +156,7 @@ def frames_from_file(file: Path, system: System) -> np.ndarray:
     Raises:
         UserError: the file is missing, unreadable or of another system.
     """
-    if not file.is_file():
-        raise UserError(f"The trajectory {file} is {'no file' if file.exists() else 'not there'}.")
+    regular_file(file, "The trajectory", ANY_BYTES)
     try:
         if system.molecule is None:
             frames = _points(file)
@@ -175,6 +176,8 @@ def frames_from_file(file: Path, system: System) -> np.ndarray:
         raise UserError(f"{file} holds coordinates that are not finite.")
     if isinstance(system.config.system, ToyConfig):
         _check_inside(frames, file, np.array(system.config.system.box))
+    if system.molecule is not None:
+        check_frames(system.molecule.topology, frames, str(file), system.structures[0])
     return np.asarray(frames, dtype=float)
 
 

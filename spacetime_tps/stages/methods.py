@@ -17,7 +17,6 @@ from spacetime_tps.baselines.unbiased import unbiased_transitions
 from spacetime_tps.boltzmann.transitions import Transitions
 from spacetime_tps.config import ShootingConfig
 from spacetime_tps.errors import UserError
-from spacetime_tps.files import read_arrays
 from spacetime_tps.geometry.curve import FineCurve
 from spacetime_tps.geometry.geodesic import Geodesic
 from spacetime_tps.paths.ensemble import PathEnsemble
@@ -30,7 +29,7 @@ from spacetime_tps.stages.context import Context
 from spacetime_tps.stages.first_paths import first_paths
 from spacetime_tps.stages.ground import Ground, ground_of, ranked
 from spacetime_tps.stages.measure import Raw, noise_seed, recipe_of
-from spacetime_tps.stages.paths import anneal
+from spacetime_tps.stages.paths import anneal, chosen_curve
 from spacetime_tps.stages.shoot import frame_interval
 from spacetime_tps.stages.train import load_denoiser
 
@@ -110,9 +109,7 @@ class Generators:
 
     def line_geodesic_schedule(self, name: str) -> Raw:
         """A straight line with the log-SNR of the geodesic."""
-        data = read_arrays(self.model.folder / "geodesic.npz")
-        curve = FineCurve(*(data[key][0] for key in ("coordinates", "natural", "mean", "block_variance")))
-        curve = straightened(curve, load_denoiser(self.model), self.context.system.representation)
+        curve = straightened(chosen_curve(self.model), load_denoiser(self.model), self.context.system.representation)
         return self._along(curve, name, ("sample", "train", "geodesic"))
 
     def string(self, name: str) -> Raw:

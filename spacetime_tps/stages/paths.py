@@ -9,8 +9,8 @@ import torch
 
 from spacetime_tps.analysis.work import WorkSummary, summarise_work
 from spacetime_tps.diffusion.exact import SampleDenoiser
-from spacetime_tps.files import read_arrays, require_finite
-from spacetime_tps.geometry.curve import FineCurve
+from spacetime_tps.files import require_finite
+from spacetime_tps.geometry.curve import FineCurve, read_curves
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.molecular import anneal_molecule
 from spacetime_tps.paths.overdamped import anneal_toy
@@ -63,10 +63,7 @@ def paths(context: Context) -> StageResult:
 
 def chosen_curve(context: Context) -> FineCurve:
     """The geodesic of the chosen channel."""
-    names = ("coordinates", "natural", "mean", "block_variance")
-    data = read_arrays(context.folder / "geodesic.npz", names)
-    require_finite("The geodesics are", "run 'geodesic' again with --overwrite", *(data[name] for name in names))
-    return FineCurve(*(data[name][0] for name in names))
+    return next(iter(read_curves(context.folder / "geodesic.npz", context.system.representation).values()))
 
 
 def chosen_schedule(context: Context) -> Schedule:

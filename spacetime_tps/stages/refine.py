@@ -24,7 +24,7 @@ from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import BasinsConfig, dump
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json, write_text
-from spacetime_tps.geometry.curve import FineCurve, evaluate
+from spacetime_tps.geometry.curve import FineCurve, evaluate, read_curves
 from spacetime_tps.paths.molecular import anneal_molecule
 from spacetime_tps.paths.schedule import schedule_along
 from spacetime_tps.reporting import NullReporter
@@ -203,11 +203,10 @@ def _promising(here: Context) -> list[tuple[str, FineCurve]]:
     """Geodesics of the channels that are simulated, best first."""
     config, system = here.config.refine, here.system
     rows = here.folder.record("geodesic")["summary"]["channels"]
-    names = ("coordinates", "natural", "mean", "block_variance")
-    data = read_arrays(here.folder / "geodesic.npz", (*names, "labels"))
+    curves = list(read_curves(here.folder / "geodesic.npz", system.representation).items())
     heights = np.array([row[f"own_barrier_{system.suffix}"] for row in rows]) / system.kt
     near = np.flatnonzero(heights <= heights[0] + config.within_kt)[: config.channels]
-    return [(str(data["labels"][k]), FineCurve(*(data[name][k] for name in names))) for k in near]
+    return [curves[k] for k in near]
 
 
 def _measure(context: Context, here: Context, label: str, curve: FineCurve, number: int) -> _Measured:

@@ -35,6 +35,7 @@ from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.systems import System
 from spacetime_tps.topology import Isomers, free_torsions
+from spacetime_tps.units import shown_number
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def _told(summary: dict[str, Any]) -> str:
     words += f", {summary['transitions']:,} transitions between the states"
     difference = summary.get("delta_f_states_kj_mol")
     if difference is not None and np.isfinite(difference["value"]):
-        words += f", B-A {difference['value']:.2f} +- {difference['error']:.2f} kJ/mol"
+        words += f", B-A {difference['value']:.2f} +- {shown_number(difference['error'])} kJ/mol"
     return words
 
 
@@ -145,7 +146,7 @@ def _drawn(
         return walked, {"max_bias_kj_mol": float(walked.table.max())}
     if isinstance(config, TrajectoriesConfig):
         topology, folder = system.molecule.topology, context.folder.path
-        read = read_trajectories(config, folder, topology, _watched(context), recorded, system.kt)
+        read = read_trajectories(config, folder, topology, system.structures[0], _watched(context), recorded, system.kt)
         return read, {"trajectories": int(read.walker.max()) + 1}
     if isinstance(config, BasinsConfig):
         watched, dynamics = _watched(context), context.dynamics()

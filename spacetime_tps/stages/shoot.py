@@ -29,6 +29,7 @@ from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, referen
 from spacetime_tps.stages.first_paths import first_paths
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.geodesic import reference_bound
+from spacetime_tps.units import shown_number
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +104,8 @@ def _words(summary: dict[str, Any], suffix: str, unit: str) -> str:
     highest = summary.get(f"max_free_energy_{suffix}")
     if highest is None:
         return text
-    text += f"; MaxFreeEnergy {highest['mean']:.2f} +- {highest['error']:.2f} {unit}"
-    if highest["gelman_rubin"] > _MIXED:
+    text += f"; MaxFreeEnergy {shown_number(highest['mean'])} +- {shown_number(highest['error'])} {unit}"
+    if (highest["gelman_rubin"] or 0.0) > _MIXED:
         text += f"; the chains have not mixed (Gelman-Rubin {highest['gelman_rubin']:.2f}): the error is too small"
     return text
 

@@ -25,6 +25,7 @@ from spacetime_tps.stages.placement import Placed, mostly_sound, place_windows, 
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
 from spacetime_tps.topology import free_torsions
+from spacetime_tps.units import shown_number
 
 logger = logging.getLogger(__name__)
 
@@ -255,7 +256,7 @@ def with_error(estimate: dict[str, Any], system: System) -> str:
     """A value and its error in words; windows that do not overlap leave the error unknown."""
     error = estimate["error"]
     known = f"{error:.2g}" if error is not None and np.isfinite(error) else "unknown"
-    return f"{estimate['value']:.1f} +- {known} {system.energy_unit}"
+    return f"{shown_number(estimate['value'], 1)} +- {known} {system.energy_unit}"
 
 
 def _friction(context: Context, curve: FineCurve, share: np.ndarray, statistics: np.ndarray) -> Friction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,13 @@ def read(folder: Path, **changes: Any) -> TrajectorySamples:
     assert SYSTEM.molecule is not None
     watched = Watched(SYSTEM.states, SYSTEM.variables, 5)
     return read_trajectories(
-        config, folder, SYSTEM.molecule.topology, watched, Recorder(SYSTEM.variables.quadruples), SYSTEM.kt
+        config,
+        folder,
+        SYSTEM.molecule.topology,
+        SYSTEM.structures[0],
+        watched,
+        Recorder(SYSTEM.variables.quadruples),
+        SYSTEM.kt,
     )
 
 
@@ -84,6 +91,47 @@ def crash(folder: Path) -> None:
     (folder / "run_1.xtc").write_bytes(data)
 
 
+def rewritten(k: int, change: Any) -> Any:
+    """Frames of a trajectory after a change."""
+
+    def spoil(folder: Path) -> None:
+        assert SYSTEM.molecule is not None
+        topology = mdtraj.Topology.from_openmm(SYSTEM.molecule.topology)
+        name = f"run_{k}.{'dcd' if k == 0 else 'xtc'}"
+        mdtraj.Trajectory(change(mdtraj.load(str(folder / name), top=topology).xyz.copy()), topology).save(
+            str(folder / name)
+        )
+
+    return spoil
+
+
+def frame(number: int, change: Any) -> Any:
+    def apply(frames: np.ndarray) -> np.ndarray:
+        frames[number] = change(frames[number])
+        return frames
+
+    return apply
+
+
+def twice(folder: Path) -> None:
+    (folder / "run_1.xtc").unlink()
+    (folder / "run_1.dcd").write_bytes((folder / "run_0.dcd").read_bytes())
+
+
+def linked(folder: Path) -> None:
+    (folder / "run_1.xtc").unlink()
+    (folder / "run_1.dcd").symlink_to(folder / "run_0.dcd")
+
+
+def piped(folder: Path) -> None:
+    os.mkfifo(folder / "run_2.dcd")
+
+
+def restarted(folder: Path) -> None:
+    change(folder, "colvar_0", LAST_OF_0, LAST_OF_0 + "#! FIELDS time metad.bias\n")
+
+
+LAST_OF_0 = "29.0 2.9000000000000004 14.5\n"
 LAST = "29.0 2.9000000000000004 15.5\n"
 BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no such file": (None, {"files": ["none_*.dcd"]}, "There is no file"),
@@ -99,6 +147,21 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "cut short": (lambda f: (f / "run_0.dcd").write_bytes((f / "run_0.dcd").read_bytes()[:4000]), {}, "cannot be read"),
     "its reader crashes": (crash, {}, "its reader crashed"),
     "an unknown format": (lambda f: (f / "x.abc").write_text("x"), {"files": ["x.abc"], "weights": []}, "cannot"),
+    "an exploded frame": (rewritten(0, frame(11, lambda x: 1000 * x)), {}, "run_0.dcd: frame 11 (of 30"),
+    "a frame of zeros": (rewritten(1, frame(29, lambda x: 0 * x)), {}, "cannot be: all its atoms lie at one place"),
+    "a scaled frame": (rewritten(0, frame(3, lambda x: 10 * x)), {}, "in another unit"),
+    "a frame with a NaN": (rewritten(0, frame(5, lambda x: x * np.nan)), {}, "frame 5 (of 30"),
+    "a frame in another order": (rewritten(0, frame(17, lambda x: x[::-1])), {}, "frame 17 (of 30"),
+    "a mirrored frame": (rewritten(0, frame(9, lambda x: x * [1, 1, -1])), {}, "cannot be: it is the mirror image"),
+    "a mirrored molecule": (rewritten(1, lambda x: x * [1, 1, -1]), {}, "run_1.xtc: frame 0 (of 30"),
+    "the same file twice": (twice, {"weights": []}, "hold the same frames, which would count twice"),
+    "the same file by a link": (linked, {"weights": []}, "hold the same frames"),
+    "the same file named twice": (None, {"files": ["run_0.dcd", "run_0.dcd"]}, "hold the same frames"),
+    "a named pipe": (piped, {}, "run_2.dcd is a named pipe, not a file"),
+    "a pipe for weights": (lambda f: ((f / "colvar_1").unlink(), os.mkfifo(f / "colvar_1")), {}, "is a named pipe"),
+    "a folder": (lambda f: (f / "run_2.dcd").mkdir(), {}, "is a folder, not a file"),
+    "a row that is cut": (lambda f: change(f, "colvar_1", LAST, "29.0 2.9\n"), {}, "2 columns, and those before 3"),
+    "other columns by number": (restarted, {"column": 3}, "names other columns than before"),
     "nothing left": (None, {"skip": 30}, "skip leaves no frame"),
     "negative weights": (lambda f: change(f, "colvar_0", " 0.5\n", " -0.5\n"), {"weights_are": "weight"}, "below zero"),
 }  # fmt: skip
@@ -113,6 +176,15 @@ def test_bad_files_are_refused_in_one_sentence(case: str, frames: np.ndarray, tm
         read(tmp_path, **changes)
     assert words in str(error.value)
     assert is_one_sentence(str(error.value)), str(error.value)
+
+
+def test_columns_are_found_anew_after_a_restart(frames: np.ndarray, tmp_path: Path) -> None:
+    before = read(tmp_path).log_weights
+    lines = (tmp_path / "colvar_0").read_text().splitlines()
+    first, second = lines[:12], [" ".join(np.array(line.split())[[2, 0, 1]]) for line in lines[12:]]
+    text = "\n".join([*first, "#! FIELDS metad.bias time phi", *second])
+    (tmp_path / "colvar_0").write_text("\ufeff" + text.replace("\n", "\r\n"))
+    assert read(tmp_path).log_weights == pytest.approx(before)
 
 
 def test_another_molecule_is_refused(tmp_path: Path) -> None:

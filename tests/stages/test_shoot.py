@@ -32,9 +32,14 @@ TINY_TOY_SHOOTING = (
 )  # fmt: skip
 
 
+MAY_DIFFER = {"wall_seconds", "versions", "provenance", "files"}
+
+
 def summary_of(folder: Path) -> dict[str, Any]:
     summary = json.loads((folder / "shooting/summary.json").read_text())
-    return {key: value for key, value in summary.items() if key not in ("wall_seconds", "versions", "provenance", "files")}
+    return {
+        key: value for key, value in summary.items() if key not in ("wall_seconds", "versions", "provenance", "files")
+    }
 
 
 @pytest.fixture(scope="module")
