@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from openmm import app, unit
 from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.topology import is_solvent
+from spacetime_tps.untrusted import read_forcefield, read_system_xml
 
 _LIGHT_U = 5.5
 """Heavier is no hydrogen, however masses are repartitioned."""
@@ -157,21 +159,21 @@ def check_whole(topology: app.Topology, positions: np.ndarray, source: str) -> N
         )
 
 
-def load_forcefield(files: list[str]) -> app.ForceField:
-    """An OpenMM force field.
+def load_forcefield(files: Sequence[Path | str]) -> app.ForceField:
+    """An OpenMM force field of own files (paths) and installed ones (names).
 
     Raises:
-        UserError: a file is missing or malformed.
+        UserError: a file is missing or malformed, or holds what is not data.
     """
-    with explained(f"The force field {', '.join(files)} cannot be loaded"):
-        return app.ForceField(*files)
+    with explained(f"The force field {', '.join(map(str, files))} cannot be loaded"):
+        return read_forcefield(files)
 
 
 def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, folder: Path, source: str) -> openmm.System:
     assert molecule.forcefield is not None
     own = [folder / name for name in molecule.forcefield]
     names = zip(own, molecule.forcefield, strict=True)
-    forcefield = load_forcefield([str(file) if file.is_file() else name for file, name in names])
+    forcefield = load_forcefield([file if file.is_file() else name for file, name in names])
     with explained(f"The force field has no parameters for {source}", "check for missing or misnamed atoms"):
         return forcefield.createSystem(
             topology,
@@ -216,12 +218,12 @@ def read_openmm_system(file: Path) -> openmm.System:
     """A serialised OpenMM System; what holds its temperature, pressure or centre of mass is not for us.
 
     Raises:
-        UserError: the file is missing, damaged or no System, or holds a barostat or a thermostat.
+        UserError: the file is missing, damaged or no System, or holds a barostat, a thermostat or what is not data.
     """
     if not file.is_file():
         raise UserError(f"The OpenMM System {file} is not there.")
     with explained(f"{file} cannot be read as an OpenMM System"):
-        system = openmm.XmlSerializer.deserialize(file.read_text(encoding="utf-8"))
+        system = read_system_xml(file)
     if not isinstance(system, openmm.System):
         raise UserError(f"{file} holds an OpenMM {type(system).__name__}, not a System.")
     for k in reversed(range(system.getNumForces())):

@@ -9,15 +9,26 @@ import yaml
 
 from spacetime_tps.errors import UserError
 
+_DEEPEST = 32
+"""Levels of YAML; a system file needs eight."""
+
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, and aliases, by which a small file can grow without end."""
+    """Safe YAML that refuses a key given twice, aliases, by which a small file can grow without end, and deep nesting."""
+
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
             raise yaml.composer.ComposerError(None, None, "an alias (*) is not taken here; write it out", mark)
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, f"settings nest up to {_DEEPEST} levels deep", mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

@@ -1,0 +1,66 @@
+"""Expressions of custom forces, bounded before OpenMM's parser recurses over them.
+
+The parser and the derivatives it takes recurse once for every level of an expression, and definitions behind semicolons
+are put in wherever they are named: a hundred thousand brackets end the process without a word, and thirty lines can
+stand for a billion terms.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST, DEEPEST, MOST_TERMS = 20_000, 120, 20_000
+_TOKEN = re.compile(r"\s*(?:(?P<operand>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[A-Za-z_]\w*)|(?P<sign>\S))")
+_Extent = tuple[int, int]
+"""Levels and terms of an expression with its definitions put in."""
+
+
+def check_expression(expression: str) -> None:
+    """Refuse what would take the parser's stack or the machine's memory.
+
+    Raises:
+        ValueError: the expression is too long, nested too deeply, or has too many terms.
+    """
+    if len(expression) > LONGEST:
+        raise ValueError(f"an expression of {len(expression)} characters, where up to {LONGEST} are read")
+    first, *definitions = expression.split(";")
+    known: dict[str, _Extent] = {}
+    for definition in reversed(definitions):  # as OpenMM does: each may name those behind it
+        name, _, body = definition.partition("=")
+        known[name.strip()] = _checked(body, known)
+    _checked(first, known)
+
+
+def _checked(body: str, known: dict[str, _Extent]) -> _Extent:
+    levels, terms = extent(body, known)
+    if levels > DEEPEST:
+        raise ValueError(f"an expression nested {levels} levels deep, where up to {DEEPEST} are read")
+    if terms > MOST_TERMS:
+        raise ValueError(f"an expression of {terms} terms with its definitions put in, where up to {MOST_TERMS} are read")
+    return levels, terms
+
+
+def extent(body: str, known: dict[str, _Extent]) -> _Extent:
+    """Levels and terms of one expression.
+
+    A bracket opens a level, and so does every operator in it: a chain of sums is a tree as deep as it is long.
+
+    Args:
+        body: the expression.
+        known: extents of the definitions that it may name.
+    """
+    operators, deepest, terms = [0], 0, 0
+    for token in _TOKEN.finditer(body):
+        operand, sign = token["operand"], token["sign"]
+        levels, size = known.get(operand, (0, 1)) if operand else (0, 1)
+        terms += size
+        if sign == "(":
+            operators.append(1)
+        elif sign == ")":
+            operators = operators[:-1] or [0]
+        elif sign == ",":
+            operators[-1] = 1
+        elif sign is not None:
+            operators[-1] += 1
+        deepest = max(deepest, sum(operators) + levels)
+    return deepest, terms
