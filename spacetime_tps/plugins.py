@@ -1,8 +1,8 @@
 """Systems, potentials and denoisers that other packages bring, by their entry points; loaded when they are used.
 
 Only installed packages count: those whose metadata lie in a folder of Python's path other than the working folder.
-Python puts that folder on its path for ``python -c`` and ``python -m``, and a stranger's folder could hold metadata that
-name any program. Folders that a person names in ``PYTHONPATH``, and editable installations, are as good as
+Python puts that folder on its path for ``python -c`` and ``python -m``, and a stranger's folder could hold metadata
+that name any program. Folders that a person names in ``PYTHONPATH``, and editable installations, are as good as
 site-packages.
 """
 

@@ -14,7 +14,7 @@ _DEEPEST = 32
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, aliases, by which a small file can grow without end, and deep nesting."""
+    """Safe YAML without keys given twice, deep nesting, and aliases, by which a small file can grow without end."""
 
     _depth = 0
 

@@ -34,8 +34,8 @@ def read_frames(file: Path, topology: mdtraj.Topology) -> np.ndarray:
     """Positions [nm], shape (T, n_atoms, 3), of any trajectory that MDTraj reads.
 
     Raises:
-        ValueError: a DCD file holds fewer frames than its header says, the reader crashed, or the format is none of those
-            that hold nothing but data.
+        ValueError: a DCD file holds fewer frames than its header says, the reader crashed, or the format is none of
+            those that hold nothing but data.
         Exception: whatever the reader of MDTraj raises.
     """
     suffix = file.suffix.lower()

@@ -121,7 +121,9 @@ def check_clashes(structure: Structure) -> None:
 def _with_heavy_atoms(structure: Structure) -> Structure:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fixer = _OfflineFixer(pdbfile=io.StringIO(pdb_text(structure.topology, structure.positions)), platform=_platform())
+        fixer = _OfflineFixer(
+            pdbfile=io.StringIO(pdb_text(structure.topology, structure.positions)), platform=_platform()
+        )
     fixer.missingResidues = {}
     fixer.findNonstandardResidues()
     notes = [

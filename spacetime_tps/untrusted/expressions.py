@@ -36,7 +36,9 @@ def _checked(body: str, known: dict[str, _Extent]) -> _Extent:
     if levels > DEEPEST:
         raise ValueError(f"an expression nested {levels} levels deep, where up to {DEEPEST} are read")
     if terms > MOST_TERMS:
-        raise ValueError(f"an expression of {terms} terms with its definitions put in, where up to {MOST_TERMS} are read")
+        raise ValueError(
+            f"an expression of {terms} terms with its definitions put in, where up to {MOST_TERMS} are read"
+        )
     return levels, terms
 
 

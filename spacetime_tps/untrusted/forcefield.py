@@ -90,7 +90,7 @@ class _Waiting:
 
 
 def _sources(files: list[Path]) -> Iterator[io.StringIO | str]:
-    """What OpenMM gets, in the order in which it would have followed the includes: text, or paths of installed files."""
+    """What OpenMM gets, in the order in which it would follow the includes: text, or paths of installed files."""
     folders = data_folders()
     queue = [_Waiting(file, _belongs(file, folders)) for file in files]
     for waiting in queue:  # grows while it is gone through
@@ -143,7 +143,9 @@ def _check_element(file: Path, element: Element, known: set[str]) -> None:
     if element.tag not in known:
         raise refused(file, f"the element <{name}>, which is not known to be plain data")
     if (value := element.get(_EVALUATED)) is not None and value not in _LITERALS:
-        raise refused(file, f"a {_EVALUATED} of <{name}> that is not True or False, and OpenMM would run it as a program")
+        raise refused(
+            file, f"a {_EVALUATED} of <{name}> that is not True or False, and OpenMM would run it as a program"
+        )
     inside = element.text if element.tag in ("ComputedValue", "EnergyTerm") else None
     for expression in (element.get("energy"), element.get("expression"), inside):
         if expression is not None:

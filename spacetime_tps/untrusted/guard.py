@@ -13,9 +13,9 @@ _WRITING = frozenset("wax+")
 def refuse_code() -> None:
     """From here to its end this process unpickles no names, starts no program, connects nowhere and writes no file.
 
-    Python tells audit hooks of all of these before they happen, and a hook that raises prevents them. It cannot be taken
-    away again: call this in a process that is there to read one file. HDF5 files are the reason: PyTables unpickles
-    their attributes.
+    Python tells audit hooks of all of these before they happen, and a hook that raises prevents them. It cannot be
+    taken away again: call this in a process that is there to read one file. HDF5 files are the reason: PyTables
+    unpickles their attributes.
     """
     sys.addaudithook(_refuse)
 

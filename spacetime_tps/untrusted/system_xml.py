@@ -34,8 +34,8 @@ _WORDS = {"fixed", "offset"}
 def read_system_xml(file: Path) -> object:
     """What a file of ``openmm.XmlSerializer`` holds, a System if it is what it should be.
 
-    OpenMM makes an object of whatever class an element names in its attribute ``type``, at any depth. ``PythonForce`` is
-    one of them: it unpickles a function, and unpickling runs code. Plugins bring others, some of which load programs.
+    OpenMM makes an object of whatever class an element names in its attribute ``type``, at any depth. ``PythonForce``
+    is one of them: it unpickles a function, and unpickling runs code. Plugins bring others, some of which load programs.
 
     Raises:
         ValueError: the file is not whole XML, or OpenMM cannot read it.

@@ -1,4 +1,4 @@
-"""XML of strangers as a tree: bounded in size and depth, without document types, entities or anything from elsewhere."""
+"""XML of strangers as a tree, bounded in size and depth, without document types and entities."""
 
 from __future__ import annotations
 
