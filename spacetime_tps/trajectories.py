@@ -21,27 +21,25 @@ from spacetime_tps.parallel import importing_nothing_from_here
 from spacetime_tps.untrusted.guard import refuse_code
 from spacetime_tps.untrusted.trust import trusted
 
-_COMPRESSED, _PICKLED = {".xtc", ".trr"}, {".h5", ".hdf5"}
-"""Formats whose reader in MDTraj does not survive every damaged file; whose reader unpickles what the file says."""
-_PLAIN = (
-    *(".dcd", ".nc", ".netcdf", ".ncdf", ".ncrst", ".rst7", ".restrt", ".inpcrd", ".mdcrd", ".crd", ".xyz", ".gro"),
-    *(".pdb", ".cif", ".mmcif", ".pdbx", ".lammpstrj", ".arc", ".binpos", ".tng", ".gsd", ".dtr"),
-)
-"""Others that hold numbers and names only. MDTraj reads .xml by OpenMM, which may unpickle functions."""
+_HDF5 = {".h5", ".hdf5", ".lh5"}
+_PLAIN = {
+    *(".dcd", ".nc", ".netcdf", ".ncdf", ".ncrst", ".rst7", ".restrt", ".inpcrd", ".mdcrd", ".crd", ".binpos", ".tng"),
+    *(".xyz", ".gro", ".pdb", ".cif", ".mmcif", ".pdbx", ".lammpstrj", ".arc", ".xml"),
+}
+"""Formats whose reader takes numbers and names only, and survives damaged files, unlike those of XTC and TRR."""
 
 
 def read_frames(file: Path, topology: mdtraj.Topology) -> np.ndarray:
     """Positions [nm], shape (T, n_atoms, 3), of any trajectory that MDTraj reads.
 
+    What is not known to be plain is read in a process of its own that runs no code from the file: PyTables, for one,
+    unpickles attributes of HDF5 files.
+
     Raises:
-        ValueError: a DCD file holds fewer frames than its header says, the reader crashed, or the format is none of
-            those that hold nothing but data.
+        ValueError: a DCD file holds fewer frames than its header says, or the reader crashed.
         Exception: whatever the reader of MDTraj raises.
     """
-    suffix = file.suffix.lower()
-    if suffix not in {*_COMPRESSED, *_PICKLED, *_PLAIN} and not trusted():
-        raise ValueError(f"its format is none of {', '.join(sorted((*_COMPRESSED, *_PICKLED, *_PLAIN)))}")
-    frames = _apart(file, topology) if suffix in _COMPRESSED | _PICKLED else _load(file, topology)
+    frames = _load(file, topology) if file.suffix.lower() in _PLAIN else _apart(file, topology)
     promised = _promised(file)
     if len(frames) < promised:
         raise ValueError(f"it is cut short: {len(frames)} of the {promised} frames that its header promises are there")
@@ -54,8 +52,8 @@ def _load(file: Path, topology: mdtraj.Topology) -> np.ndarray:
 
 
 def _load_guarded(file: Path, topology: mdtraj.Topology) -> np.ndarray:
-    """Read a file that could hold code, in a process that runs none."""
-    if file.suffix.lower() in _PICKLED:
+    """Read a file that could hold code, in a process that is there for it alone."""
+    if file.suffix.lower() in _HDF5:
         importlib.import_module("tables")
     with _silence():
         refuse_code()

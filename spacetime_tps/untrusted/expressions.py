@@ -8,6 +8,7 @@ stand for a billion terms.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 LONGEST, DEEPEST, MOST_TERMS = 20_000, 120, 20_000
 _TOKEN = re.compile(r"\s*(?:(?P<operand>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[A-Za-z_]\w*)|(?P<sign>\S))")
@@ -45,24 +46,47 @@ def _checked(body: str, known: dict[str, _Extent]) -> _Extent:
 def extent(body: str, known: dict[str, _Extent]) -> _Extent:
     """Levels and terms of one expression.
 
-    A bracket opens a level, and so does every operator in it: a chain of sums is a tree as deep as it is long.
+    A bracket is a level above what stands in it, and so is every operator: a sum is a tree as deep as it is long.
 
     Args:
         body: the expression.
         known: extents of the definitions that it may name.
     """
-    operators, deepest, terms = [0], 0, 0
+    open_, terms = [_Group()], 0
     for token in _TOKEN.finditer(body):
         operand, sign = token["operand"], token["sign"]
-        levels, size = known.get(operand, (0, 1)) if operand else (0, 1)
-        terms += size
-        if sign == "(":
-            operators.append(1)
-        elif sign == ")":
-            operators = operators[:-1] or [0]
+        if operand is not None:
+            levels, size = known.get(operand, (0, 1))
+            terms += size
+            open_[-1].operand(levels)
+        elif sign == "(":
+            open_.append(_Group())
         elif sign == ",":
-            operators[-1] = 1
-        elif sign is not None:
-            operators[-1] += 1
-        deepest = max(deepest, sum(operators) + levels)
-    return deepest, terms
+            open_[-1].end_argument()
+        elif sign != ")":
+            open_[-1].operators += 1
+        elif len(open_) > 1:
+            closed = open_.pop()
+            open_[-1].operand(closed.levels() + 1)
+    while len(open_) > 1:  # brackets that nothing closes, which the parser will not take
+        closed = open_.pop()
+        open_[-1].operand(closed.levels() + 1)
+    return open_[0].levels(), terms
+
+
+@dataclass
+class _Group:
+    """What stands between two brackets."""
+
+    operators: int = 0
+    below: int = 0
+    finished: int = 0
+
+    def operand(self, levels: int) -> None:
+        self.below = max(self.below, levels)
+
+    def levels(self) -> int:
+        return max(self.finished, self.operators + self.below)
+
+    def end_argument(self) -> None:
+        self.finished, self.operators, self.below = self.levels(), 0, 0

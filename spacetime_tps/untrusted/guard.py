@@ -17,6 +17,7 @@ def refuse_code() -> None:
     taken away again: call this in a process that is there to read one file. HDF5 files are the reason: PyTables
     unpickles their attributes.
     """
+    sys.dont_write_bytecode = True
     sys.addaudithook(_refuse)
 
 

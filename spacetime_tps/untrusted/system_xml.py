@@ -35,7 +35,7 @@ def read_system_xml(file: Path) -> object:
     """What a file of ``openmm.XmlSerializer`` holds, a System if it is what it should be.
 
     OpenMM makes an object of whatever class an element names in its attribute ``type``, at any depth. ``PythonForce``
-    is one of them: it unpickles a function, and unpickling runs code. Plugins bring others, some of which load programs.
+    is one of them: it unpickles a function, and unpickling runs code. Plugins bring others, which may load programs.
 
     Raises:
         ValueError: the file is not whole XML, or OpenMM cannot read it.
