@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from pathlib import Path
-from xml.parsers import expat
 
 import openmm
 from openmm import app
@@ -28,22 +26,6 @@ _UNDERSTOOD = (
     *("AmoebaTorsionTorsion", "AmoebaWcaDispersion", "HippoNonbonded", "Drude", "RMSD", "CMMotionRemover"),
 )
 """Classes of forces without their ending; any other, such as a neural network, may hold every bond by itself."""
-
-
-def check_complete_xml(text: str, file: Path) -> None:
-    """Refuse XML that ends before it is complete.
-
-    Raises:
-        UserError: it is no whole XML document.
-    """
-    parser = expat.ParserCreate()
-    try:
-        parser.Parse(text, True)
-    except expat.ExpatError as error:
-        raise UserError(
-            f"{file} is not a complete XML document (line {error.lineno}: {expat.errors.messages[error.code]}); it was "
-            "cut or damaged, so write it anew."
-        ) from error
 
 
 def check_bonded(system: openmm.System, topology: app.Topology, file: str, source: str) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from spacetime_tps.bonded import check_bonded, check_complete_xml
+from spacetime_tps.bonded import check_bonded
 from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.inputs import regular_file
 from spacetime_tps.topology import is_solvent
+from spacetime_tps.untrusted import read_forcefield, read_system_xml
 
 _LIGHT_U = 5.5
 """Heavier is no hydrogen, however masses are repartitioned."""
@@ -174,14 +175,14 @@ def check_whole(topology: app.Topology, positions: np.ndarray, source: str) -> N
         )
 
 
-def load_forcefield(files: list[str]) -> app.ForceField:
-    """An OpenMM force field.
+def load_forcefield(files: Sequence[Path | str]) -> app.ForceField:
+    """An OpenMM force field of own files (paths) and installed ones (names).
 
     Raises:
-        UserError: a file is missing or malformed.
+        UserError: a file is missing or malformed, or holds what is not data.
     """
-    with explained(f"The force field {', '.join(files)} cannot be loaded"):
-        return app.ForceField(*files)
+    with explained(f"The force field {', '.join(map(str, files))} cannot be loaded"):
+        return read_forcefield(files)
 
 
 def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, folder: Path, source: str) -> openmm.System:
@@ -191,7 +192,7 @@ def _from_forcefield(molecule: MoleculeConfig, topology: app.Topology, folder: P
         if file.exists():
             regular_file(file, "The force field")
     names = zip(own, molecule.forcefield, strict=True)
-    forcefield = load_forcefield([str(file) if file.is_file() else name for file, name in names])
+    forcefield = load_forcefield([file if file.is_file() else name for file, name in names])
     with explained(f"The force field has no parameters for {source}", "check for missing or misnamed atoms"):
         return forcefield.createSystem(
             topology,
@@ -250,13 +251,11 @@ def read_openmm_system(file: Path) -> openmm.System:
     """A serialised OpenMM System; what holds its temperature, pressure or centre of mass is not for us.
 
     Raises:
-        UserError: the file is missing, damaged or no System, or holds a barostat or a thermostat.
+        UserError: the file is missing, damaged or no System, or holds a barostat, a thermostat or what is not data.
     """
     regular_file(file, "The OpenMM System")
     with explained(f"{file} cannot be read as an OpenMM System"):
-        text = file.read_text(encoding="utf-8")
-        check_complete_xml(text, file)
-        system = openmm.XmlSerializer.deserialize(text)
+        system = read_system_xml(file)
     if not isinstance(system, openmm.System):
         raise UserError(f"{file} holds an OpenMM {type(system).__name__}, not a System.")
     for k in reversed(range(system.getNumForces())):

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from spacetime_tps.interruption import raise_if_interrupted
 
 Result = TypeVar("Result")
+_SAFE_PATH = "PYTHONSAFEPATH"
 
 
 def available_cores() -> int:
@@ -37,6 +38,23 @@ def leave_at_once(code: int) -> NoReturn:
     """
     multiprocessing.util._run_finalizers(0)  # type: ignore[attr-defined]
     os._exit(code)
+
+
+@contextmanager
+def importing_nothing_from_here() -> Iterator[None]:
+    """Processes that Python starts in this block do not import from the working folder, as ``python -c`` would.
+
+    A stranger's folder could hold a ``multiprocessing.py``, which they would take for Python's own.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 @contextmanager
@@ -88,7 +106,7 @@ class WorkerPool:
     def submit(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Begin a task; with one worker it is done when this returns."""
         if self.workers > 1:
-            with _script_stays_out(task):
+            with importing_nothing_from_here(), _script_stays_out(task):
                 return self._started().submit(task, *arguments)
         future: Future[Result] = Future()
         future.set_result(task(*arguments))
@@ -110,8 +128,8 @@ class WorkerPool:
                 if bar is not None:
                     bar.update(weight)
             return results
-        executor = self._started()
-        with _script_stays_out(task):
+        with importing_nothing_from_here(), _script_stays_out(task):
+            executor = self._started()
             futures: list[Future[Result]] = [executor.submit(task, *args) for args in arguments]
         pending = set(futures)
         while pending:

@@ -12,15 +12,26 @@ from spacetime_tps.inputs import YAML_BYTES, read_text_file
 
 _LONGEST_SHOWN = 200
 
+_DEEPEST = 32
+"""Levels of YAML; a system file needs eight."""
+
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, and aliases, by which a small file can grow without end."""
+    """Safe YAML without keys given twice, deep nesting, and aliases, by which a small file can grow without end."""
+
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
             raise yaml.composer.ComposerError(None, None, "an alias (*) is not taken here; write it out", mark)
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, f"settings nest up to {_DEEPEST} levels deep", mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

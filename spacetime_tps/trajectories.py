@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import multiprocessing
 import os
 import struct
@@ -16,18 +17,29 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
-_COMPRESSED = {".xtc", ".trr"}
-"""Formats whose reader in MDTraj does not survive every damaged file."""
+from spacetime_tps.parallel import importing_nothing_from_here
+from spacetime_tps.untrusted.guard import refuse_code
+from spacetime_tps.untrusted.trust import trusted
+
+_HDF5 = {".h5", ".hdf5", ".lh5"}
+_PLAIN = {
+    *(".dcd", ".nc", ".netcdf", ".ncdf", ".ncrst", ".rst7", ".restrt", ".inpcrd", ".mdcrd", ".crd", ".binpos", ".tng"),
+    *(".xyz", ".gro", ".pdb", ".cif", ".mmcif", ".pdbx", ".lammpstrj", ".arc", ".xml"),
+}
+"""Formats whose reader takes numbers and names only, and survives damaged files, unlike those of XTC and TRR."""
 
 
 def read_frames(file: Path, topology: mdtraj.Topology) -> np.ndarray:
     """Positions [nm], shape (T, n_atoms, 3), of any trajectory that MDTraj reads.
 
+    What is not known to be plain is read in a process of its own that runs no code from the file: PyTables, for one,
+    unpickles attributes of HDF5 files.
+
     Raises:
         ValueError: a DCD file holds fewer frames than its header says, or the reader crashed.
         Exception: whatever the reader of MDTraj raises.
     """
-    frames = _apart(file, topology) if file.suffix.lower() in _COMPRESSED else _load(file, topology)
+    frames = _load(file, topology) if file.suffix.lower() in _PLAIN else _apart(file, topology)
     promised = _promised(file)
     if len(frames) < promised:
         raise ValueError(f"it is cut short: {len(frames)} of the {promised} frames that its header promises are there")
@@ -36,14 +48,26 @@ def read_frames(file: Path, topology: mdtraj.Topology) -> np.ndarray:
 
 def _load(file: Path, topology: mdtraj.Topology) -> np.ndarray:
     with _silence():
-        return np.asarray(mdtraj.load(str(file), top=topology).xyz)
+        return np.asarray(mdtraj.load(str(file.absolute()), top=topology).xyz)
+
+
+def _load_guarded(file: Path, topology: mdtraj.Topology) -> np.ndarray:
+    """Read a file that could hold code, in a process that is there for it alone."""
+    if file.suffix.lower() in _HDF5:
+        importlib.import_module("tables")
+    with _silence():
+        refuse_code()
+        return np.asarray(mdtraj.load(str(file.absolute()), top=topology).xyz)
 
 
 def _apart(file: Path, topology: mdtraj.Topology) -> np.ndarray:
     """Read in a process of its own, which may crash."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+    with (
+        importing_nothing_from_here(),
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor,
+    ):
         try:
-            return executor.submit(_load, file, topology).result()
+            return executor.submit(_load if trusted() else _load_guarded, file, topology).result()
         except BrokenProcessPool as error:
             raise ValueError("its reader crashed, so it is damaged") from error
 

@@ -9,10 +9,10 @@ import openmm
 import pytest
 from openmm import app
 
-from spacetime_tps.bonded import check_bonded, check_complete_xml
+from spacetime_tps.bonded import check_bonded
 from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError
-from spacetime_tps.molecules import openmm_system, read_amber_topology, read_pdb_file
+from spacetime_tps.molecules import openmm_system, read_amber_topology, read_openmm_system, read_pdb_file
 from spacetime_tps.systems import systems_folder
 from tests.oracles import is_one_sentence
 
@@ -42,10 +42,11 @@ def test_openmm_reads_a_cut_system_and_we_do_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [k / 20 for k in range(20)])
-def test_no_part_of_a_document_is_complete(share: float) -> None:
-    check_complete_xml(TEXT, Path("mine.xml"))
+def test_no_part_of_a_document_is_complete(share: float, tmp_path: Path) -> None:
+    file = tmp_path / "mine.xml"
+    file.write_text(TEXT[: int(share * len(TEXT))])
     with pytest.raises(UserError, match="is not a complete XML document"):
-        check_complete_xml(TEXT[: int(share * len(TEXT))], Path("mine.xml"))
+        read_openmm_system(file)
 
 
 def without(force: type[openmm.Force]) -> openmm.System:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spacetime_tps.cli.options import say, set_option
+from spacetime_tps.cli.options import say, set_option, trust_option
 from spacetime_tps.stages import RunFolder, check_beforehand, committor_in
 from spacetime_tps.systems import load_system
 
@@ -20,6 +20,7 @@ from spacetime_tps.systems import load_system
 @click.option("--shots", type=click.IntRange(2, 10**6), help="Trajectories from each frame; default 50.")
 @click.option("--overwrite", is_flag=True, help="Drop earlier committors.")
 @set_option
+@trust_option
 def command(
     out: Path, frames: Path | None, along: bool, shots: int | None, overwrite: bool, overrides: tuple[str, ...]
 ) -> None:

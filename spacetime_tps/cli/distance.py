@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from spacetime_tps.cli.options import trust_option
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_json, write_json
 from spacetime_tps.inputs import regular_file
@@ -19,6 +20,7 @@ _KEYS = {"labels", "distance", "log_snr_end"}
 @click.option("--run", "run", required=True, type=click.Path(path_type=Path), help="Run folder with a denoiser.")
 @click.option("--log-snr-end", type=float, default=5.0, show_default=True, help="Level of the configurations.")
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Also write the matrix to this file.")
+@trust_option
 def command(files: tuple[Path, ...], run: Path, log_snr_end: float, output: Path | None) -> None:
     """Print the matrix of spacetime distances between PDB files under the denoiser of a run."""
     if len(files) < 2:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 import torch
 
+from spacetime_tps.cli.options import trust_option
 from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import available_cores
 from spacetime_tps.stages.hardware import TOGETHER, survey_hardware
@@ -15,6 +16,7 @@ from spacetime_tps.systems import find_system_file, load_config, load_system
 
 @click.command("doctor")
 @click.argument("system", default="alanine_dipeptide")
+@trust_option
 def command(system: str) -> None:
     """Print versions, OpenMM platforms with their measured speed on SYSTEM (a name, a folder or a YAML file), torch
     devices, and what a run would use."""

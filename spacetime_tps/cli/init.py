@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from spacetime_tps.cli.options import trust_option
 from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.preparation.init import SOLVENTS, Wishes, prepare
@@ -48,6 +49,7 @@ _SHORTEST_NM, _LONGEST_NM = 0.3, 10.0
 @click.option("--seed", type=click.IntRange(0, 9 * 10**18), default=0, show_default=True, help="Of the short runs.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes; default: one for each core.")
 @click.option("--overwrite", is_flag=True, help="Prepare the folder anew.")
+@trust_option
 def command(
     a: Path,
     b: Path,

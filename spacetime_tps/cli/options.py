@@ -12,12 +12,26 @@ import click
 from spacetime_tps.config import Preset, RunConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.systems import find_system_file, load_config
+from spacetime_tps.untrusted import trusting
 
 system_argument = click.argument("system", metavar="SYSTEM")
 output_option = click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder the run writes to."
 )
 
+
+def _trust(ctx: click.Context, _: click.Parameter, own: bool) -> None:
+    """Until the command ends; the flag is no parameter of it, so that nothing can store it."""
+    ctx.with_resource(trusting(own))
+
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    expose_value=False,
+    callback=_trust,
+    help="The files are your own: let OpenMM run the code that force fields and Systems may hold.",
+)
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting (repeatable)."
 )
@@ -31,6 +45,7 @@ geometry_option = click.option(
 def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What shapes the configuration: seed, preset, platform, device, workers, single keys."""
     for option in (
+        trust_option,
         set_option,
         geometry_option,
         click.option(

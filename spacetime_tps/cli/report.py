@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from spacetime_tps.cli.options import trust_option
 from spacetime_tps.stages import REPORT, RunFolder, write_report
 
 
@@ -14,6 +15,7 @@ from spacetime_tps.stages import REPORT, RunFolder, write_report
 @click.option(
     "--compare", "comparison", type=click.Path(path_type=Path), help="Output of 'compare' to show beside the run."
 )
+@trust_option
 def command(out: Path, comparison: Path | None) -> None:
     """Write OUT/report.html: verdict, figures and a 3-D viewer of the paths, in one file without network access."""
     folder = RunFolder(out)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from spacetime_tps.cli.options import geometry_option, refuse_both, say, set_option, stage_options
+from spacetime_tps.cli.options import geometry_option, refuse_both, say, set_option, stage_options, trust_option
 from spacetime_tps.cli.summary import print_summary
 from spacetime_tps.errors import UserError
 from spacetime_tps.stages import (
@@ -37,6 +37,7 @@ def command(name: str) -> click.Command:
     @click.argument("out", type=click.Path(path_type=Path))
     @stage_options
     @set_option
+    @trust_option
     @_geometry_of(name)
     def run_one(
         out: Path, resume: bool, overwrite: bool, overrides: tuple[str, ...], geometry: str | None = None

@@ -17,6 +17,8 @@ Preset = Literal["quick", "standard"]
 _LONGEST_NAME = 100
 _BREAKING = ("Cc", "Cs", "Zl", "Zp")
 """Unicode categories of control characters, halves of characters, and separators of lines and paragraphs."""
+_FORMULAS = ("=", "+", "-", "@")
+"""How a cell begins that programs for tables take for a formula; in a CSV file names begin cells."""
 _LONGEST_FILE_NAME = 1000
 _MOST_FILES, _MOST_TORSIONS = 10_000, 1000
 _DEEPEST, _MOST_OPTIONS, _LARGEST_OPTION = 8, 10_000, 1e15
@@ -31,8 +33,10 @@ def checked_label(name: str) -> str:
     """A name stands in tables, figures and the comments of other programs' input.
 
     Raises:
-        ValueError: it is empty, longer than a line, or holds what breaks one.
+        ValueError: it is empty, longer than a line, holds what breaks one, or begins like a formula of a spreadsheet.
     """
+    if name.startswith(_FORMULAS):
+        raise ValueError("a name should not begin with =, +, - or @: programs for tables would compute it as a formula")
     if not 0 < len(name) <= _LONGEST_NAME or name != name.strip() or any(category(c) in _BREAKING for c in name):
         raise ValueError(
             f"a name should be up to {_LONGEST_NAME} printable characters in one line, with no blank at its ends"

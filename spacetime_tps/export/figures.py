@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 from spacetime_tps.collective_variables import CollectiveVariables
 from spacetime_tps.files import replacing
@@ -28,11 +32,33 @@ def _figure(panels: int = 1, width: float = 6.4, height: float = 4.2) -> tuple[F
     return figure, figure.subplots(1, panels, squeeze=False)[0]
 
 
+class _PlainNumbers(LogFormatter):
+    """Labels where Matplotlib puts them on a logarithmic axis, as 0.01 instead of a formula."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def _logarithmic(axes: Axes, which: str = "y") -> None:
+    """A logarithmic axis whose numbers are plain text, not formulas."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_major_formatter(_PlainNumbers())
+    axis.set_minor_formatter(_PlainNumbers())
+
+
 def save(figure: Figure, path: Path, note: str | None) -> None:
-    """Write a PNG atomically; ``note`` is printed across its foot."""
+    """Write a PNG atomically; ``note`` is printed across its foot.
+
+    Names of systems, states and variables stand in it as they are: a dollar sign begins no formula, and no LaTeX is
+    started, whatever a ``matplotlibrc`` says.
+    """
     if note:
         figure.text(0.5, 0.5, note, ha="center", va="center", rotation=25, fontsize=20, alpha=0.25, color="black")
-    with replacing(path) as temporary:
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_usetex(False)
+    with replacing(path) as temporary, matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
         figure.savefig(temporary, dpi=130, metadata={"Software": None})
 
 
@@ -162,7 +188,8 @@ def windows_figure(windows: dict[str, np.ndarray], unit: str) -> Figure:
     share, measured = windows["curve_parameter"], windows["measured_variance"]
     left.plot(share, windows["predicted_variance"], color=FORWARD, label="model")
     left.errorbar(share, measured, windows["measured_variance_error"], fmt="ko", ms=4, label="restrained windows")
-    left.set(xlabel="curve parameter", ylabel="posterior variance", yscale="log")
+    left.set(xlabel="curve parameter", ylabel="posterior variance")
+    _logarithmic(left)
     right.plot(share, windows["predicted_profile"], color=FORWARD, label="model, restrained")
     right.plot(share, windows["measured_profile"], "ko", ms=4, label="windows, restrained")
     smoothed = windows["smoothed_free_energy"]
@@ -224,16 +251,18 @@ def refinement_figure(refinement: dict[str, np.ndarray], unit: str) -> Figure:
     low, high = refinement["variance_ratios"].T
     right.vlines(rounds, low, high, color=FORWARD, lw=3)
     right.axhline(1.0, color="black", lw=0.8)
-    right.set(xlabel="round", ylabel="posterior variance, windows / model", yscale="log")
+    right.set(xlabel="round", ylabel="posterior variance, windows / model")
+    _logarithmic(right)
     return figure
 
 
 def loss_figure(loss: np.ndarray) -> Figure:
     """Training and held-out loss, columns (step, training, held-out)."""
     figure, (axes,) = _figure()
-    axes.semilogy(loss[:, 0], loss[:, 1], label="training")
-    axes.semilogy(loss[:, 0], loss[:, 2], label="held out, averaged weights")
+    axes.plot(loss[:, 0], loss[:, 1], label="training")
+    axes.plot(loss[:, 0], loss[:, 2], label="held out, averaged weights")
     axes.set(xlabel="step", ylabel="relative squared error")
+    _logarithmic(axes)
     axes.legend(fontsize=8)
     return figure
 
@@ -298,7 +327,8 @@ def comparison_figure(
             right.hlines(row["w1_noise_floor"]["mean"], x["mean"] / 1.15, x["mean"] * 1.15, color=f"C{k % 10}", lw=1)
     right.plot([], [], color="black", lw=1, label="noise floor")
     right.legend(fontsize=7, ncols=2)
-    right.set(xscale="log", xlabel="force evaluations, sampling and training included",
+    _logarithmic(right, "x")
+    right.set(xlabel="force evaluations, sampling and training included",
               ylabel=f"W1 in MaxFreeEnergy to the true ensemble [{unit}]", ylim=(0, None))  # fmt: skip
     return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tempfile
 import warnings
@@ -227,7 +228,7 @@ def _source(a: Path, b: Path, wishes: Wishes) -> _Source:
     files = list(wishes.forcefield or (NUCLEIC if nucleic else PROTEIN,))
     if wishes.solvent in _PERIODIC:
         files += SOLVENTS[wishes.solvent]
-    forcefield = load_forcefield(files)
+    forcefield = load_forcefield([Path(name) if Path(name) in own else name for name in files])
     files = [copied.get(str(Path(name)), name) for name in files]
     if wishes.solvent in _PERIODIC:
         first, second, words = _periodic(raw, forcefield, wishes)
@@ -282,7 +283,8 @@ def _system(molecule: MoleculeConfig, structure: Structure, files: dict[str, Pat
     }
     if molecule.forcefield is not None:
         described["forcefield"] = [there.get(name, name) for name in molecule.forcefield]
-    return openmm_system(molecule.model_copy(update=described), structure.topology, Path(), structure.source)
+    nowhere = Path(os.sep)  # the own files have their whole names, and nothing beside the command counts as one
+    return openmm_system(molecule.model_copy(update=described), structure.topology, nowhere, structure.source)
 
 
 def _molecule(wishes: Wishes, **description: Any) -> MoleculeConfig:

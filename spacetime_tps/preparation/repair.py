@@ -38,6 +38,13 @@ _PROTONS: dict[str, tuple[tuple[tuple[str, ...], ...], ...]] = {
 _STANDARD_FORMS = {"MSE": "MET", "HYP": "PRO", "SEP": "SER", "TPO": "THR", "PTR": "TYR", "CSO": "CYS", "KCX": "LYS"}
 
 
+class _OfflineFixer(PDBFixer):
+    """PDBFixer without its downloads from the Chemical Component Dictionary."""
+
+    def _downloadCCDDefinition(self, residueName: str) -> None:
+        """Nothing is known of a residue that has no template here."""
+
+
 def repaired(structure: Structure, forcefield: app.ForceField, ph: float) -> Structure:
     """Add missing heavy atoms and hydrogens, so that the force field has parameters for every residue.
 
@@ -114,7 +121,9 @@ def check_clashes(structure: Structure) -> None:
 def _with_heavy_atoms(structure: Structure) -> Structure:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fixer = PDBFixer(pdbfile=io.StringIO(pdb_text(structure.topology, structure.positions)), platform=_platform())
+        fixer = _OfflineFixer(
+            pdbfile=io.StringIO(pdb_text(structure.topology, structure.positions)), platform=_platform()
+        )
     fixer.missingResidues = {}
     fixer.findNonstandardResidues()
     notes = [
