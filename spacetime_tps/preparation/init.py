@@ -41,6 +41,7 @@ from spacetime_tps.preparation.torsions import candidates, quadruples_of
 from spacetime_tps.structures import check_structure
 from spacetime_tps.systems import load_config, load_system
 from spacetime_tps.topology import Isomers, atom_labels, is_solvent, solute_atoms
+from spacetime_tps.untrusted import files_beside
 
 PROTEIN, NUCLEIC = "amber14/protein.ff14SB.xml", "amber14-all.xml"
 SOLVENTS = {
@@ -225,6 +226,7 @@ def _source(a: Path, b: Path, wishes: Wishes) -> _Source:
         raise UserError(f"--forcefield names {len(own)} files; put them into {len(_OWN_FORCEFIELDS)} at most.")
     copies = dict(zip(_OWN_FORCEFIELDS, own, strict=False))
     copied = {str(file): name for name, file in copies.items()}
+    copies |= _included(own)
     files = list(wishes.forcefield or (NUCLEIC if nucleic else PROTEIN,))
     if wishes.solvent in _PERIODIC:
         files += SOLVENTS[wishes.solvent]
@@ -238,6 +240,18 @@ def _source(a: Path, b: Path, wishes: Wishes) -> _Source:
     solvent, words = _solvent(first, _molecule(wishes, forcefield=files), copies, wishes)
     files += SOLVENTS[solvent]
     return _Source(first, second, _molecule(wishes, forcefield=files), words, copies)
+
+
+def _included(own: list[Path]) -> dict[str, Path]:
+    """Files that the user's force fields include, by the names that they keep in the system's folder."""
+    found: dict[str, Path] = {}
+    for file in own:
+        for included in files_beside(file):
+            if included.parent != file.parent.resolve():
+                raise UserError(f"{file} includes {included}; put that file beside it.")
+            if found.setdefault(included.name, included) != included:
+                raise UserError(f"Two files that force fields include are called {included.name}; rename one of them.")
+    return found
 
 
 def _periodic(

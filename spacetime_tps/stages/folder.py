@@ -15,7 +15,7 @@ from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.files import digest_of, digest_of_file, plain, read_json, replacing, write_json, write_text
 from spacetime_tps.ownership import FORMAT, IDENTITY, LEDGER, LOCK, LOG, open_home
 from spacetime_tps.settings import apply_override, read_yaml
-from spacetime_tps.stages.inputs import copies_of, input_files, with_inputs
+from spacetime_tps.stages.inputs import contents_of, with_inputs
 from spacetime_tps.stages.owned_folder import OwnedFolder
 
 STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "export")
@@ -92,10 +92,7 @@ class RunFolder(OwnedFolder):
             self._check_same(stored)
             return self.config()
         self._check_spares(stored)
-        inputs = {
-            copy: (source / original).read_bytes()
-            for original, copy in zip(input_files(config, source), copies_of(config, source), strict=True)
-        }
+        inputs = contents_of(config, source)
         self.refuse_strangers([*inputs, *_fixed_names()])
         if begun:
             earlier = [name for name in self.own() if name not in _UNTOUCHED]

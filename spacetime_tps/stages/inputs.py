@@ -10,6 +10,9 @@ from typing import Any
 
 from spacetime_tps.config import MoleculeConfig, RunConfig, TrajectoriesConfig
 from spacetime_tps.errors import UserError
+from spacetime_tps.untrusted import files_beside
+
+INPUTS = "inputs"
 
 
 def input_files(config: RunConfig, source: Path) -> list[str]:
@@ -32,9 +35,29 @@ def copies_of(config: RunConfig, source: Path) -> list[str]:
     return [_copy_of(file) for file in input_files(config, source)]
 
 
+def contents_of(config: RunConfig, source: Path) -> dict[str, bytes]:
+    """What a run folder gets: names there and contents, with the files that force fields include.
+
+    Raises:
+        UserError: two files would get one name.
+    """
+    contents = {
+        copy: (source / original).read_bytes()
+        for original, copy in zip(input_files(config, source), copies_of(config, source), strict=True)
+    }
+    forcefields = config.system.forcefield or [] if isinstance(config.system, MoleculeConfig) else []
+    for file in (source / name for name in forcefields if (source / name).is_file()):
+        for included in files_beside(file):
+            name = f"{INPUTS}/{included.relative_to(file.parent.resolve()).as_posix()}"
+            content = included.read_bytes()
+            if contents.setdefault(name, content) != content:
+                raise UserError(f"{file} includes {included}, and another input is called {name}; rename one of them.")
+    return contents
+
+
 def _copy_of(file: str) -> str:
     """Where an input file lies in a run folder."""
-    return f"inputs/{os.path.basename(file)}"
+    return f"{INPUTS}/{os.path.basename(file)}"
 
 
 def with_inputs(config: RunConfig, source: Path) -> RunConfig:

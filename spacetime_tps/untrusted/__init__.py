@@ -5,8 +5,8 @@ serialised System. Here such a file is read once, checked against what is known 
 checked. ``trusting`` is the way around for files of one's own.
 """
 
-from spacetime_tps.untrusted.forcefield import read_forcefield
+from spacetime_tps.untrusted.forcefield import files_beside, read_forcefield
 from spacetime_tps.untrusted.system_xml import read_system_xml
 from spacetime_tps.untrusted.trust import trusted, trusting
 
-__all__ = ["read_forcefield", "read_system_xml", "trusted", "trusting"]
+__all__ = ["files_beside", "read_forcefield", "read_system_xml", "trusted", "trusting"]

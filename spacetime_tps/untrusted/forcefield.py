@@ -66,6 +66,27 @@ def read_forcefield(files: Iterable[Path | str]) -> app.ForceField:
     return app.ForceField(*_sources(found))
 
 
+def files_beside(file: Path) -> list[Path]:
+    """The files in its own folder that a force field includes, and those that these include: a copy of it needs them.
+
+    Raises:
+        ValueError: one of them is no XML.
+    """
+    folders, found = data_folders(), [file]
+    for each in found:  # grows while it is gone through
+        if len(found) > _MOST_FILES:
+            raise ValueError(f"it includes more than {_MOST_FILES} files")
+        for include in read_tree(each).findall("Include"):
+            inside = _inside(each.parent, include.get("file", ""))
+            if (
+                inside is not None
+                and not _belongs(inside, folders)
+                and all(inside != other.resolve() for other in found)
+            ):
+                found.append(inside)
+    return found[1:]
+
+
 def _located(file: Path | str) -> Path:
     if isinstance(file, Path):
         return file

@@ -91,3 +91,19 @@ def test_samples_of_another_width_or_kind_are_told(tiny_alanine_run: Path, tmp_p
     for features in (np.tile(held["features"], 2), held["features"].astype(str)):
         write_arrays(copy / "samples.npz", **{**held, "features": features})
         assert "samples.npz" in refusal("train", copy, "--overwrite")
+
+
+def test_what_a_force_field_includes_comes_along(tmp_path: Path) -> None:
+    system, run = tmp_path / "mine", RunFolder(tmp_path / "run")
+    shutil.copytree(find_system_file("alanine_dipeptide").parent, system)
+    (system / "sub").mkdir()
+    (system / "ff.xml").write_text('<ForceField><Include file="sub/more.xml"/></ForceField>')
+    (system / "sub/more.xml").write_text('<ForceField><Include file="last.xml"/></ForceField>')
+    (system / "sub/last.xml").write_text("<ForceField></ForceField>")
+    own = "system.forcefield=[amber14/protein.ff14SB.xml, ff.xml]"
+    config = load_config(system / "system.yaml", overrides=(own, *TINY_ALANINE))
+    with run.locked():
+        run.begin(config, system, resume=False, overwrite=False)
+    assert (run / "inputs/sub/last.xml").is_file()
+    shutil.rmtree(system)
+    assert load_system(run.config(), run.path).molecule is not None
