@@ -68,6 +68,15 @@ def run_cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
+@contextmanager
+def exploding_training() -> Iterator[None]:
+    """Adam with a step that no configuration allows, so that the network's numbers overflow."""
+    adam = torch.optim.Adam
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim, "Adam", lambda parameters, lr: adam(parameters, lr=1e30))
+        yield
+
+
 def settings(overrides: tuple[str, ...]) -> list[str]:
     """``--set`` options."""
     return [word for assignment in overrides for word in ("--set", assignment)]

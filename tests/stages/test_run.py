@@ -17,7 +17,16 @@ import pytest
 
 from spacetime_tps.stages import STAGES
 from spacetime_tps.systems import find_system_file, load_config, load_system
-from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, run_process, settings
+from tests.conftest import (
+    TINY_ALANINE,
+    TINY_TOY,
+    command_line,
+    exploding_training,
+    refusal,
+    run_cli,
+    run_process,
+    settings,
+)
 
 UNREFINED = [name for name in STAGES if name != "refine"]
 MAY_DIFFER = {"wall_seconds", "versions", "platform", "created", "provenance"}
@@ -304,8 +313,8 @@ def test_what_would_fail_in_the_end_is_told_before(tmp_path: Path) -> None:
 
 
 def test_numbers_that_explode_are_told_at_once(tmp_path: Path) -> None:
-    options = settings((*TINY_TOY, "denoiser.learning_rate=1e30"))
-    assert "not finite" in refusal("run", "mueller_brown", "-o", tmp_path / "run", *options)
+    with exploding_training():
+        assert "not finite" in refusal("run", "mueller_brown", "-o", tmp_path / "run", *settings(TINY_TOY))
     assert not (tmp_path / "run/denoiser.npz").exists()
 
 
