@@ -32,7 +32,7 @@ class DenoiserPlugin(Protocol):
     def fit(
         self, representation: Representation, samples: WeightedSamples, options: dict[str, Any], seed: int
     ) -> dict[str, Tensor]:
-        """Learn from weighted samples; what is returned is kept in ``denoiser.pt`` and given to ``build``."""
+        """Learn from weighted samples; what is returned is kept in ``denoiser.npz`` and given to ``build``."""
         ...
 
     def build(self, representation: Representation, options: dict[str, Any], tensors: dict[str, Tensor]) -> Denoiser:

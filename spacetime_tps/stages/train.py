@@ -27,7 +27,7 @@ DENOISER = "denoiser.npz"
 
 
 def train(context: Context, start: Denoiser | None = None) -> StageResult:
-    """Train the denoiser on the samples, or tabulate an exact one, and write ``denoiser.pt`` (plain tensors).
+    """Train the denoiser on the samples, or tabulate an exact one, and write ``denoiser.npz`` (plain tensors).
 
     Args:
         context: of the run.
