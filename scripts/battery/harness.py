@@ -52,6 +52,7 @@ class Case:
         own: whether a file, by its name relative to the sandbox, may change or vanish when the command succeeds.
         judge: looks at the sandbox afterwards and says what is wrong with it, or nothing.
         seconds: after which the case counts as hung.
+        act: what is done instead of running ``words`` once, filling in the outcome.
     """
 
     family: str
@@ -62,6 +63,7 @@ class Case:
     own: Callable[[str], bool] = lambda name: False
     judge: Judge | None = None
     seconds: float = 60.0
+    act: Callable[[Path, Outcome], None] | None = None
 
 
 @dataclass
@@ -144,7 +146,10 @@ def run_case(case: Case, box: Path) -> Outcome:
         plant(box)
         case.prepare(box)
         before = digests(box)
-        execute(case.words, box, outcome, case.seconds)
+        if case.act is None:
+            execute(case.words, box, outcome, case.seconds)
+        else:
+            case.act(box, outcome)
         after = digests(box)
         judge(case, outcome, before, after, box)
     finally:
@@ -154,7 +159,7 @@ def run_case(case: Case, box: Path) -> Outcome:
 
 def judge(case: Case, outcome: Outcome, before: dict[str, str], after: dict[str, str], box: Path) -> None:
     """Fill in what is wrong."""
-    outcome.executed = MARKER in after or NETWORK in after
+    outcome.executed = any(Path(name).name in (MARKER, NETWORK) for name in after)
     own = case.own if outcome.code == 0 else (lambda name: Path(name).name in NOISE and case.own(name))
     outcome.lost = sorted(
         name for name, was in before.items() if not _scratch(name) and after.get(name) != was and not own(name)
@@ -293,6 +298,20 @@ def wait_for(child: int, seconds: float) -> tuple[int, bool]:
             break
         time.sleep(pause)
         pause = min(0.05, pause * 1.3)
+    end_group(child)
+    return -signal.SIGKILL, True
+
+
+def end_group(child: int) -> None:
+    """Kill a command and what it has started, and wait for it."""
     os.killpg(child, signal.SIGKILL)
     os.wait4(child, 0)
-    return -signal.SIGKILL, True
+
+
+def cpu_seconds(child: int) -> float:
+    """Processor time of a running child; 0 once it has ended."""
+    try:
+        fields = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
