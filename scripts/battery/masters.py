@@ -145,6 +145,7 @@ def copy_run(masters: Path, name: str, target: Path) -> None:
 def numbers(verb: str, box: Path, said: str = "") -> Any:
     """Everything that a verb leaves and that has to be the same whenever it runs on the same run."""
     files = {"committor": "committor/committor.json", "shoot": "shooting/summary.json"}
+    files |= {stage: f"stages/{stage}.json" for stage in ("train", "geodesic", "paths", "windows")}
     if verb == "distance":
         return said
     if verb == "report":
