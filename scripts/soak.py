@@ -53,7 +53,7 @@ ALANINE = (
     "sampling.frozen_time=10 ps", "sampling.discard_time=0 ps", "sampling.sample_interval=0.1 ps",
     "sampling.frame_interval=2 ps", "paths.count=2", "paths.curve_points=20", "hardware.platform=Reference",
 )  # fmt: skip
-WARM_UP, _REPLICATES, _SIGMAS = 0.2, 2000, 2.0
+WARM_UP, _REPLICATES, _SIGMAS, _ROUNDING = 0.2, 2000, 2.0, 1e-9
 BOUNDS = {
     "rss_mb": 20.0, "uss_mb": 20.0, "open_files": 1.0, "threads": 1.0, "children": 1.0, "temporary_files": 1.0,
     "run_files": 1.0, "objects": 5000.0,
@@ -80,7 +80,7 @@ class Slope:
     @property
     def zero(self) -> bool:
         """Whether zero lies within two standard errors."""
-        return abs(self.per_hour) <= _SIGMAS * self.error
+        return abs(self.per_hour) <= _SIGMAS * self.error + _ROUNDING
 
     @property
     def small(self) -> bool:

@@ -1,4 +1,4 @@
-"""Full disks and read-only folders: what was there is there still, and afterwards the same command works. Needs root."""
+"""Full disks and read-only folders: what was there is there still, and then the same command works. Needs root."""
 
 from __future__ import annotations
 

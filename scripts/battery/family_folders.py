@@ -119,8 +119,11 @@ def content_of(path: Path) -> Any:
         data = path.read_bytes()
         if path.suffix == ".npz":
             with np.load(io.BytesIO(data)) as archive:
-                return {name: (archive[name].dtype.str, archive[name].shape, archive[name].tobytes())
-                        for name in archive.files if name not in ("sha256", "digest")}  # fmt: skip
+                return {
+                    name: (archive[name].dtype.str, archive[name].shape, archive[name].tobytes())
+                    for name in archive.files
+                    if name not in ("sha256", "digest")
+                }
         if path.suffix == ".json":
             return json.loads(data)
         if path.suffix == ".yaml":
@@ -131,11 +134,10 @@ def content_of(path: Path) -> Any:
 
 
 def _judge(masters: Path, kind: str, verb: str, file: str) -> Callable[[Outcome, Path], str]:
-    baseline = measured(masters, kind)[verb]["numbers"]
-
     def judge(outcome: Outcome, box: Path) -> str:
         if outcome.code:
             return ""
+        baseline = measured(masters, kind)[verb]["numbers"]
         try:
             found = numbers(verb, box, outcome.stdout)
         except (OSError, ValueError) as error:
@@ -157,20 +159,30 @@ def _case(masters: Path, kind: str, verb: str, file: str, way: str, spoil: Spoil
         fill(masters, kind, box)
         spoil(masters, box / "run" / file)
 
-    return Case("folders", f"{kind}: {verb}: {file} {way}", verbs_of(kind)[verb], prepare, "either",
-                lambda name: name.startswith("run"), _judge(masters, kind, verb, file), max(seconds, 45.0) * 2)  # fmt: skip
+    return Case(
+        "folders",
+        f"{kind}: {verb}: {file} {way}",
+        verbs_of(kind)[verb],
+        prepare,
+        "either",
+        lambda name: name.startswith("run"),
+        _judge(masters, kind, verb, file),
+        max(seconds, 45.0) * 2,
+    )
 
 
 def _whole(masters: Path, kind: str) -> Iterator[Case]:
     """Spoilt as a whole: several files exchanged together, records of one run with the arrays of another."""
     groups = {
-        "all records": ("stages/*.json",), "all arrays": ("*.npz",), "the denoiser and its record": ("denoiser.pt", "stages/train.json"),
+        "all records": ("stages/*.json",),
+        "all arrays": ("*.npz",),
+        "the denoiser and its record": ("denoiser.pt", "stages/train.json"),
         "the geodesic and its record": ("geodesic.npz", "surface.npz", "stages/geodesic.json"),
         "the paths and their record": ("paths.npz", "stages/paths.json", "paths/*", "paths.csv"),
         "the samples and their record": ("samples.npz", "transitions.npz", "torsions.npz", "stages/sample.json"),
         "everything but the configuration": ("*.npz", "*.pt", "stages/*.json", "summary.json"),
         "the configuration": ("config.yaml",),
-    }  # fmt: skip
+    }
     for name, patterns in groups.items():
         for other in (f"{kind}_1", f"{kind}_old"):
             for verb in verbs_of(kind):
@@ -181,8 +193,16 @@ def _whole(masters: Path, kind: str) -> Iterator[Case]:
                         for file in (masters / other / "run").glob(pattern):
                             (box / "run" / file.relative_to(masters / other / "run")).write_bytes(file.read_bytes())
 
-                yield Case("folders", f"{kind}: {verb}: {name} of {other}", verbs_of(kind)[verb], prepare, "either",
-                           lambda name: name.startswith("run"), _judge(masters, kind, verb, "stages/train.json"), 90)  # fmt: skip
+                yield Case(
+                    "folders",
+                    f"{kind}: {verb}: {name} of {other}",
+                    verbs_of(kind)[verb],
+                    prepare,
+                    "either",
+                    lambda name: name.startswith("run"),
+                    _judge(masters, kind, verb, "stages/train.json"),
+                    90,
+                )
 
 
 def _versions(masters: Path) -> Iterator[Case]:
@@ -202,10 +222,26 @@ def _versions(masters: Path) -> Iterator[Case]:
                 file.write_text(json.dumps(held))
 
         words = verbs_of("toy")[verb]
-        yield Case("folders", f"{verb}: a run of another system", words, foreign, "refuse" if "resume" in verb else "either",
-                   lambda name: name.startswith("run"), None, 90)  # fmt: skip
-        yield Case("folders", f"{verb}: a format of the future", words, later, "either", lambda name: name.startswith("run"),
-                   None, 90)  # fmt: skip
+        yield Case(
+            "folders",
+            f"{verb}: a run of another system",
+            words,
+            foreign,
+            "refuse" if "resume" in verb else "either",
+            lambda name: name.startswith("run"),
+            None,
+            90,
+        )
+        yield Case(
+            "folders",
+            f"{verb}: a format of the future",
+            words,
+            later,
+            "either",
+            lambda name: name.startswith("run"),
+            None,
+            90,
+        )
 
 
 def cases(masters: Path, chance: random.Random) -> list[Case]:
@@ -216,7 +252,7 @@ def cases(masters: Path, chance: random.Random) -> list[Case]:
         found += _whole(masters, kind)
         for verb in verbs:
             found.append(_case(masters, kind, verb, "config.yaml", "is as it was", lambda masters, path: None, 60))
-        root = masters / f"{kind}_0/run"
+        root = masters / f"{kind}_0/run"  # not there if only quick cases are wanted
         for file in sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()):
             for way, spoil, seconds in ways(kind, file, chance):
                 for verb in verbs:

@@ -55,18 +55,38 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "cartesian": (
         "alanine_dipeptide",
-        {**_MOLECULE, "representation": {"kind": "cartesian", "atoms": "heavy", **_TORSIONS}, "geodesic.low_variance": None},
+        {
+            **_MOLECULE,
+            "representation": {"kind": "cartesian", "atoms": "heavy", **_TORSIONS},
+            "geodesic.low_variance": None,
+        },
     ),
     "pca": (
         "alanine_dipeptide",
         {**_MOLECULE, "representation": {"kind": "pca", "components": 2, **_TORSIONS}, "geodesic.low_variance": None},
     ),
-}  # fmt: skip
+}
 """Configurations that between them hold every model: a system of the package, and settings laid over it."""
 STRANGE = (
-    "blank text", "text", "long text", "unicode", "right to left", "a line break", "NUL", "escape", "mathtext",
-    "percent", "a path", "a list of mappings", "many items", "a date", "bytes", "10**400", "-10**400", "2**63",
-)  # fmt: skip
+    "blank text",
+    "text",
+    "long text",
+    "unicode",
+    "right to left",
+    "a line break",
+    "NUL",
+    "escape",
+    "mathtext",
+    "percent",
+    "a path",
+    "a list of mappings",
+    "many items",
+    "a date",
+    "bytes",
+    "10**400",
+    "-10**400",
+    "2**63",
+)
 FREE = {"seed", "options", "box", "point"}
 """Numbers without a largest value."""
 
@@ -146,8 +166,16 @@ def _leaf(base: str, place: tuple[Any, ...], model: str, info: Any, dumped: Any)
     if "PlainSerializer" in kind:
         unit = dumped.split(" ", 1)[1] if isinstance(dumped, str) else "Da"
         return Leaf(base, place, model, frozenset({"quantity"}), "None" in kind, unit)
-    words = {"int": "whole", "float": "number", "str": "text", "Choice": "choice", "list": "list", "tuple": "list",
-             "dict": "mapping", "Any": "any"}  # fmt: skip
+    words = {
+        "int": "whole",
+        "float": "number",
+        "str": "text",
+        "Choice": "choice",
+        "list": "list",
+        "tuple": "list",
+        "dict": "mapping",
+        "Any": "any",
+    }
     found = {mine for theirs, mine in words.items() if re.search(rf"\b{theirs}\b", kind)}
     if found & {"list", "mapping"}:
         found &= {"list", "mapping"}
@@ -198,18 +226,34 @@ def values_for(leaf: Leaf) -> Iterator[tuple[str, Any, Must]]:
     number: Must = wrong if not numeric else bound
     for name, value in (("nan", float("nan")), ("inf", float("inf")), ("-inf", float("-inf"))):
         yield name, value, wrong if not free or numeric else "either"
-    for name, value in (("1e300", 1e300), ("-1e300", -1e300), ("10**400", 10**400), ("-10**400", -(10**400)),
-                        ("1e30", 10**30), ("2**63", 2**63)):  # fmt: skip
+    for name, value in (
+        ("1e300", 1e300),
+        ("-1e300", -1e300),
+        ("10**400", 10**400),
+        ("-10**400", -(10**400)),
+        ("1e30", 10**30),
+        ("2**63", 2**63),
+    ):
         yield name, value, number
     yield "0.5", 0.5, "refuse" if leaf.kinds == {"whole"} or (not numeric and not free) else "either"
     yield "1e-300", 1e-300, _tiny(leaf, 0) if numeric and not free else number
     for value in (0, -1):
         yield str(value), value, "either" if numeric or free else "refuse"
     empty: Must = "refuse" if not texts and not free else "either"
-    for name, text in (("empty text", ""), ("blank text", "  "), ("text", "nonsense"), ("long text", LONG),
-                       ("unicode", "Ångström μ 水 🧪"), ("right to left", "\u202eabc"), ("a line break", "a\nb"),
-                       ("NUL", "a\x00b"), ("escape", "\x1b[31mred"), ("mathtext", "$\\frac{$"),
-                       ("percent", "%s %d {0}"), ("a path", "../../etc/passwd")):  # fmt: skip
+    for name, text in (
+        ("empty text", ""),
+        ("blank text", "  "),
+        ("text", "nonsense"),
+        ("long text", LONG),
+        ("unicode", "Ångström μ 水 🧪"),
+        ("right to left", "\u202eabc"),
+        ("a line break", "a\nb"),
+        ("NUL", "a\x00b"),
+        ("escape", "\x1b[31mred"),
+        ("mathtext", "$\\frac{$"),
+        ("percent", "%s %d {0}"),
+        ("a path", "../../etc/passwd"),
+    ):
         yield name, text, _choice(leaf, empty)
     yield "many items", ["x"] * 20_000, wrong if "list" not in leaf.kinds else "either"
     yield "numeric text", "1e300", _choice(leaf, "refuse" if numeric and not free else "either")
@@ -218,8 +262,13 @@ def values_for(leaf: Leaf) -> Iterator[tuple[str, Any, Must]]:
     if "quantity" in leaf.kinds:
         yield from _quantities(leaf)
     if "list" in leaf.kinds:
-        for name, value in (("a list of null", [None]), ("a list of nan", [float("nan")] * 2), ("a list of text", ["x"]),
-                            ("a pair of 1e300", [-1e300, 1e300]), ("a pair of 10**400", [0, 10**400])):  # fmt: skip
+        for name, value in (
+            ("a list of null", [None]),
+            ("a list of nan", [float("nan")] * 2),
+            ("a list of text", ["x"]),
+            ("a pair of 1e300", [-1e300, 1e300]),
+            ("a pair of 10**400", [0, 10**400]),
+        ):
             yield name, value, "either"
 
 
@@ -325,16 +374,23 @@ def _section_cases(base: str, seen: set[tuple[Any, ...]]) -> Iterator[Case]:
         for key in ("xyzzy", 7, None, True, "a\nb", LONG, "__class__"):
             must: Must = "either" if shown.endswith(("ball", "options")) else "refuse"
             yield Case(
-                "keys", f"{base}: the key {str(key)[:20]!r} in {shown}", ("config", "sys"),
-                lambda box, place=place, key=key: changed(box, place, key), must, seconds=20,
-            )  # fmt: skip
+                "keys",
+                f"{base}: the key {str(key)[:20]!r} in {shown}",
+                ("config", "sys"),
+                lambda box, place=place, key=key: changed(box, place, key),
+                must,
+                seconds=20,
+            )
         if not place:
             continue
         for name, value in (("null", None), ("text", "x"), ("a number", 3), ("a list", [1]), ("nothing", {})):
             yield Case(
-                "keys", f"{base}: {shown} is {name}", ("config", "sys"),
-                lambda box, place=place, value=value: changed(box, place[:-1], place[-1], value), seconds=20,
-            )  # fmt: skip
+                "keys",
+                f"{base}: {shown} is {name}",
+                ("config", "sys"),
+                lambda box, place=place, value=value: changed(box, place[:-1], place[-1], value),
+                seconds=20,
+            )
 
 
 def _yaml_cases(base: str) -> Iterator[Case]:
@@ -357,13 +413,26 @@ def _yaml_cases(base: str) -> Iterator[Case]:
             yield _raw_case(base, f"{name} at {key}", changed)
         yield _raw_case(base, f"{name} by --set", lambda text: text, "refuse", ("--set", f"name={tag}"))
     texts = {
-        "nothing": "", "null": "null\n", "a list": "- 1\n", "a word": "word\n", "NUL": "name: a\0b\n",
-        "a tab": "\tname: x\n", "two documents": "name: a\n---\nname: b\n", "open brackets": "[" * 20_000,
-        "deep brackets": "[" * 5000 + "]" * 5000, "deep mappings": "{a: " * 3000 + "1" + "}" * 3000,
-        "long number": f"seed: {'9' * 5000}\n", "binary": "\x7fELF\x00\x01", "a BOM": "\ufeffname: x\n",
-        "surrogates": "name: \udc80\n", "an anchor alone": "a: *b\n", "a directive": "%YAML 9.9\n---\nname: x\n",
-        "sexagesimal": "seed: 1:60:99\n", "a set": "? a\n? b\n", "only comments": "# nothing\n",
-    }  # fmt: skip
+        "nothing": "",
+        "null": "null\n",
+        "a list": "- 1\n",
+        "a word": "word\n",
+        "NUL": "name: a\0b\n",
+        "a tab": "\tname: x\n",
+        "two documents": "name: a\n---\nname: b\n",
+        "open brackets": "[" * 20_000,
+        "deep brackets": "[" * 5000 + "]" * 5000,
+        "deep mappings": "{a: " * 3000 + "1" + "}" * 3000,
+        "long number": f"seed: {'9' * 5000}\n",
+        "binary": "\x7fELF\x00\x01",
+        "a BOM": "\ufeffname: x\n",
+        "surrogates": "name: \udc80\n",
+        "an anchor alone": "a: *b\n",
+        "a directive": "%YAML 9.9\n---\nname: x\n",
+        "sexagesimal": "seed: 1:60:99\n",
+        "a set": "? a\n? b\n",
+        "only comments": "# nothing\n",
+    }
     for name, content in texts.items():
         yield _raw_case(base, f"the file is {name}", lambda _, content=content: content)
     laughs = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -384,17 +453,49 @@ def _without(text: str, key: str) -> str:
 
 def _set_cases(chance: random.Random) -> Iterator[Case]:
     """Malformed assignments, and values by ``--set`` instead of the file."""
-    for text in ("", "=", "=1", "seed", "seed=", ".=1", "a..b=1", "seed.x=1", "seed=[", "seed=*a", "seed=&a 1", " =1",
-                 "states.a.any_of.0.x=1", "sampling=1", "\n=1", "seed=1\nname=x", "seed=" + "[" * 5000, "name=" + LONG,
-                 "x." * 3000 + "y=1", "seed=!!python/name:os.system", "name=\x1b[31m", "nämé=1", "seed=1=2"):  # fmt: skip
-        yield _raw_case("toy", f"--set {text[:30]!r}", lambda t: t, "either" if text in ("seed=", "seed=&a 1") else "refuse",
-                        ("--set", text))  # fmt: skip
+    for text in (
+        "",
+        "=",
+        "=1",
+        "seed",
+        "seed=",
+        ".=1",
+        "a..b=1",
+        "seed.x=1",
+        "seed=[",
+        "seed=*a",
+        "seed=&a 1",
+        " =1",
+        "states.a.any_of.0.x=1",
+        "sampling=1",
+        "\n=1",
+        "seed=1\nname=x",
+        "seed=" + "[" * 5000,
+        "name=" + LONG,
+        "x." * 3000 + "y=1",
+        "seed=!!python/name:os.system",
+        "name=\x1b[31m",
+        "nämé=1",
+        "seed=1=2",
+    ):
+        yield _raw_case(
+            "toy",
+            f"--set {text[:30]!r}",
+            lambda t: t,
+            "either" if text in ("seed=", "seed=&a 1") else "refuse",
+            ("--set", text),
+        )
     found, _ = all_leaves()
     for leaf in found:
         if any(isinstance(part, int) for part in leaf.place):
             continue
-        for name, value in (("nan", ".nan"), ("1e300", "1.0e+300"), ("10**400", "1" + "0" * 400), ("NUL", "\x01"),
-                            ("a mapping", "{a: 1}")):  # fmt: skip
+        for name, value in (
+            ("nan", ".nan"),
+            ("1e300", "1.0e+300"),
+            ("10**400", "1" + "0" * 400),
+            ("NUL", "\x01"),
+            ("a mapping", "{a: 1}"),
+        ):
             if chance.random() < 0.4:
                 numeric = leaf.kinds & {"number", "whole", "quantity"} and leaf.place[-1] not in FREE
                 must: Must = "refuse" if numeric else "either"

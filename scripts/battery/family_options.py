@@ -29,14 +29,33 @@ PLAUSIBLE: dict[str, tuple[str, ...]] = {
 }
 """A command line of each verb that is right but for the option that is tried; others take a run folder."""
 STRANGE = {
-    "empty": "", "blank": " ", "NUL": "a\x01b", "a line break": "a\nb", "unicode": "Ångström 水", "long": "x" * 5000,
-    "longer than a name": "y" * 300, "dashes": "--", "an option": "--help", "a path": "../../nowhere/at/all",
-    "a device": "/dev/null", "mathtext": "$\\frac{$", "braces": "{0} %s",
-}  # fmt: skip
+    "empty": "",
+    "blank": " ",
+    "NUL": "a\x01b",
+    "a line break": "a\nb",
+    "unicode": "Ångström 水",
+    "long": "x" * 5000,
+    "longer than a name": "y" * 300,
+    "dashes": "--",
+    "an option": "--help",
+    "a path": "../../nowhere/at/all",
+    "a device": "/dev/null",
+    "mathtext": "$\\frac{$",
+    "braces": "{0} %s",
+}
 NUMBERS = {
-    "nan": "nan", "inf": "inf", "-inf": "-inf", "1e300": "1e300", "-1": "-1", "10**400": "1" + "0" * 400,
-    "2**63": str(2**63), "1e30": "1" + "0" * 30, "hex": "0x10", "underscores": "1_0", "arabic": "٣",
-}  # fmt: skip
+    "nan": "nan",
+    "inf": "inf",
+    "-inf": "-inf",
+    "1e300": "1e300",
+    "-1": "-1",
+    "10**400": "1" + "0" * 400,
+    "2**63": str(2**63),
+    "1e30": "1" + "0" * 30,
+    "hex": "0x10",
+    "underscores": "1_0",
+    "arabic": "٣",
+}
 _REFUSED_NUMBERS = {"nan", "inf", "-inf", "1e300", "10**400", "2**63", "1e30"}
 _DRAWS = {"seed"}
 
@@ -44,8 +63,11 @@ _DRAWS = {"seed"}
 def commands() -> dict[str, click.Command]:
     """All verbs."""
     context = click.Context(cli.main)
-    return {name: command for name in cli.main.list_commands(context)
-            if (command := cli.main.get_command(context, name)) is not None}  # fmt: skip
+    return {
+        name: command
+        for name in cli.main.list_commands(context)
+        if (command := cli.main.get_command(context, name)) is not None
+    }
 
 
 def plausible(verb: str) -> tuple[str, ...]:

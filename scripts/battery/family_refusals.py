@@ -82,8 +82,12 @@ FOLDERS: dict[str, Fill] = {
     "inputs alone": _write("out/inputs/a.pdb", "out/inputs/deep/b.txt"),
     "names of ours": _write("out/figures/mine.png", "out/summary.json", "out/paths/a.dcd", "out/inputs/a.pdb"),
     "a config.yaml of another program": _write("out/config.yaml", "out/figures/mine.png"),
-    "an empty config.yaml": lambda masters, box: _write("out/inputs/x")(masters, box) or (box / "out/config.yaml").touch(),
-    "a parent of runs": _both(_run(at="out/first"), _run("out/first/.partial-mine", at="out/second"), _write("out/a.txt")),
+    "an empty config.yaml": lambda masters, box: (
+        _write("out/inputs/x")(masters, box) or (box / "out/config.yaml").touch()
+    ),
+    "a parent of runs": _both(
+        _run(at="out/first"), _run("out/first/.partial-mine", at="out/second"), _write("out/a.txt")
+    ),
     "a parent of runs alone": _both(_run(at="out/first"), _run("out/second/sub/.partial-mine", at="out/second")),
     "a run": _run(),
     "an unfinished run": _unfinished,
@@ -91,13 +95,23 @@ FOLDERS: dict[str, Fill] = {
     "a run of another system": _run(name="alanine_0"),
     "a run with a note": _run("out/notes.txt"),
     "a run with files in its folders": _run(
-        "out/figures/mine.png", "out/inputs/mine.pdb", "out/paths/mine.dcd", "out/stages/mine.json",
-        "out/shooting/mine.txt", "out/committor/mine.txt", "out/figures/deep/mine.png",
+        "out/figures/mine.png",
+        "out/inputs/mine.pdb",
+        "out/paths/mine.dcd",
+        "out/stages/mine.json",
+        "out/shooting/mine.txt",
+        "out/committor/mine.txt",
+        "out/figures/deep/mine.png",
     ),
-    "a run with partial files": _run("out/.partial-mine", "out/figures/.partial-mine.png", "out/inputs/.partial-mine/x"),
-    "a run with folders of our names": _run("out/refined/mine.txt", "out/refining/mine.txt", "out/compare/mine.txt",
-                                            "out/tensorboard/mine.txt"),
-    "a run with files of our names": _run("out/topology.pdb", "out/plumed.dat", "out/profiles.csv", "out/refinement.npz"),
+    "a run with partial files": _run(
+        "out/.partial-mine", "out/figures/.partial-mine.png", "out/inputs/.partial-mine/x"
+    ),
+    "a run with folders of our names": _run(
+        "out/refined/mine.txt", "out/refining/mine.txt", "out/compare/mine.txt", "out/tensorboard/mine.txt"
+    ),
+    "a run with files of our names": _run(
+        "out/topology.pdb", "out/plumed.dat", "out/profiles.csv", "out/refinement.npz"
+    ),
     "a run whose figures are elsewhere": _linked("figures"),
     "a run whose inputs are elsewhere": _linked("inputs"),
     "a run whose stages are elsewhere": _linked("stages"),
@@ -106,7 +120,7 @@ FOLDERS: dict[str, Fill] = {
     "a run in a link": lambda masters, box: _run(at="real")(masters, box) or (box / "out").symlink_to("real"),
     "a home": _write("out/.bashrc", "out/.partial-settings", "out/.config/.partial-x", "out/work/.partial-3.npz"),
     "a system folder": lambda masters, box: _system(box),
-}  # fmt: skip
+}
 """What lies at ``out``."""
 
 
@@ -130,12 +144,23 @@ NEW: dict[str, tuple[str, ...]] = {
     "init": ("init", "c5.pdb", "missing.pdb", "--workers", "1", "-o", "out"),
 }
 """Commands that begin a folder; ``init`` with a file that is not there, for it takes long otherwise."""
-HOW: dict[str, tuple[str, ...]] = {"": (), " --overwrite": ("--overwrite",), " --resume": ("--resume",),
-                                   " both": ("--overwrite", "--resume")}  # fmt: skip
+HOW: dict[str, tuple[str, ...]] = {
+    "": (),
+    " --overwrite": ("--overwrite",),
+    " --resume": ("--resume",),
+    " both": ("--overwrite", "--resume"),
+}
 IN_RUN = {
-    "train": (), "geodesic": (), "paths": (), "windows": (), "export": (), "refine": (), "shoot": (), "committor": (),
+    "train": (),
+    "geodesic": (),
+    "paths": (),
+    "windows": (),
+    "export": (),
+    "refine": (),
+    "shoot": (),
+    "committor": (),
     "report": (),
-}  # fmt: skip
+}
 _MAY_LOSE_OWN = ("run", "sample", "compare", "shoot")
 
 

@@ -47,7 +47,7 @@ SHELLS: dict[str, tuple[str, Must]] = {
     "a folder that is gone": ("mkdir gone; cd gone; rmdir ../gone; {}", "either"),
     "optimised": ("PYTHONOPTIMIZE=2 {}", "accept"),
     "warnings as errors": ("PYTHONWARNINGS=error {}", "either"),
-}  # fmt: skip
+}
 VERBS: dict[str, tuple[str, ...]] = {
     "version": ("--version",),
     "help": ("run", "--help"),
@@ -64,8 +64,15 @@ def _act(shell: str, words: tuple[str, ...], must: Must) -> Callable[[Path, Outc
         line = shell.format(shlex.join([*COMMAND, *words]))
         begun = time.monotonic()
         with (box / "tmp/.stdout").open("wb") as out, (box / "tmp/.stderr").open("wb") as err:
-            process = subprocess.Popen(["bash", "-c", line], cwd=box, env=environment(box), stdin=subprocess.DEVNULL,
-                                       stdout=out, stderr=err, start_new_session=True)  # fmt: skip
+            process = subprocess.Popen(
+                ["bash", "-c", line],
+                cwd=box,
+                env=environment(box),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
             try:
                 outcome.code = process.wait(120)
             except subprocess.TimeoutExpired:
@@ -98,6 +105,16 @@ def cases(masters: Path, chance: random.Random) -> list[Case]:
             def prepare(box: Path) -> None:
                 fill(masters, "alanine", box)
 
-            found.append(Case("streams", f"{verb}: {shown}", words, prepare, expected, lambda name: name.startswith("run"),
-                              seconds=120, act=_act(shell, words, must)))  # fmt: skip
+            found.append(
+                Case(
+                    "streams",
+                    f"{verb}: {shown}",
+                    words,
+                    prepare,
+                    expected,
+                    lambda name: name.startswith("run"),
+                    seconds=120,
+                    act=_act(shell, words, must),
+                )
+            )
     return found
