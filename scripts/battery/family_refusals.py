@@ -140,7 +140,7 @@ NEW: dict[str, tuple[str, ...]] = {
     "run": ("run", *_TOY, "--stop-after", "sample", "-o", "out"),
     "sample": ("sample", *_TOY, "-o", "out"),
     "compare": ("compare", *_TOY, "--seeds", "1", "--preset", "quick", "-o", "out"),
-    "shoot": ("shoot", *_TOY, "-o", "out", "--from", "high-temperature"),
+    "shoot SYSTEM": ("shoot", *_TOY, "-o", "out", "--from", "high-temperature"),
     "init": ("init", "c5.pdb", "missing.pdb", "--workers", "1", "-o", "out"),
 }
 """Commands that begin a folder; ``init`` with a file that is not there, for it takes long otherwise."""
@@ -161,7 +161,6 @@ IN_RUN = {
     "committor": (),
     "report": (),
 }
-_MAY_LOSE_OWN = ("run", "sample", "compare", "shoot")
 
 
 def _own_of(masters: Path, folder: str) -> set[str]:
