@@ -149,9 +149,9 @@ def main() -> int:
             if given.quick:
                 cases = [case for case in cases if quick(case)]
             if family == "keys":
-                import family_keys
+                import leaves
 
-                uncovered = family_keys.uncovered()
+                uncovered = leaves.uncovered()
             begun = time.time()
             new = (
                 run_all(chosen(cases, given.limit, given.seed), given.output, Path(boxes), given.jobs) if cases else []

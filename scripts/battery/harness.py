@@ -161,9 +161,8 @@ def judge(case: Case, outcome: Outcome, before: dict[str, str], after: dict[str,
     """Fill in what is wrong."""
     outcome.executed = any(Path(name).name in (MARKER, NETWORK) for name in after)
     own = case.own if outcome.code == 0 else (lambda name: Path(name).name in NOISE and case.own(name))
-    outcome.lost = sorted(
-        name for name, was in before.items() if not _scratch(name) and after.get(name) != was and not own(name)
-    )[:20]
+    changed = (name for name, was in before.items() if after.get(name) != was)
+    outcome.lost += sorted(name for name in changed if not _scratch(name) and not own(name))[:20]
     if outcome.code:
         outcome.line = fault_of_line(outcome, case)
         outcome.left = sorted(name for name in after if name not in before and not _scratch(name))[:20]
