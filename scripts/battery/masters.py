@@ -1,0 +1,172 @@
+"""Finished runs that cases copy: made once with settings as small as they can be, and kept in the output folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness import Outcome, execute
+
+_SMALL = (
+    "denoiser.queries=400", "denoiser.validation_queries=64", "denoiser.steps=20", "denoiser.batch_size=64",
+    "denoiser.factors=8", "denoiser.components=8", "denoiser.reference_samples=200", "geodesic.points=16",
+    "geodesic.nodes=6", "geodesic.fine_factor=2", "geodesic.steps=10", "geodesic.polish_rounds=1",
+    "geodesic.polish_steps=5", "geodesic.starts=1", "geodesic.scout_steps=2", "geodesic.max_channels=1",
+    "paths.steps_per_point=5", "paths.equilibration_steps=50", "paths.release_steps=50", "paths.frames=10",
+    "paths.max_doublings=0", "windows.most=3", "windows.equilibration_steps=10", "windows.steps=160",
+    "windows.free_steps=160", "windows.sample_every=20", "windows.free_walkers=1", "hardware.workers=1",
+    "committor.frames=2", "committor.shots=2", "committor.max_steps=200", "shooting.chains=1", "shooting.steps=6",
+    "shooting.burn_in=2", "shooting.keep_every=2", "shooting.block_steps=3", "shooting.trajectories=2",
+    "reference=null",
+)  # fmt: skip
+TOY = (
+    *_SMALL, "sampling.walkers=32", "sampling.burn_in_steps=50", "sampling.steps=200", "sampling.sample_every=20",
+    "paths.count=4", "paths.curve_points=30", "shooting.max_frames=3000",
+)  # fmt: skip
+ALANINE = (
+    *_SMALL, "sampling.walkers=2", "sampling.build_time=4 ps", "sampling.exchange_interval=2 ps",
+    "sampling.frozen_time=10 ps", "sampling.discard_time=0 ps", "sampling.sample_interval=0.1 ps",
+    "sampling.frame_interval=2 ps", "paths.count=2", "paths.curve_points=20", "shooting.max_frames=400",
+    "hardware.platform=Reference",
+)  # fmt: skip
+SYSTEMS = {"toy": "mueller_brown", "alanine": "alanine_dipeptide"}
+SETTINGS = {"toy": TOY, "alanine": ALANINE}
+LATER = {"toy": ("shoot", "committor"), "alanine": ("committor",)}
+"""Verbs that a master run has seen after ``run``; a tiny run of alanine dipeptide has no path to shoot from."""
+VOLATILE = {
+    "wall_seconds", "timings", "versions", "platform", "created", "run", "run_id", "identity", "sha256", "digest",
+    "hardware", "steps_per_second", "written", "finished", "folder",
+}  # fmt: skip
+"""What may differ between two runs of one command; everything else has to be the same."""
+
+
+def assignments(settings: Iterable[str]) -> tuple[str, ...]:
+    """``--set`` options."""
+    return tuple(word for assignment in settings for word in ("--set", assignment))
+
+
+def run_words(kind: str, seed: int = 0) -> tuple[str, ...]:
+    """The command that made a master run."""
+    return ("run", SYSTEMS[kind], "-o", "run", "--seed", str(seed), *assignments(SETTINGS[kind]))
+
+
+def verbs_of(kind: str) -> dict[str, tuple[str, ...]]:
+    """Commands that read a run folder."""
+    verbs: dict[str, tuple[str, ...]] = {
+        "run --resume": (*run_words(kind), "--resume"),
+        "report": ("report", "run"),
+        "committor": ("committor", "run", "--overwrite"),
+        **{name: (name, "run", "--overwrite") for name in ("train", "geodesic", "paths", "windows", "export")},
+    }
+    if kind == "toy":
+        return {**verbs, "shoot": ("shoot", "run", "--overwrite")}
+    return {**verbs, "distance": ("distance", "c5.pdb", "c7ax.pdb", "--run", "run")}
+
+
+def make_masters(folder: Path, quick: bool = False) -> Path:
+    """Runs ``toy_0``, ``toy_1`` (another seed), ``toy_old`` (before its denoiser was trained anew), and of alanine.
+
+    Args:
+        folder: for them; what is there is kept.
+        quick: the first two and the quickest verbs only.
+    """
+    for kind in ("toy",) if quick else SYSTEMS:
+        for name in ("0", "1") if quick else ("0", "1", "old"):
+            out = folder / f"{kind}_{name}"
+            if not (out / "made").is_file():
+                shutil.rmtree(out, ignore_errors=True)
+                _make(kind, name, out)
+        verbs = {"run": run_words(kind), **verbs_of(kind)}
+        wanted = {name: words for name, words in verbs.items() if not quick or name in ("run --resume", "report")}
+        if not (folder / f"{kind}.json").is_file():
+            (folder / f"{kind}.json").write_text(json.dumps(_measure(kind, folder, wanted)))
+    return folder
+
+
+def _make(kind: str, name: str, out: Path) -> None:
+    """One run in ``out/run``."""
+    (out / "tmp").mkdir(parents=True)
+    run = run_words(kind, int(name == "1"))
+    if name == "old":
+        run += ("--set", "denoiser.steps=19")
+    for words in (run, *((verb, "run") for verb in LATER[kind])):
+        done = Outcome("masters", kind, list(words))
+        execute(words, out, done, 600)
+        if done.code:
+            raise SystemExit(f"The battery cannot make its run {out}: {words[0]}: {done.stderr[-1000:]}")
+        print(f"{out.name}: {words[0]}, {done.seconds:.0f} s", flush=True)
+    (out / "made").touch()
+
+
+def _measure(kind: str, folder: Path, verbs: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+    """Processor time and numbers of verbs on an unspoilt run."""
+    found: dict[str, Any] = {}
+    for name, words in verbs.items():
+        box = folder / "measured"
+        shutil.rmtree(box, ignore_errors=True)
+        (box / "tmp").mkdir(parents=True)
+        fill(folder, kind, box, finished=name != "run")
+        before, done = os.times(), Outcome("masters", name, list(words))
+        execute(words, box, done, 600)
+        after = os.times()
+        spent = after.children_user + after.children_system - before.children_user - before.children_system
+        found[name] = {"cpu": spent, "numbers": numbers(name, box, done.stdout), "code": done.code}
+        if done.code:
+            raise SystemExit(f"The battery cannot run {kind}: {name}: {done.stderr[-1000:]}")
+        print(f"{kind}: {name}, {spent:.1f} s of the processor", flush=True)
+        shutil.rmtree(box)
+    return found
+
+
+@cache
+def measured(masters: Path, kind: str) -> dict[str, Any]:
+    """What ``_measure`` found."""
+    return dict(json.loads((masters / f"{kind}.json").read_text()))
+
+
+def fill(masters: Path, kind: str, box: Path, finished: bool = True) -> None:
+    """A copy of the first master run, and the files that verbs read beside it."""
+    from spacetime_tps.systems import systems_folder
+
+    if finished:
+        copy_run(masters, f"{kind}_0", box / "run")
+    if kind == "alanine":
+        for file in ("c5.pdb", "c7ax.pdb"):
+            (box / file).write_bytes((systems_folder() / "alanine_dipeptide" / file).read_bytes())
+
+
+def copy_run(masters: Path, name: str, target: Path) -> None:
+    """A copy of a finished run."""
+    shutil.copytree(masters / name / "run", target, symlinks=True)
+
+
+# --- what a command found -----------------------------------------------------------------------
+
+
+def numbers(verb: str, box: Path, said: str = "") -> Any:
+    """Everything that a verb leaves and that has to be the same whenever it runs on the same run."""
+    files = {"committor": "committor/committor.json", "shoot": "shooting/summary.json"}
+    files |= {stage: f"stages/{stage}.json" for stage in ("train", "geodesic", "paths", "windows")}
+    if verb == "distance":
+        return said
+    if verb == "report":
+        file = box / "run/report.html"
+        page = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        return sorted(
+            set(re.findall(r"-?\d+\.\d+", re.sub(r"<script.*?</script>|base64,[^\"']*", "", page, flags=re.S)))
+        )
+    file = box / "run" / files.get(verb, "summary.json")
+    return stable(json.loads(file.read_text())) if file.is_file() else None
+
+
+def stable(value: Any) -> Any:
+    """Without what differs from one call to the next."""
+    if isinstance(value, dict):
+        return {key: stable(item) for key, item in value.items() if key not in VOLATILE}
+    return [stable(item) for item in value] if isinstance(value, list) else value
