@@ -79,7 +79,7 @@ def test_the_platform_that_was_asked_for_stays(tiny_alanine_run: Path, tmp_path:
     copy = Path(shutil.copytree(tiny_alanine_run, tmp_path / "copy"))
     (copy / "stages/platform.json").write_text('{"name": "CPU"}')
     folder = RunFolder(copy)
-    with opened(folder, folder.config()) as context:
+    with folder.locked(existing=True), opened(folder, folder.config()) as context:
         assert context.dynamics().platform == "Reference"
     assert read_json(copy / "stages/platform.json")["name"] == "Reference"
 

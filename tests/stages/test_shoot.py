@@ -237,7 +237,7 @@ def test_a_new_folder_and_a_given_trajectory(shot: Path, tmp_path: Path) -> None
     assert "holds no path from A to B" in refusal("shoot", shot, "--overwrite", "--from", cut)
     frames.xyz[3, 0] = frames.xyz[3, 10] + 0.01
     frames.save_dcd(str(cut))
-    assert "not physical: frame 3 has a potential energy" in refusal("shoot", shot, "--overwrite", "--from", cut)
+    assert "cut.dcd: frame 3 (of 53, counted from 0) cannot" in refusal("shoot", shot, "--overwrite", "--from", cut)
     assert (shot / "shooting/summary.json").is_file()
     cut.write_bytes(cut.read_bytes()[:-1000])
     assert "cut short" in refusal("shoot", shot, "--overwrite", "--from", cut)
@@ -370,7 +370,9 @@ def test_committors_of_the_annealed_paths_and_of_given_frames(shot: Path, tmp_pa
     assert [float(row["p_b"]) for row in rows] == [0.0, 1.0]  # frames in the states
     ends.xyz *= 10
     ends.save_dcd(str(tmp_path / "angstrom.dcd"))
-    assert "potential energy" in refusal("committor", shot, "--overwrite", "--frames", tmp_path / "angstrom.dcd")
+    assert "angstrom.dcd: frame 0 (of 2, counted from 0) cannot" in refusal(
+        "committor", shot, "--overwrite", "--frames", tmp_path / "angstrom.dcd"
+    )
     assert (shot / "committor/committor.json").is_file()
     done = run_cli("committor", shot, "--overwrite", "--along", "--set", "committor.frames=6", "--shots", "4")
     assert done.returncode == 0, done.stderr

@@ -122,7 +122,7 @@ NO_XML: dict[str, tuple[bytes, str]] = {
     "an entity": (f"{BOMB}<ForceField>&b;</ForceField>".encode(), "declares a document type"),
     "an entity in another encoding": (f"{BOMB}<ForceField>&b;</ForceField>".encode("utf-16"), "is not UTF-8"),
     "a file from elsewhere": (b'<!DOCTYPE x SYSTEM "file:///etc/hosts"><ForceField/>', "declares a document type"),
-    "cut in the middle": (b"<ForceField><AtomTypes/>", "is not whole XML"),
+    "cut in the middle": (b"<ForceField><AtomTypes/>", "is not a complete XML document"),
     "nested without end": (b"<ForceField>" + b"<a>" * 100_000 + b"</a>" * 100_000 + b"</ForceField>", "nested deeper"),
 }
 

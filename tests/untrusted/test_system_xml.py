@@ -76,7 +76,7 @@ def test_a_system_cut_short_is_refused(share: float, tmp_path: Path) -> None:
     """OpenMM reads what is there, and leaves out angles, torsions or charges."""
     text = system_xml()
     (tmp_path / "own.xml").write_text(text[: int(share * len(text))])
-    with pytest.raises(UserError, match="it is not whole XML") as error:
+    with pytest.raises(UserError, match="it is not a complete XML document") as error:
         read_openmm_system(tmp_path / "own.xml")
     assert is_one_sentence(str(error.value)), str(error.value)
 
