@@ -40,9 +40,10 @@ def check_complete_xml(text: str, file: Path) -> None:
     try:
         parser.Parse(text, True)
     except expat.ExpatError as error:
+        reason = f"line {error.lineno}: {expat.errors.messages[error.code]}"
         raise UserError(
-            f"{file} is not a complete XML document (line {error.lineno}: {expat.errors.messages[error.code]}); it was "
-            "cut or damaged, so write it anew."
+            f"{file} cannot be read as an OpenMM System: it is not a complete XML document ({reason}); it was cut or "
+            "damaged, so write it anew."
         ) from error
 
 
