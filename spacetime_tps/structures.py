@@ -125,7 +125,9 @@ class Anatomy:
         beyond = np.maximum(lengths - self.limits[:, 1], self.limits[:, 0] - lengths)
         yield _first(np.any(beyond > 0, axis=1), lambda k: self._words_of_bond(int(beyond[k].argmax()), frames[k]))
         flat = self.flatness(frames) < _FLAT
-        yield _first(np.any(flat, axis=1), lambda k: f"the bonds of {self._name(flat[k], self.tetrahedral)} lie in a plane")
+        yield _first(
+            np.any(flat, axis=1), lambda k: f"the bonds of {self._name(flat[k], self.tetrahedral)} lie in a plane"
+        )
         if hands is not None:
             mirrored = self.hands(frames) != hands
             yield _first(
