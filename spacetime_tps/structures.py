@@ -123,9 +123,11 @@ class Anatomy:
         yield _first((extent < _OVERLAP_NM) & (frames.shape[1] > 1), lambda _: "all its atoms lie at one place")
         lengths = self.lengths(frames)
         beyond = np.maximum(lengths - self.limits[:, 1], self.limits[:, 0] - lengths)
-        yield _first((beyond > 0).any(axis=1), lambda k: self._words_of_bond(int(beyond[k].argmax()), frames[k]))
+        yield _first(np.any(beyond > 0, axis=1), lambda k: self._words_of_bond(int(beyond[k].argmax()), frames[k]))
         flat = self.flatness(frames) < _FLAT
-        yield _first(flat.any(axis=1), lambda k: f"the bonds of {self._name(flat[k], self.tetrahedral)} lie in a plane")
+        yield _first(
+            np.any(flat, axis=1), lambda k: f"the bonds of {self._name(flat[k], self.tetrahedral)} lie in a plane"
+        )
         if hands is not None:
             mirrored = self.hands(frames) != hands
             yield _first(
@@ -250,7 +252,8 @@ def _kind_of_bond(first: app.topology.Atom, second: app.topology.Atom) -> str:
 
 def _classes(topology: app.Topology, neighbours: list[list[int]]) -> list[int]:
     """Numbers that are equal for atoms that no bond tells apart: refined by their neighbours' until nothing changes."""
-    labels: list[tuple[int, ...] | str] = [_symbol(atom) for atom in topology.atoms()][: len(neighbours)]
+    labels: list[tuple[int, ...] | str] = []
+    labels += [_symbol(atom) for atom in topology.atoms()][: len(neighbours)]
     count = 0
     while True:
         order = {label: k for k, label in enumerate(sorted(set(labels), key=repr))}

@@ -44,7 +44,7 @@ IMPOSSIBLE: dict[str, tuple[Change, str]] = {
     "ten times too large": (lambda x: 10 * x, "its bonds are 1.1 nm long (median), where 0.13 nm are expected"),
     "a tenth": (lambda x: x / 10, "coordinates are in another unit"),
     "in bohr": (lambda x: 1.8897 * x, "are bonded and lie"),
-    "in a plane": (lambda x: x * [1, 1, 0], "lie in a plane"),
+    "in a plane": (lambda x: x * [1, 1, 0], "are bonded and lie"),
     "on a line": (lambda x: x * [1, 0, 0], "another unit"),
     "at one place": (lambda x: 0 * x, "all its atoms lie at one place"),
     "not a number": (lambda x: x * np.nan, "not finite"),

@@ -31,6 +31,10 @@ NAN = each_atom(C5, lambda k, line: line[:30] + "     nan" + line[38:] if k == 3
 STARS = each_atom(C5, lambda k, line: line[:30] + "********" + line[38:] if k == 3 else line)
 CUT = each_atom(C5, lambda k, line: line[:45] if k == 5 else line)
 CLASH = each_atom(C5, lambda k, line: at(line, *place_of(C5.splitlines()[1])) if k == 7 else line)
+LARGE = each_atom(C5, lambda _, line: at(line, *(10 * x for x in place_of(line))))
+SMALL = each_atom(C5, lambda _, line: at(line, *(x / 10 for x in place_of(line))))
+FLAT = each_atom(C7AX, lambda _, line: at(line, *place_of(line)[:2], 0.0))
+SHORT = each_atom(C5, lambda k, line: line[:52] if k == 21 else line)
 PILED = each_atom(C5, lambda _, line: at(line, 0.0, 0.0, 0.0))
 NEUTRAL_C = "ATOM     23  P    DA A   4       0.000   5.000   5.000  1.00  0.00           P  \n"
 LIGAND = "HETATM   23  C1  LIG A   9      20.000  20.000  20.000  1.00  0.00           C  \n"
@@ -50,6 +54,10 @@ CASES: dict[str, tuple[str | bytes, str | bytes, str]] = {
     "a line cut short": (CUT, C7AX, "three coordinates"),
     "a clash": (CLASH, C7AX, "clash"),
     "all atoms in one place": (PILED, C7AX, "clash"),
+    "ten times too large": (LARGE, C7AX, "in another unit"),
+    "ten times too small": (SMALL, C7AX, "in another unit"),
+    "in a plane": (C5, FLAT, "clash"),
+    "a line cut in its last coordinate": (SHORT, C7AX, "three coordinates"),
     "the same file twice": (C5, C5, "in one state"),
     "another molecule": (C5, PROLINE, "not the same molecule"),
     "another length": (C5, TETRA, "not the same molecule"),
