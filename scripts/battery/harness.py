@@ -21,6 +21,7 @@ import time
 import traceback
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -134,10 +135,8 @@ def digest_of(path: Path) -> str:
         return f"special {stat.S_IFMT(mode)}"
     content = path.read_bytes()
     if path.suffix == ".json":
-        try:
+        with suppress(ValueError, RecursionError):  # what is no JSON is compared as it is
             content = json.dumps(stable(json.loads(content))).encode()
-        except (ValueError, RecursionError):
-            pass  # what is no JSON is compared as it is
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
