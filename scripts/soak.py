@@ -200,7 +200,7 @@ def soak(out: Path, minutes: float) -> None:
         temporary.mkdir()
         os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
         while time.monotonic() - begun < 60 * minutes:
-            files = cycle(Path(folder) / "runs", seed=number % 5)
+            files = cycle(Path(folder) / "runs", seed=number % 2)
             number += 1
             row = {"cycle": number, "seconds": round(time.monotonic() - begun, 2), "files_of_runs": files}
             row |= sample(Path(folder) / "runs", temporary)

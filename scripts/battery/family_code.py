@@ -48,7 +48,7 @@ BOMBS = {
     "a deep expression": f'<ForceField>{_ATOMS}<CustomBondForce energy="{"(" * 20000}r{")" * 20000}"/></ForceField>',
     "another root": "<System/>",
 }
-"""Refused, whatever they are."""
+"""Refused, but for a file that includes itself: it is read once."""
 
 
 def _hostile_system(place: str = "Force") -> str:
@@ -72,7 +72,8 @@ def _hostile() -> Iterator[tuple[str, str, str, str, Must]]:
     """(name, file, content, what else lies there, expectation)."""
     part = f"<ForceField><Script>{_RUN}</Script></ForceField>"
     for name, text in {**FORCEFIELDS, **BOMBS}.items():
-        yield name, "forcefield", text, part, "refuse"
+        must: Must = "either" if name == "an include of itself" else "refuse"
+        yield name, "forcefield", text, part, must
     for place in ("Force", "nested"):
         yield f"a PythonForce, {place},", "openmm_system", _hostile_system(place), "", "refuse"
     yield "a System with a billion laughs", "openmm_system", BOMBS["a billion laughs"], "", "refuse"

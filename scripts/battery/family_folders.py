@@ -17,7 +17,7 @@ from typing import Any
 import damage
 import numpy as np
 import yaml
-from harness import Case, Outcome
+from harness import Case, Outcome, stable
 from masters import copy_run, fill, measured, numbers, verbs_of
 
 NO_CONSEQUENCE = (".lock", "run.log", "report.html", "figures/*", "tensorboard/*", "committor/*", "shooting/*")
@@ -125,7 +125,7 @@ def content_of(path: Path) -> Any:
                     if name not in ("sha256", "digest")
                 }
         if path.suffix == ".json":
-            return json.loads(data)
+            return stable(json.loads(data))
         if path.suffix == ".yaml":
             return yaml.safe_load(data)
         return data

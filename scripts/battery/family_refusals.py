@@ -167,7 +167,9 @@ def _own_of(masters: Path, folder: str) -> set[str]:
     """Files that a run wrote itself, by their names in the sandbox."""
     source = {"another run": "toy_1", "a run of another system": "alanine_0"}.get(folder, "toy_0")
     names = {str(path.relative_to(masters / source / "run")) for path in (masters / source / "run").rglob("*")}
-    return {f"out/{name}" for name in names} | {"out"} | {f"real/{name}" for name in names}
+    moved = {name.split("/", 1)[1] for name in names if "/" in name}  # into the folder that a link leads to
+    places = {"out": names, "real": names, "elsewhere": moved if "elsewhere" in folder else set()}
+    return {"out", *(f"{place}/{name}" for place, found in places.items() for name in found)}
 
 
 def _case(masters: Path, folder: str, name: str, words: tuple[str, ...], must: Must = "either") -> Case:

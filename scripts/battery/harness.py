@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
 import resource
@@ -20,6 +21,7 @@ import time
 import traceback
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +36,12 @@ _PYTHON_WORDS = re.compile(
 _NOT_A_NUMBER = re.compile(r"\bnan\b", re.IGNORECASE)
 NOISE = (".lock", "run.log")
 """Files of a run folder that a refused command may touch."""
+
+VOLATILE = {
+    "wall_seconds", "timings", "versions", "platform", "created", "run", "run_id", "identity", "sha256", "digest",
+    "hardware", "steps_per_second", "written", "finished", "folder",
+}  # fmt: skip
+"""What may differ between two runs of one command; everything else has to be the same."""
 
 Must = Literal["refuse", "accept", "either"]
 Judge = Callable[["Outcome", Path], str]
@@ -125,7 +133,18 @@ def digest_of(path: Path) -> str:
         return "folder"
     if not stat.S_ISREG(mode):
         return f"special {stat.S_IFMT(mode)}"
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    content = path.read_bytes()
+    if path.suffix == ".json":
+        with suppress(ValueError, RecursionError):  # what is no JSON is compared as it is
+            content = json.dumps(stable(json.loads(content))).encode()
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def stable(value: Any) -> Any:
+    """Without what differs from one call to the next."""
+    if isinstance(value, dict):
+        return {key: stable(item) for key, item in value.items() if key not in VOLATILE}
+    return [stable(item) for item in value] if isinstance(value, list) else value
 
 
 def plant(box: Path) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness import Outcome, execute
+from harness import Outcome, execute, stable
 
 _SMALL = (
     "denoiser.queries=400", "denoiser.validation_queries=64", "denoiser.steps=20", "denoiser.batch_size=64",
@@ -39,11 +39,6 @@ SYSTEMS = {"toy": "mueller_brown", "alanine": "alanine_dipeptide"}
 SETTINGS = {"toy": TOY, "alanine": ALANINE}
 LATER = {"toy": ("shoot", "committor"), "alanine": ("committor",)}
 """Verbs that a master run has seen after ``run``; a tiny run of alanine dipeptide has no path to shoot from."""
-VOLATILE = {
-    "wall_seconds", "timings", "versions", "platform", "created", "run", "run_id", "identity", "sha256", "digest",
-    "hardware", "steps_per_second", "written", "finished", "folder",
-}  # fmt: skip
-"""What may differ between two runs of one command; everything else has to be the same."""
 
 
 def assignments(settings: Iterable[str]) -> tuple[str, ...]:
@@ -163,10 +158,3 @@ def numbers(verb: str, box: Path, said: str = "") -> Any:
         )
     file = box / "run" / files.get(verb, "summary.json")
     return stable(json.loads(file.read_text())) if file.is_file() else None
-
-
-def stable(value: Any) -> Any:
-    """Without what differs from one call to the next."""
-    if isinstance(value, dict):
-        return {key: stable(item) for key, item in value.items() if key not in VOLATILE}
-    return [stable(item) for item in value] if isinstance(value, list) else value
