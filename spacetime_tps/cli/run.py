@@ -92,7 +92,7 @@ def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, c
     folder = RunFolder(output)
     stages = stages_to_run(config, last=last)
     with folder.locked():
-        stored = folder.begin(config, source, resume, overwrite)
+        stored = folder.begin(config, source, resume, overwrite, until=f"stages/{STAGES[0]}.json")
         run_stages(folder, stored, stages, conclude=conclude, say=say)
         if last == STAGES[-1] and end_with_paths_of_the_ensemble(folder, stored, say):
             write_report(folder)

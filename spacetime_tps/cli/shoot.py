@@ -9,7 +9,7 @@ import click
 
 from spacetime_tps.cli.options import configuration_options, folder_options, read_configuration, refuse_both, say
 from spacetime_tps.errors import UserError
-from spacetime_tps.stages import RunFolder, check_beforehand, path_from_file, shoot_in
+from spacetime_tps.stages import FIRST_PATHS, RunFolder, check_beforehand, path_from_file, shoot_in
 from spacetime_tps.systems import load_system
 
 _SOURCES = {"paths": "paths", "high-temperature": "high_temperature"}
@@ -58,7 +58,7 @@ def command(
         raise UserError("A new run has no annealed paths yet; give --from high-temperature or --from a trajectory.")
     folder = RunFolder(output)
     with folder.locked():
-        stored = folder.begin(config, source_folder, resume, overwrite)
+        stored = folder.begin(config, source_folder, resume, overwrite, until=FIRST_PATHS)
         shoot_in(folder, stored, trajectory, resume, False, say)
     _done(folder)
 

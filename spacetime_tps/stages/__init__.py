@@ -13,9 +13,10 @@ from spacetime_tps.stages.loading import load_paths
 from spacetime_tps.stages.report import conclude, write_report
 from spacetime_tps.stages.run import Run
 from spacetime_tps.stages.sample import recorded_columns
-from spacetime_tps.stages.shoot import end_with_paths_of_the_ensemble, shoot_in
+from spacetime_tps.stages.shoot import FIRST_PATHS, end_with_paths_of_the_ensemble, shoot_in
 
 __all__ = [
+    "FIRST_PATHS",
     "REPORT",
     "STAGES",
     "STAGE_FUNCTIONS",

@@ -26,7 +26,7 @@ from spacetime_tps.run_log import versions
 from spacetime_tps.seeds import generator
 from spacetime_tps.stages.context import Context, Stage, opened, run_stages
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, finish_summary, reference_summary
-from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.stages.folder import STAGES, RunFolder
 from spacetime_tps.stages.geodesic import reference_bound
 from spacetime_tps.stages.measure import Raw, measured
 from spacetime_tps.stages.methods import (
@@ -105,12 +105,15 @@ def compare(
         for k, folder in enumerate(folders):
             locks.enter_context(folder.locked())
             wanted = config.model_copy(update={"seed": config.seed + k})
-            configs.append(folder.begin(wanted, source, not overwrite, overwrite))
+            configs.append(folder.begin(wanted, source, not overwrite, overwrite, until=f"stages/{STAGES[0]}.json"))
         run_seeds = _potential_seeds if isinstance(config.system, ToyConfig) else _molecule_seeds
         run_seeds(folders, configs, stages, say)
         rows = [_left_in(folder) for folder in folders]
         with opened(folders[0], folders[0].config()) as context:
             return _tables(output, context, rows)
+
+
+_TABLES = ("compare.md", "compare.csv", "compare.json")
 
 
 class ComparisonFolder(OwnedFolder):
@@ -135,7 +138,7 @@ class ComparisonFolder(OwnedFolder):
                 f"{self.path} holds {more[0]}, which is not among the seeds asked for; choose another with -o."
             )
         if overwrite:
-            self.drop("compare.json", "compare.csv", "compare.md", "figures")
+            self.previous.set_aside(self.own(*_TABLES, "figures"), done=_TABLES)
 
 
 def _beginning_with(name: str, say: Callable[[str], None]) -> Callable[[str], None]:

@@ -72,14 +72,18 @@ class RunFolder(OwnedFolder):
 
     # --- beginning -------------------------------------------------------------------------------
 
-    def begin(self, config: RunConfig, source: Path, resume: bool, overwrite: bool) -> RunConfig:
+    def begin(
+        self, config: RunConfig, source: Path, resume: bool, overwrite: bool, until: str | None = None
+    ) -> RunConfig:
         """Make the folder, whose lock the caller holds, ready for ``config``, and return this as it is stored there.
 
         Args:
             config: file names in it are relative to ``source``.
             source: folder of the system file.
             resume: go on where an earlier run of the same configuration and seed stopped.
-            overwrite: delete an earlier run; it stays until the new one has begun.
+            overwrite: delete an earlier run.
+            until: the file of the new run until which the earlier one is kept, and comes back if that never appears;
+                None: it goes at once.
 
         Raises:
             UserError: there is a run already, or another configuration or seed is to be resumed.
@@ -94,17 +98,23 @@ class RunFolder(OwnedFolder):
         self._check_spares(stored)
         inputs = contents_of(config, source)
         self.refuse_strangers([*inputs, *_fixed_names()])
+        done = [CONFIG, until] if until is not None and self._has_results() else [CONFIG]
         if begun:
             earlier = [name for name in self.own() if name not in _UNTOUCHED]
             identity = {IDENTITY: (self / IDENTITY).read_text(encoding="utf-8")}
-            self.previous.set_aside(earlier, done=[CONFIG], texts=identity)
+            self.previous.set_aside(earlier, done, texts=identity)
         self.begin_identity({name: hashlib.sha256(content).hexdigest() for name, content in inputs.items()})
         for copy, content in inputs.items():
             with replacing(self / copy) as temporary:
                 temporary.write_bytes(content)
         self._store(stored)
-        self.previous.settle()
+        if until not in done:
+            self.previous.settle()
         return self.config()
+
+    def _has_results(self) -> bool:
+        """Whether a stage, or ``shoot``, has left something that would be missed."""
+        return self.reached(STAGES[0]) or bool(self.own("shooting"))
 
     def _check_spares(self, config: RunConfig) -> None:
         """A run that is to be deleted must not hold what the new one reads."""

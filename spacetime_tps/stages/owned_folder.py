@@ -117,6 +117,7 @@ class OwnedFolder:
             self._while_locked = while_locked
             while_locked.callback(self._leave, made)
             if (identity := self.identity()) is not None:
+                self._refuse_links()
                 self._begin_writing(identity["run"])
                 self._remove_unfinished(identity["run"])
                 self.previous.settle()
@@ -189,6 +190,18 @@ class OwnedFolder:
                 f"The output folder {self.path} holds files that no {self.kind} wrote ({foreign[0]}); choose another "
                 "with -o."
             )
+
+    def _refuse_links(self) -> None:
+        """What is written, moved or deleted in the folder must lie in it.
+
+        Raises:
+            UserError: a link leads out of it.
+        """
+        for parent in sorted({os.path.dirname(name) for name in owned(self.path)}):
+            if not lies_within(self.path, os.path.join(parent, "x")):
+                raise UserError(
+                    f"{self / parent} is a link that leads out of the {self.kind} folder; make it a folder."
+                )
 
     def _remove_unfinished(self, run: str) -> None:
         """Delete temporary files of this run that a killed process left."""

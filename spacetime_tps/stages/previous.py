@@ -41,10 +41,11 @@ class PreviousResults:
         """
         journal = self._read() if self.waiting else self._new()
         new = [name for name in names if name not in journal["names"]]
+        done = [*journal["done"], *done]
         new.sort(key=lambda name: name not in done)  # as long as one of them is there, nothing else has been moved
         journal |= {
             "names": [*journal["names"], *new],
-            "done": list(done),
+            "done": list(dict.fromkeys(done)),
             "texts": {**(texts or {}), **journal["texts"]},
         }
         self._write(journal)

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 FOLDER, WORK = "shooting", "shooting.new"
 """Results of ``shoot``, and those that will replace them."""
-SETTINGS = "settings.json"
+FIRST_PATHS, SETTINGS = f"{FOLDER}/first.npz", "settings.json"
 _MIXED = 1.1
 NATURE_OF_SAMPLES = (
     "Paths of exact Monte Carlo chains in the transition path ensemble of the stated dynamics, temperature and states; "
@@ -150,6 +150,7 @@ def shoot_in(
             run.drop(folder.name)
             write_json(folder / SETTINGS, wanted)
             write_arrays(folder / "first.npz", cost=np.array(cost), source=np.array(origin), **pack(found))
+            run.previous.settle()
         _shoot(context, folder, config.shooting, say, started)
 
 

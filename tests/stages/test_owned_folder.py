@@ -154,10 +154,13 @@ def test_nothing_is_written_or_deleted_through_a_link(folder: RunFolder, tmp_pat
     elsewhere = tmp_path / "elsewhere"
     shutil.move(folder / "figures", elsewhere)
     (folder / "figures").symlink_to(elsewhere)
-    with pytest.raises(UserError, match="is a link that leads out of the run folder"):
+    before = contents(folder.path)
+    with pytest.raises(UserError, match="figures is a link that leads out of the run folder"):
         again(folder, "export", 2.0)
-    run(folder.path, 3.0, overwrite=True, last="sample")
+    with pytest.raises(UserError, match="figures is a link that leads out of the run folder"):
+        run(folder.path, 3.0, overwrite=True)
     assert (elsewhere / "work.png").read_text() == "1.0"
+    assert contents(folder.path) == before
 
 
 def test_names_in_the_ledger_do_not_lead_out(tmp_path: Path) -> None:
@@ -258,6 +261,32 @@ def test_a_new_run_that_cannot_begin_leaves_the_old_one(folder: RunFolder, monke
         run(folder.path, 2.0, overwrite=True)
     assert contents(folder.path) == before
     folder.check()
+
+
+def test_an_earlier_run_goes_with_the_first_result_of_the_new_one(folder: RunFolder) -> None:
+    """Sampling that fails brings it back, its identity too; a later stage that fails does not."""
+
+    def fail() -> None:
+        assert not (folder / "paths.npz").exists()
+        raise UserError("cannot")
+
+    def anew(*stages: tuple[str, Callable[[], None]]) -> None:
+        with folder.locked():
+            stored = folder.begin(config_of(3), SYSTEM.parent, False, True, until="stages/sample.json")
+            made = {name: stage(name, 3.0, end) for name, end in stages}
+            run_stages(folder, stored, made, conclude, lambda _: None)
+
+    before = contents(folder.path)
+    with pytest.raises(UserError, match="cannot"):
+        anew(("sample", fail))
+    assert contents(folder.path) == before
+    folder.check()
+    with pytest.raises(UserError, match="cannot"):
+        anew(("sample", lambda: None), ("train", fail))
+    assert folder.config().seed == 3
+    assert read_arrays(folder / "samples.npz")["number"] == 3.0
+    assert not (folder / "paths.npz").exists()
+    assert not (folder / ".previous").exists()
 
 
 def test_a_run_whose_files_cannot_be_deleted_stays_whole(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
