@@ -13,7 +13,8 @@ from openmm import app, unit
 from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.topology import is_solvent
-from spacetime_tps.untrusted import read_forcefield, read_system_xml
+from spacetime_tps.untrusted.forcefield import read_forcefield
+from spacetime_tps.untrusted.system_xml import read_system_xml
 
 _LIGHT_U = 5.5
 """Heavier is no hydrogen, however masses are repartitioned."""
