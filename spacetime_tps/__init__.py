@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spacetime_tps.export.transition_path import TransitionPath
     from spacetime_tps.stages import Run, load_paths
-    from spacetime_tps.untrusted import trusting
+    from spacetime_tps.untrusted.trust import trusting
 
 __all__ = ["Run", "TransitionPath", "load_paths", "trusting"]
 
@@ -16,7 +16,7 @@ _HOME = {
     "Run": "spacetime_tps.stages",
     "TransitionPath": "spacetime_tps.export.transition_path",
     "load_paths": "spacetime_tps.stages",
-    "trusting": "spacetime_tps.untrusted",
+    "trusting": "spacetime_tps.untrusted.trust",
 }
 
 

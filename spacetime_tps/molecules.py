@@ -15,7 +15,8 @@ from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.errors import UserError, explained
 from spacetime_tps.inputs import regular_file
 from spacetime_tps.topology import is_solvent
-from spacetime_tps.untrusted import read_forcefield, read_system_xml
+from spacetime_tps.untrusted.forcefield import read_forcefield
+from spacetime_tps.untrusted.system_xml import read_system_xml
 
 _LIGHT_U = 5.5
 """Heavier is no hydrogen, however masses are repartitioned."""

@@ -12,7 +12,7 @@ import click
 from spacetime_tps.config import Preset, RunConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.systems import find_system_file, load_config
-from spacetime_tps.untrusted import trusting
+from spacetime_tps.untrusted.trust import trusting
 
 system_argument = click.argument("system", metavar="SYSTEM")
 output_option = click.option(

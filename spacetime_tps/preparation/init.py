@@ -41,7 +41,7 @@ from spacetime_tps.preparation.torsions import candidates, quadruples_of
 from spacetime_tps.structures import check_structure
 from spacetime_tps.systems import load_config, load_system
 from spacetime_tps.topology import Isomers, atom_labels, is_solvent, solute_atoms
-from spacetime_tps.untrusted import files_beside
+from spacetime_tps.untrusted.forcefield import files_beside
 
 PROTEIN, NUCLEIC = "amber14/protein.ff14SB.xml", "amber14-all.xml"
 SOLVENTS = {

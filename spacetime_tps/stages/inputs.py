@@ -10,7 +10,7 @@ from typing import Any
 
 from spacetime_tps.config import MoleculeConfig, RunConfig, TrajectoriesConfig
 from spacetime_tps.errors import UserError
-from spacetime_tps.untrusted import files_beside
+from spacetime_tps.untrusted.forcefield import files_beside
 
 INPUTS = "inputs"
 

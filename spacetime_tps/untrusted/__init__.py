@@ -4,9 +4,3 @@ OpenMM runs code that stands in its XML files: scripts and some attributes of a 
 serialised System. Here such a file is read once, checked against what is known to be data, and handed on as it was
 checked. ``trusting`` is the way around for files of one's own.
 """
-
-from spacetime_tps.untrusted.forcefield import files_beside, read_forcefield
-from spacetime_tps.untrusted.system_xml import read_system_xml
-from spacetime_tps.untrusted.trust import trusted, trusting
-
-__all__ = ["files_beside", "read_forcefield", "read_system_xml", "trusted", "trusting"]

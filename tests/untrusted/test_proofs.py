@@ -9,7 +9,7 @@ import pytest
 from spacetime_tps.cli.main import main
 from spacetime_tps.stages import RunFolder
 from spacetime_tps.systems import load_config
-from spacetime_tps.untrusted import trusted, trusting
+from spacetime_tps.untrusted.trust import trusted, trusting
 from tests.conftest import refusal, run_cli
 from tests.oracles import is_one_sentence
 from tests.untrusted.strangers import ENDS, OWN, is_system, plant, proofs

@@ -13,9 +13,8 @@ import pytest
 from spacetime_tps.errors import UserError
 from spacetime_tps.molecules import read_openmm_system
 from spacetime_tps.systems import load_config, load_system, systems_folder
-from spacetime_tps.untrusted import read_system_xml
 from spacetime_tps.untrusted.expressions import check_expression, extent
-from spacetime_tps.untrusted.system_xml import FORCES
+from spacetime_tps.untrusted.system_xml import FORCES, read_system_xml
 from tests.oracles import is_one_sentence
 from tests.untrusted.strangers import system_xml, with_force
 
