@@ -25,18 +25,19 @@ _KINDS = [
 ]
 
 
-def regular_file(path: Path, what: str = "", largest: int = TEXT_BYTES) -> Path:
+def regular_file(path: Path, what: str = "", largest: int = TEXT_BYTES, named: str = "") -> Path:
     """``path`` itself, if it is a regular file that is not too large.
 
     Args:
         path: of a file that the user named; links are followed.
         what: its role, such as "The PDB file", for messages.
         largest: bytes that it may have.
+        named: role and name together, where the name does not stand last.
 
     Raises:
         UserError: it is not there, cannot be looked at, is something else than a file, or too large.
     """
-    shown = shortened(f"{what} {path}".strip(), _LONGEST_SHOWN)
+    shown = shortened(named or f"{what} {path}".strip(), _LONGEST_SHOWN)
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:

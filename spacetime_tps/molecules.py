@@ -50,7 +50,7 @@ def read_pdb_file(path: Path, shown: str) -> tuple[app.Topology, np.ndarray]:
     Raises:
         UserError: the file is missing, damaged or no structure.
     """
-    text = regular_file(path, "The PDB file").read_bytes().decode("utf-8-sig", errors="replace")
+    text = regular_file(path, named=f"The PDB file {shown}").read_bytes().decode("utf-8-sig", errors="replace")
     with explained(f"{path} is not a complete PDB file"):
         pdb = app.PDBFile(io.StringIO(text))
         positions = np.array(pdb.getPositions(asNumpy=True)._value, dtype=float)
