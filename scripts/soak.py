@@ -57,7 +57,7 @@ ALANINE = (
 WARM_UP, _REPLICATES, _SIGMAS, _ROUNDING = 0.2, 2000, 2.0, 1e-9
 BOUNDS = {
     "rss_mb": 20.0, "uss_mb": 20.0, "anonymous_mb": 20.0, "open_files": 1.0, "threads": 1.0, "children": 1.0,
-    "temporary_files": 1.0,    "run_files": 1.0, "objects": 5000.0,
+    "temporary_files": 1.0, "run_files": 1.0, "objects": 5000.0,
 }  # fmt: skip
 """Slopes per hour below which growth is of no consequence, whatever its error."""
 
