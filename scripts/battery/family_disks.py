@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness import Case, Outcome, digests, execute
-from masters import SETTINGS, assignments, fill, run_words, verbs_of
+from masters import compare_words, fill, run_words, verbs_of
 
 ROOMS = (0, 1_000, 5_000, 20_000, 80_000, 200_000, 400_000, 700_000, 1_200_000)
 """Bytes that a disk has left."""
@@ -76,17 +76,7 @@ def _commands() -> Iterator[tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
     yield "alanine", "distance --json", words, words
     init = ("init", "c5.pdb", "c7ax.pdb", "-o", "new", "--workers", "1")
     yield "alanine", "init", init, init
-    compare = (
-        "compare",
-        "mueller_brown",
-        "-o",
-        "compared",
-        "--seeds",
-        "1",
-        "--preset",
-        "quick",
-        *assignments(SETTINGS["toy"]),
-    )
+    compare = compare_words("-o", "compared")
     yield "toy", "compare", compare, (*compare, "--resume")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 from harness import Case, Must
-from masters import SYSTEMS, TOY, assignments, copy_run
+from masters import SYSTEMS, TOY, assignments, compare_words, copy_run
 
 from spacetime_tps.cli import main as cli
 from spacetime_tps.systems import systems_folder
@@ -22,7 +22,7 @@ PLAUSIBLE: dict[str, tuple[str, ...]] = {
     "shoot": ("run",),
     "committor": ("run",),
     "report": ("run",),
-    "compare": (SYSTEMS["toy"], "-o", "new", "--preset", "quick", *assignments(TOY)),
+    "compare": compare_words("-o", "new")[1:],
     "distance": (*_PDB, "--run", "run"),
     "config": (SYSTEMS["toy"],),
     "doctor": ("mueller_brown",),

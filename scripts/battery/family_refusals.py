@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness import Case, Must
-from masters import SYSTEMS, TOY, assignments, copy_run
+from masters import SYSTEMS, TOY, assignments, compare_words, copy_run
 
 from spacetime_tps.systems import systems_folder
 
@@ -139,7 +139,7 @@ def _ends(box: Path) -> None:
 NEW: dict[str, tuple[str, ...]] = {
     "run": ("run", *_TOY, "--stop-after", "sample", "-o", "out"),
     "sample": ("sample", *_TOY, "-o", "out"),
-    "compare": ("compare", *_TOY, "--seeds", "1", "--preset", "quick", "-o", "out"),
+    "compare": compare_words("--seed", "0", "-o", "out"),
     "shoot SYSTEM": ("shoot", *_TOY, "-o", "out", "--from", "high-temperature"),
     "init": ("init", "c5.pdb", "missing.pdb", "--workers", "1", "-o", "out"),
 }

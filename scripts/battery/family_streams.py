@@ -15,7 +15,7 @@ from harness import Case, Must, Outcome, said
 from masters import fill, run_words
 from processes import COMMAND, environment
 
-_NOISE = re.compile(r"Traceback|Exception ignored|BrokenPipe|Bad file descriptor|lost sys\.stderr")
+_NOISE = re.compile(r"Traceback|Exception ignored|Broken ?[Pp]ipe|Bad file descriptor|lost sys\.stderr")
 SHELLS: dict[str, tuple[str, Must]] = {
     "as it is": ("{}", "accept"),
     "into head -0": ("{} | head -n 0; exit ${{PIPESTATUS[0]}}", "either"),

@@ -35,6 +35,11 @@ ALANINE = (
     "sampling.frame_interval=2 ps", "paths.count=2", "paths.curve_points=20", "shooting.max_frames=400",
     "hardware.platform=Reference",
 )  # fmt: skip
+COMPARISON = (
+    *TOY, "comparison.shooting_steps=6", "comparison.seeded_steps=4", "comparison.ratchet_steps=200",
+    "comparison.unbiased_steps=0", "comparison.examined_paths=2", "comparison.quenched_paths=1",
+    "comparison.umbrella=null",
+)  # fmt: skip
 SYSTEMS = {"toy": "mueller_brown", "alanine": "alanine_dipeptide"}
 SETTINGS = {"toy": TOY, "alanine": ALANINE}
 LATER = {"toy": ("shoot", "committor"), "alanine": ("committor",)}
@@ -49,6 +54,11 @@ def assignments(settings: Iterable[str]) -> tuple[str, ...]:
 def run_words(kind: str, seed: int = 0) -> tuple[str, ...]:
     """The command that made a master run."""
     return ("run", SYSTEMS[kind], "-o", "run", "--seed", str(seed), *assignments(SETTINGS[kind]))
+
+
+def compare_words(*more: str) -> tuple[str, ...]:
+    """A comparison that takes seconds."""
+    return ("compare", SYSTEMS["toy"], "--seeds", "1", "--preset", "quick", *assignments(COMPARISON), *more)
 
 
 def verbs_of(kind: str) -> dict[str, tuple[str, ...]]:

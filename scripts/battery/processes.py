@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-COMMAND = [sys.executable, "-c", "from spacetime_tps.cli.main import main; main(prog_name='spacetime-tps')"]
+_STARTS = ("spacetime_tps.cli.start", "spacetime_tps.cli.main")
+"""Modules whose ``main`` the installed command calls, the newest first."""
+_MODULE = next(name for name in _STARTS if importlib.util.find_spec(name) is not None)
+COMMAND = [sys.executable, "-c", f"import sys; sys.argv[0] = 'spacetime-tps'; from {_MODULE} import main; main()"]
 
 
 def environment(box: Path) -> dict[str, str]:
