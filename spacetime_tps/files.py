@@ -129,6 +129,7 @@ def read_json(path: Path) -> Any:
         DamagedFileError: the file is missing or damaged, was changed since it was written, or belongs to another run.
     """
     try:
+        _check_regular(path)
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} is missing or damaged and cannot be read as JSON{_advice(path)}.") from error
@@ -168,6 +169,7 @@ def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarra
             changed since it was written, or belongs to another run.
     """
     try:
+        _check_regular(path)
         _check_sizes(path)
         with np.load(path, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
@@ -184,6 +186,16 @@ def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarra
         if name not in found or (found[name].ndim and found[name].size == 0):
             raise DamagedFileError(f"{path} lacks the array {name!r}, or it is empty{_advice(path)}.")
     return found
+
+
+def _check_regular(path: Path) -> None:
+    """A named pipe would wait for ever.
+
+    Raises:
+        ValueError: it is no file.
+    """
+    if not path.is_file():
+        raise ValueError("not a file")
 
 
 def _check_sizes(path: Path) -> None:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.files import (
     TEMPORARY_PREFIX,
     plain,
@@ -152,3 +154,20 @@ def test_csv(tmp_path: Path) -> None:
     )
     write_csv(tmp_path / "b.csv", ["x"], [[0.25]])
     assert (tmp_path / "b.csv").read_text() == "x\n0.25\n"
+
+
+@pytest.mark.parametrize("read", [read_json, read_arrays])
+def test_a_named_pipe_is_not_waited_for(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npz")
+    with pytest.raises(DamagedFileError, match="missing or damaged"):
+        read(tmp_path / "a.npz")
+
+
+def test_declared_shapes_have_to_be_there(tmp_path: Path) -> None:
+    """A header of 10^20 numbers before none; NumPy would try to find memory for them."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        head = str({"descr": "<f8", "fortran_order": False, "shape": (10**20,)}).encode()
+        head += b" " * (63 - (10 + len(head)) % 64) + b"\n"
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(DamagedFileError, match="missing or damaged"):
+        read_arrays(tmp_path / "a.npz")

@@ -93,7 +93,7 @@ def _worked(box: Path, before: dict[str, str], words: tuple[str, ...], outcome: 
             outcome.accepted = f"afterwards it does not work: {first.stderr.strip().splitlines()[-1][:200]}"
 
 
-_ANY = {".lock", "run.log", "run", "figures", "stages", "inputs", "paths", "ballast", "tmp"}
+_ANY = {".lock", "run.log", "files.txt", "run", "figures", "stages", "inputs", "paths", "ballast", "tmp"}
 
 
 def _full(masters: Path, kind: str, name: str, words: tuple[str, ...], again: tuple[str, ...], room: int) -> Case:

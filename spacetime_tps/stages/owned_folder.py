@@ -172,8 +172,10 @@ class OwnedFolder:
             UserError: this is such a folder.
         """
         for name in (IDENTITY, LEDGER, LOCK, LOG, PREVIOUS):
-            if (self / name).is_symlink():
-                raise UserError(f"{self / name} is a link, and a {self.kind} keeps it in its own folder; remove it.")
+            entry, wanted = self / name, "folder" if name == PREVIOUS else "file"
+            right = entry.is_dir() if name == PREVIOUS else entry.is_file()
+            if entry.is_symlink() or (entry.exists() and not right):
+                raise UserError(f"{entry} is not a {wanted} that this {self.kind} wrote; remove it.")
         if self.identity() is not None:
             return
         present = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []

@@ -415,5 +415,8 @@ def test_bookkeeping_is_not_written_through_a_link(name: str, folder: RunFolder,
     before = mine.read_text()
     (folder / name).unlink()
     (folder / name).symlink_to(mine)
-    assert "is a link" in refusal("export", folder.path, "--overwrite")
+    assert f"{name} is not a file that this run wrote" in refusal("export", folder.path, "--overwrite")
     assert mine.read_text() == before
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert f"{name} is not a file that this run wrote" in refusal("export", folder.path, "--overwrite")
