@@ -184,7 +184,7 @@ def _structures() -> Iterator[Case]:
                 )
 
 
-_SAME_TWICE = {"mirrored", "in reverse order"}
+_SAME_TWICE = {"mirrored", "in reverse order", "with names of thousands"}
 _MENDED = {"without an atom", "with two atoms that nearly overlap"}
 
 
