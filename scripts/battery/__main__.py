@@ -76,7 +76,7 @@ def run_all(cases: list[Case], output: Path, boxes: Path, jobs: int) -> list[dic
     for k, file in enumerate(files):
         worker = os.fork()
         if not worker:
-            _work(cases[k::jobs], file, boxes / f"box_{k}")
+            _work(cases[k::jobs], file, boxes / f"{k}/box")  # nobody else's box lies beside it
         workers.append(worker)
     for worker in workers:
         os.waitpid(worker, 0)

@@ -24,13 +24,13 @@ Edit = Callable[[Path], None]
 
 
 @cache
-def _system() -> System:
+def built() -> System:
     return load_system(load_config(HERE / "system.yaml"), HERE)
 
 
 @cache
 def system_xml() -> str:
-    molecule = _system().molecule
+    molecule = built().molecule
     assert molecule is not None
     return molecule.dynamics.system_xml
 
@@ -45,11 +45,39 @@ def _settings() -> str:
 def frames_of_ends() -> np.ndarray:
     """Frames about either end, shape (2, 30, 22, 3) [nm]."""
     noise = np.random.default_rng(1).normal(0, 0.003, (2, 30, 22, 3))
-    return (_system().structures[:, None] + noise).astype(np.float32)
+    return (built().structures[:, None] + noise).astype(np.float32)
+
+
+def turned(frame: np.ndarray, four: tuple[int, ...], angle: float, moving: list[int]) -> np.ndarray:
+    """A frame with atoms turned about the middle bond of a torsion by an angle [rad]."""
+    start, axis = frame[four[1]], frame[four[2]] - frame[four[1]]
+    axis = axis / np.linalg.norm(axis)
+    arms = frame[moving] - start
+    along = (arms @ axis)[:, None] * axis
+    changed = frame.copy()
+    changed[moving] = start + along + (arms - along) * np.cos(angle) + np.cross(axis, arms) * np.sin(angle)
+    return changed
+
+
+@cache
+def crossing() -> np.ndarray:
+    """From one end to the other by turning phi and psi alone, shape (41, 22, 3) [nm]."""
+    system = built()
+    first, last = system.variables(system.structures)
+    step = (last - first + np.pi) % (2 * np.pi) - np.pi
+    phi, psi = (tuple(int(k) for k in four) for four in system.variables.quadruples)
+    atoms = list(_topology().atoms)
+    behind = [atom.index for atom in atoms if atom.index not in phi[:3] and atom.index > phi[2]]
+    third = [k for k in behind if k >= psi[2] and (atoms[k].name in ("C", "O") or atoms[k].residue.index == 2)]
+    frames = []
+    for share in np.linspace(0, 1, 41):
+        frame = turned(system.structures[0], phi, share * step[0], behind)
+        frames.append(turned(frame, psi, share * step[1], third))
+    return np.array(frames)
 
 
 def _topology() -> mdtraj.Topology:
-    molecule = _system().molecule
+    molecule = built().molecule
     assert molecule is not None
     return mdtraj.Topology.from_openmm(molecule.topology)
 
@@ -114,7 +142,7 @@ def run_of(masters: Path, box: Path) -> None:
     base(box)
     copy_run(masters, "alanine_0", box / "run")
     save(box / "frames.dcd", frames_of_ends()[0][:3])
-    save(box / "path.dcd", np.concatenate([frames_of_ends()[0][:3], frames_of_ends()[1][:3]]))
+    save(box / "path.dcd", crossing())
 
 
 class Touch:

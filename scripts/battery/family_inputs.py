@@ -10,7 +10,7 @@ from typing import Any
 import damage
 import numpy as np
 from builders import HERE, INIT, SAMPLE, Edit, amber, base, own_forcefield, referenced, run_of, serialised, trajectories
-from harness import Case, Must
+from harness import Case, Must, Outcome
 from openmm import app
 
 
@@ -39,7 +39,9 @@ def _spoilt(masters: Path, chance: random.Random) -> Iterator[Case]:
     ]
     for kind, file, fill, verbs in kinds:
         for words in verbs:
-            ways = [*damage.replacements(), *((*way, 60.0) for way in damage.contents(chance, 6))]
+            early = words is SAMPLE and kind not in ("DCD", "XTC", "weights")
+            ways: list[tuple[str, damage.Spoil, Must, float]] = [("is as it was", _as_it_was, "accept", 120.0)]
+            ways += [*damage.replacements(), *((*way, 60.0) for way in damage.contents(chance, 6))]
             for name, spoil, must, seconds in ways:
                 if kind in ("XTC", "weights", "first path", "frames") and name.startswith(("is cut", "is UTF")):
                     must = "either"  # what is left may be a shorter file of its own right
@@ -52,9 +54,19 @@ def _spoilt(masters: Path, chance: random.Random) -> Iterator[Case]:
                     _prepared(masters, fill, file, spoil, words),
                     must,
                     of_out,
-                    None,
+                    begun_before_refusing if early else None,
                     seconds + 60 * (seconds > 30),
                 )
+
+
+def _as_it_was(path: Path) -> None:
+    """The control: what is spoilt otherwise has to be taken as it is."""
+
+
+def begun_before_refusing(outcome: Outcome, box: Path) -> str:
+    """What describes a system is refused before a run begins, not after its sampling."""
+    begun = outcome.code != 0 and (box / "out/config.yaml").exists()
+    return "it refuses only after the run has begun" if begun else ""
 
 
 def of_out(name: str) -> bool:
@@ -166,12 +178,13 @@ def _structures() -> Iterator[Case]:
                     for end in ("c5", "c7ax") if which == "both" else (which,):
                         edit(box / f"sys/{end}.pdb")
 
+                late = begun_before_refusing if words is SAMPLE else None
                 yield Case(
-                    "inputs", f"{words[0]}: structure {name}, {which}", words, prepare, expected, of_out, None, 120
+                    "inputs", f"{words[0]}: structure {name}, {which}", words, prepare, expected, of_out, late, 120
                 )
 
 
-_SAME_TWICE = {"mirrored", "in reverse order"}
+_SAME_TWICE = {"mirrored", "in reverse order", "with names of thousands"}
 _MENDED = {"without an atom", "with two atoms that nearly overlap"}
 
 

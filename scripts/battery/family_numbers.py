@@ -71,7 +71,7 @@ def _trajectories() -> Iterator[Case]:
 
             yield Case("numbers", f"sample: {suffix} {name}", SAMPLE, prepare, must, of_out, None, 120)
     lists: dict[str, tuple[list[str], Must]] = {
-        "as it is": (["t0.dcd", "t1.dcd"], "either"),
+        "as it is": (["t0.dcd", "t1.dcd"], "accept"),
         "a file twice": (["t0.dcd", "t0.dcd"], "refuse"),
         "a file by two names": (["t0.dcd", "./t0.dcd"], "refuse"),
         "a pattern and a file": (["t*.dcd", "t1.dcd"], "refuse"),
@@ -119,6 +119,7 @@ def _arrays(**changes: Any) -> Edit:
 
 
 REFERENCES: dict[str, tuple[Edit, Must]] = {
+    "as it was": (lambda file: None, "accept"),
     **{
         f"without {name}": (_arrays(**{name: None}), "either")
         for name in ("free_energy", "origin", "spacing", "names", "kt")
@@ -159,6 +160,7 @@ REFERENCES: dict[str, tuple[Edit, Must]] = {
     },
 }
 WEIGHTS: dict[str, tuple[str, Must]] = {
+    "as they should be": ("0.1\n" * 30, "accept"),
     "NaN": ("nan\n" * 30, "refuse"),
     "infinity": ("inf\n" * 30, "refuse"),
     "1e300": ("1e300\n" * 30, "refuse"),

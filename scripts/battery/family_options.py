@@ -19,8 +19,8 @@ PLAUSIBLE: dict[str, tuple[str, ...]] = {
     "init": (*_PDB, "-o", "new", "--workers", "1"),
     "run": (SYSTEMS["toy"], "-o", "new", *assignments(TOY)),
     "sample": (SYSTEMS["toy"], "-o", "new", *assignments(TOY)),
-    "shoot": ("run",),
-    "committor": ("run",),
+    "shoot": ("run", "--overwrite"),
+    "committor": ("run", "--overwrite"),
     "report": ("run",),
     "compare": compare_words("-o", "new")[1:],
     "distance": (*_PDB, "--run", "run"),
@@ -137,6 +137,8 @@ def _pairs(masters: Path, verb: str, command: click.Command) -> Iterator[Case]:
     if {"--resume", "--overwrite"} <= set(flags):
         words = tuple(word for word in plausible(verb) if word != "--overwrite")
         yield _case(masters, verb, "--resume and --overwrite", (*words, "--resume", "--overwrite"), "refuse")
+    if verb not in ("refine", "doctor"):  # of an analytic potential nothing is refined, and it has no speed
+        yield _case(masters, verb, "as it is", plausible(verb), "accept")
     yield _case(masters, verb, "an unknown option", (*plausible(verb), "--xyzzy"), "refuse")
     yield _case(masters, verb, "no arguments", (), "refuse" if verb != "doctor" else "either")
     if verb != "distance":
