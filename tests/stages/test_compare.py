@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from spacetime_tps.analysis.comparison import EXACT, METHODS, MethodPaths
-from spacetime_tps.files import read_arrays
+from spacetime_tps.files import read_arrays, write_arrays
+from spacetime_tps.stages import RunFolder
 from tests.conftest import TINY_ALANINE, TINY_TOY, refusal, run_cli, settings
 
 TOY = (
@@ -118,14 +119,14 @@ def test_damage_stops_it(toy: Path, tmp_path: Path) -> None:
     shutil.copytree(toy, copy)
     again = ("compare", "mueller_brown", "-o", copy, "--seeds", "2", "--resume", *settings(TOY))
     before = (copy / "compare.json").read_bytes()
-    data = dict(np.load(copy / "seed_0/compare/line.npz"))
+    data = read_arrays(copy / "seed_0/compare/line.npz")
     del data["scalar_names"]
-    data.pop("sha256", None)
-    np.savez(copy / "seed_0/compare/line.npz", **data)
+    with RunFolder(copy / "seed_0").locked(existing=True):
+        write_arrays(copy / "seed_0/compare/line.npz", **data)
     assert "line.npz lacks the array" in refusal(*again)
     (copy / "seed_0/compare/line.npz").unlink()
     (copy / "seed_0/samples.npz").write_bytes(b"PK")
-    assert "samples.npz cannot be read" in refusal(*again)
+    assert "samples.npz is not as the stage 'sample' left it" in refusal(*again)
     assert (copy / "compare.json").read_bytes() == before
     short = settings((*TOY, "comparison.shooting_steps=1"))
     assert "comparison.shooting_steps is 1" in refusal("compare", "mueller_brown", "-o", tmp_path / "new", *short)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,15 @@ THETA = "1:O-1:C-2:N-2:CA"
 @pytest.fixture
 def run(tiny_alanine_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_alanine_run, tmp_path / "run"))
+
+
+def finish_again(run: Path, records: dict[str, dict[str, Any]]) -> None:
+    """Records as if their stages had found something else."""
+    folder = RunFolder(run)
+    later = {name: folder.record(name) for name in ("windows", "export")} | records
+    with folder.locked(existing=True):
+        for name in ("windows", "export"):
+            folder.finish(name, later[name])
 
 
 def test_a_named_torsion_enters_and_nothing_is_sampled_anew(run: Path) -> None:
@@ -47,7 +57,7 @@ def test_auto_takes_those_that_lag(run: Path) -> None:
     sizes = ((80.0, 5.0), (20.0, 1.0), (90.0, 60.0))
     for row, name, (size, error) in zip(rows, (THETA, "2:CA-2:C-3:N-3:C", "1:CH3-1:C-2:N-2:CA"), sizes, strict=True):
         row |= {"name": name, "difference_deg": size, "error_deg": error}
-    RunFolder(run).finish("export", record)
+    finish_again(run, {"export": record})
     done = run_cli("run", "alanine_dipeptide", "-o", run, "--resume", "--add-torsion", "auto", "--stop-after", "train")
     assert done.returncode == 0, done.stderr
     assert "added t_1O_1C_2N_2CA\n" in done.stderr
@@ -68,12 +78,11 @@ def test_auto_takes_what_windows_do_not_forget_one_about_each_bond(run: Path) ->
         {"name": "2:CA-2:C-3:N-3:C", "windows": 1 + count // 10},
         {"name": "2:CB-2:CA-2:C-2:O", "windows": count // 10},
     ]
-    RunFolder(run).finish("export", export)
-    RunFolder(run).finish("windows", windows)
+    finish_again(run, {"export": export, "windows": windows})
     _, added = with_torsions(RunFolder(run), ("auto",))
     assert added == ["t_1O_1C_2N_2CA", "t_2CA_2C_3N_3C"]
     del windows["summary"]["slow_torsions"]
-    RunFolder(run).finish("windows", windows)
+    finish_again(run, {"windows": windows})
     assert with_torsions(RunFolder(run), ("auto",))[1] == ["t_1O_1C_2N_2CA"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from spacetime_tps import Run
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import write_arrays
+from spacetime_tps.stages import RunFolder
 from tests.conftest import TINY_ALANINE
 
 KINDS = {
@@ -52,7 +53,8 @@ def test_a_damaged_fit_is_told_by_name(run: Run, damage: str, tmp_path: Path) ->
         file.unlink()
     else:
         axes = arrays["axes"]
-        write_arrays(file, **(arrays | {"axes": axes * np.nan if damage == "not finite" else axes[:-1]}))
+        with RunFolder(file.parent).locked(existing=True):
+            write_arrays(file, **(arrays | {"axes": axes * np.nan if damage == "not finite" else axes[:-1]}))
     with pytest.raises(UserError, match=r"representation\.npz.*draw the samples again"):
         Run(tmp_path / "copy").export()
     assert (tmp_path / "copy/summary.json").is_file()
