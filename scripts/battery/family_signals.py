@@ -15,7 +15,7 @@ from harness import Case, Outcome, cpu_seconds, said
 from masters import fill, run_words
 from processes import started
 
-COUNT = 60
+COUNT = 150
 _BEFORE_OURS = 0.12
 """Seconds of the processor in which Python itself starts and nothing of ours can run."""
 _IMPORTS, _RUN = 4.0, 9.0
@@ -58,7 +58,7 @@ def cases(masters: Path, chance: random.Random) -> list[Case]:
     found = []
     for k in range(COUNT):
         which = (signal.SIGTERM, signal.SIGINT)[k % 2]
-        seconds = chance.uniform(0.0, _IMPORTS) if k % 3 else chance.uniform(_IMPORTS, _RUN)
+        seconds = chance.uniform(0.0, _IMPORTS) if k % 5 else chance.uniform(_IMPORTS, _RUN)
         found.append(Case("signals", f"{k}: {which.name} after {seconds:.2f} s of the processor", ("run",),
                           lambda box: fill(masters, "toy", box, finished=False), "either",
                           lambda name: name.startswith("run"), act=_act(which, seconds)))  # fmt: skip
