@@ -122,7 +122,7 @@ def test_damage_stops_it(toy: Path, tmp_path: Path) -> None:
     del data["scalar_names"]
     data.pop("sha256", None)
     np.savez(copy / "seed_0/compare/line.npz", **data)
-    assert "line.npz lacks the array" in refusal(*again)
+    assert "line.npz was not written by the run it lies in" in refusal(*again)
     (copy / "seed_0/compare/line.npz").unlink()
     (copy / "seed_0/samples.npz").write_bytes(b"PK")
     assert "samples.npz cannot be read" in refusal(*again)
