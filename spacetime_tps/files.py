@@ -40,9 +40,9 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: it cannot be written; the error names ``path``.
     """
     raise_if_interrupted()
-    home = claim(path)
-    prefix = TEMPORARY_PREFIX if home is None else home.temporary_prefix()
     with _naming(path):
+        home = claim(path)
+        prefix = TEMPORARY_PREFIX if home is None else home.temporary_prefix()
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
         os.close(handle)
@@ -77,7 +77,9 @@ def write_bookkeeping(path: Path, text: str) -> None:
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     with _naming(path):
         try:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.unlink(missing_ok=True)
+            with temporary.open("x", encoding="utf-8") as handle:  # never through a link
+                handle.write(text)
             _move(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -181,11 +183,19 @@ def read_arrays(path: Path, required: Iterable[str] = ()) -> dict[str, np.ndarra
     if digest is not None and str(digest) != _digest(found):
         raise DamagedFileError(f"{path} was changed after it was written{_advice(path)}.")
     stamped = found.pop(_STAMP, None)
-    check_stamp(path, None if stamped is None or digest is None else json.loads(str(stamped)))
+    check_stamp(path, None if stamped is None or digest is None else _parsed(str(stamped)))
     for name in required:
         if name not in found or (found[name].ndim and found[name].size == 0):
             raise DamagedFileError(f"{path} lacks the array {name!r}, or it is empty{_advice(path)}.")
     return found
+
+
+def _parsed(text: str) -> Any:
+    """What JSON says; what is none says nothing right."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _check_regular(path: Path) -> None:

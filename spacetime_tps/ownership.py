@@ -27,8 +27,12 @@ PREVIOUS = ".previous"
 """Where results wait that are being replaced."""
 TEMPORARY_PREFIX = ".partial-"
 _ALWAYS = frozenset({IDENTITY, LEDGER, LOCK, LOG, "config.yaml"})
-_PROMOTED = {"refining": "refined", "shooting.new": "shooting"}
+PROMOTED = {"refining": "refined", "shooting.new": "shooting"}
 """Folders of work in progress, by what they are called once it is finished."""
+_ONLY_OURS = {"stages", "compare", *PROMOTED, *PROMOTED.values()}
+"""Folders in which no file is read that does not say that this run wrote it."""
+_CUT = "/.."
+"""Ends a line of the ledger that a full disk or a kill cut off, and makes it the name of nothing."""
 
 
 @dataclass(frozen=True)
@@ -81,19 +85,19 @@ def home_of(file: Path) -> tuple[Home, str] | None:
 def finished_name(name: str) -> str:
     """What a file is called once the work that it is part of is finished."""
     first, *rest = name.split("/")
-    return "/".join([_PROMOTED.get(first, first), *rest])
+    return "/".join([PROMOTED.get(first, first), *rest])
 
 
 # --- what a folder has written --------------------------------------------------------------------
 
 
 def noted(path: Path) -> list[str]:
-    """The names in a folder's ledger, in the order in which they were noted."""
+    """The names in a folder's ledger, in the order in which they were noted; a line that is cut off is none."""
     try:
-        lines = (path / LEDGER).read_text(encoding="utf-8", errors="replace").splitlines()
+        text = (path / LEDGER).read_bytes().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return []
-    return [line for line in lines if _is_below(line)]
+    return [line for line in text.split("\n")[:-1] if is_below(line)]
 
 
 def owned(path: Path) -> set[str]:
@@ -101,7 +105,10 @@ def owned(path: Path) -> set[str]:
     return {*_ALWAYS, *noted(path)}
 
 
-def _is_below(name: str) -> bool:
+def is_below(name: object) -> bool:
+    """Whether something is the name of a file that lies below the folder that it is relative to."""
+    if not isinstance(name, str) or "\0" in name:
+        return False
     parts = PurePosixPath(name).parts
     return bool(parts) and not PurePosixPath(name).is_absolute() and ".." not in parts
 
@@ -109,7 +116,9 @@ def _is_below(name: str) -> bool:
 def note(path: Path, names: set[str]) -> None:
     """Add names to a folder's ledger, before the files are there."""
     if missing := sorted(names - owned(path)):
+        before = (path / LEDGER).read_bytes() if (path / LEDGER).is_file() else b""
         with (path / LEDGER).open("a", encoding="utf-8") as handle:
+            handle.write(f"{_CUT}\n" if before and not before.endswith(b"\n") else "")
             handle.write("".join(f"{name}\n" for name in missing))
             handle.flush()
             os.fsync(handle.fileno())
@@ -167,17 +176,19 @@ def stamp(file: Path) -> dict[str, Any] | None:
     return {"run": found[0].run, "file": finished_name(found[1]), "format": FORMAT}
 
 
-def check_stamp(file: Path, stamped: dict[str, Any] | None) -> None:
-    """Compare what a file says with where it lies; files that belong to no open folder say nothing.
+def check_stamp(file: Path, stamped: Any) -> None:
+    """Compare what a file says with where it lies; files of others in an open folder, and beside it, say nothing.
 
     Raises:
         DamagedFileError: it belongs to another run or is another file of it.
     """
     found = home_of(file)
-    if found is None or found[1] not in owned(found[0].path) or found[1].startswith("inputs/"):
+    if found is None or found[1].startswith("inputs/"):
         return
     home, name = found
-    if stamped is None:
+    if stamped is None and name not in owned(home.path) and name.split("/")[0] not in _ONLY_OURS:
+        return
+    if not isinstance(stamped, dict):
         raise DamagedFileError(f"{file} was not written by the run it lies in; run its stage again with --overwrite.")
     if stamped.get("format") != FORMAT:
         raise DamagedFileError(

@@ -471,6 +471,8 @@ def _write(output: Path, topology: app.Topology, structures: np.ndarray, text: s
             shutil.copyfile(file, made / name)
         write_text(made / "system.yaml", text)
         load_system(load_config(made / "system.yaml"), made)
+        if output.is_dir() and not output.is_symlink() and not any(output.iterdir()):
+            output.rmdir()  # so that a kill leaves no half of a system, which would look like somebody else's files
         if output.exists():
             earlier = files_that_belong_to(output / "system.yaml")
             for entry in sorted(made.iterdir(), key=lambda entry: entry.name == "system.yaml"):

@@ -231,7 +231,7 @@ class RunFolder(OwnedFolder):
             record = read_json(file)
         except DamagedFileError as error:
             raise _not_as_left(file, stage) from error
-        if not isinstance(record, dict) or "summary" not in record:
+        if not isinstance(record, dict) or "summary" not in record or not isinstance(record.get("files"), dict):
             raise _not_as_left(file, stage)
         return record
 
@@ -257,7 +257,7 @@ class RunFolder(OwnedFolder):
                     f"{self / CONFIG} has other settings than the stage {stage!r} ran with; run '{stage}' again with "
                     "--overwrite."
                 )
-            for name, digest in record.get("files", {}).items():
+            for name, digest in record["files"].items():
                 if not (self / name).is_file() or digest_of_file(self / name) != digest:
                     raise _not_as_left(self / name, stage)
 

@@ -52,7 +52,19 @@ def contents_of(config: RunConfig, source: Path) -> dict[str, bytes]:
             content = included.read_bytes()
             if contents.setdefault(name, content) != content:
                 raise UserError(f"{file} includes {included}, and another input is called {name}; rename one of them.")
+    for name in contents:
+        _check_fits_a_line(name)
     return contents
+
+
+def _check_fits_a_line(name: str) -> None:
+    """A run folder lists its files one on each line, as UTF-8.
+
+    Raises:
+        UserError: the name does not fit.
+    """
+    if name.splitlines() != [name] or name != name.encode(errors="replace").decode():
+        raise UserError(f"The input file {name.removeprefix(f'{INPUTS}/')!r} has a line break in its name; rename it.")
 
 
 def _copy_of(file: str) -> str:

@@ -6,6 +6,7 @@ import datetime
 import fcntl
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -50,6 +51,7 @@ class OwnedFolder:
         self.previous = PreviousResults(path)
         self._while_locked: ExitStack | None = None
         self._logging = False
+        self._opened = False
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -77,6 +79,8 @@ class OwnedFolder:
             )
         if digest != digest_of({_PROGRAM: program, **found}):
             raise UserError(f"{file} was changed after it was written; choose another folder with -o.")
+        if not re.fullmatch("[0-9a-f]{32}", str(found.get("run"))) or not isinstance(found.get("inputs"), dict):
+            raise UserError(f"{file} is damaged or of another program; choose another folder with -o.")
         if found.get("kind") != self.kind:
             raise UserError(f"{self.path} is the folder of a {found.get('kind')}, not of a {self.kind}.")
         return {**found, "written_by": program}
@@ -113,21 +117,27 @@ class OwnedFolder:
         there = self.path.is_dir()
         if existing or there:
             self._refuse_foreign(existing)
-        with self._lock() as made, ExitStack() as while_locked:
-            self._while_locked = while_locked
-            while_locked.callback(self._leave, made)
-            if (identity := self.identity()) is not None:
-                self._refuse_links()
-                self._begin_writing(identity["run"])
-                self._remove_unfinished(identity["run"])
-                self.previous.settle()
-            yield
-        if not there and self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
+        try:
+            with self._lock() as made, ExitStack() as while_locked:
+                self._while_locked = while_locked
+                while_locked.callback(self._leave, made)
+                self._open()
+                yield
+        finally:
+            if not there and self.path.is_dir() and not any(self.path.iterdir()):
+                self.path.rmdir()
+
+    def _open(self) -> None:
+        """Finish what an earlier command left, if there was one; its folder is not touched before it is checked."""
+        if (identity := self.identity()) is not None:
+            self._refuse_links()
+            self._begin_writing(identity["run"])
+            self._remove_unfinished(identity["run"])
+            self.previous.settle()
 
     def _begin_writing(self, run: str) -> Home:
         """What is written below the folder belongs to a run from now on, and is logged."""
-        home = open_home(self.path, run, writing=True)
+        home, self._opened = open_home(self.path, run, writing=True), True
         if self._while_locked is not None and not self._logging:
             self._while_locked.enter_context(logged(self / LOG))
             self._logging = True
@@ -140,12 +150,14 @@ class OwnedFolder:
 
     def _leave(self, made: bool) -> None:
         """Settle what is unfinished; leave no trace in a folder that was refused."""
-        self._logging = False
-        if (self / IDENTITY).is_file():
-            self.previous.settle()
-        elif made:
-            (self / LOCK).unlink(missing_ok=True)
-        close_home(self.path)
+        opened, self._opened, self._logging = self._opened, False, False
+        try:
+            if opened:
+                self.previous.settle()
+            elif made and not (self / IDENTITY).is_file():
+                (self / LOCK).unlink(missing_ok=True)
+        finally:
+            close_home(self.path)
 
     @contextmanager
     def _lock(self) -> Iterator[bool]:
@@ -179,7 +191,7 @@ class OwnedFolder:
         if self.identity() is not None:
             return
         present = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
-        foreign = [name for name in present if name != LOCK and not name.startswith(TEMPORARY_PREFIX)]
+        foreign = [name for name in present if name not in (LOCK, f"{TEMPORARY_PREFIX}{IDENTITY}")]
         if "config.yaml" in foreign and "stages" in foreign:
             raise UserError(
                 f"{self.path} was written by version 0.1 of spacetime_tps, whose folders this version does not read; "
@@ -208,13 +220,13 @@ class OwnedFolder:
     def _remove_unfinished(self, run: str) -> None:
         """Delete temporary files of this run that a killed process left."""
         prefix = open_home(self.path, run, writing=True).temporary_prefix()
-        folders = {(self / name).parent for name in owned(self.path) if lies_within(self.path, name)}
-        for folder in (folder for folder in folders if folder.is_dir()):
+        own = [self / name for name in owned(self.path) if lies_within(self.path, name)]
+        bookkeeping = {file.with_name(f"{TEMPORARY_PREFIX}{file.name}") for file in own if file.suffix != ".npz"}
+        for folder in {file.parent for file in own if file.parent.is_dir()}:
             for entry in folder.iterdir():
-                if entry.name.startswith(prefix) and entry.is_file() and not entry.is_symlink():
+                ours = entry.name.startswith(prefix) or entry in bookkeeping
+                if ours and entry.is_file() and not entry.is_symlink():
                     entry.unlink()
-        for name in (IDENTITY, LEDGER):
-            (self / f"{TEMPORARY_PREFIX}{name}").unlink(missing_ok=True)
 
     # --- what is its own --------------------------------------------------------------------------
 
@@ -230,7 +242,8 @@ class OwnedFolder:
 
     def promote(self, source: str, target: str) -> None:
         """Give the files of finished work their final names; what these replace must have been set aside."""
-        names = self.own(source)
+        last = set(self.previous.done())
+        names = sorted(self.own(source), key=lambda name: target + name.removeprefix(source) in last)
         ahead = {name: target + name.removeprefix(source) for name in names}
         self.refuse_strangers(ahead.values())
         note(self.path, set(ahead.values()))
@@ -247,5 +260,9 @@ class OwnedFolder:
         """
         own = owned(self.path)
         for name in names:
+            if not lies_within(self.path, name):
+                raise UserError(
+                    f"{(self / name).parent} is a link that leads out of the {self.kind} folder; make it a folder."
+                )
             if name not in own and os.path.lexists(self / name):
                 raise UserError(f"{self / name} was not written by this {self.kind}; move it elsewhere first.")

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from spacetime_tps.errors import DamagedFileError
+from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.files import write_bookkeeping
-from spacetime_tps.ownership import PREVIOUS, TEMPORARY_PREFIX, noted
+from spacetime_tps.ownership import PREVIOUS, PROMOTED, TEMPORARY_PREFIX, is_below, lies_within, noted, owned
 
 _JOURNAL = "journal.json"
 
@@ -41,6 +41,8 @@ class PreviousResults:
         """
         journal = self._read() if self.waiting else self._new()
         new = [name for name in names if name not in journal["names"]]
+        if led_out := [name for name in new if not lies_within(self._folder, name)]:
+            raise UserError(f"{(self._folder / led_out[0]).parent} is a link that leads elsewhere; remove it.")
         done = [*journal["done"], *done]
         new.sort(key=lambda name: name not in done)  # as long as one of them is there, nothing else has been moved
         journal |= {
@@ -62,6 +64,10 @@ class PreviousResults:
             journal = self._read()
             self._write({**journal, "renamed": [*journal["renamed"], [source, target]]})
 
+    def done(self) -> list[str]:
+        """Names of the files with which the new results are whole."""
+        return list(self._read()["done"]) if self.waiting else []
+
     def remove(self) -> None:
         """The new results are whole: the old ones go."""
         if not self.waiting:
@@ -75,28 +81,39 @@ class PreviousResults:
     def put_back(self) -> None:
         """The new results have not become whole: what there is of them goes, and the old ones return.
 
-        The files that would say that the new results are whole return last, so that this can be interrupted, too.
+        The files that would say that the new results are whole return last, so that this can be interrupted, too:
+        after whatever changed beside them.
         """
         if not self.waiting:
             return
         journal = self._read()
+        self._take_back(journal)
         unfinished = {source for source, _ in journal["renamed"]}
-        for source, target in reversed(journal["renamed"]):
-            for name in noted(self._root):
-                ahead = target + name.removeprefix(source)
-                if name.startswith(f"{source}/") and (self._root / ahead).is_file():
-                    move(self._root / ahead, self._root / name)
-                    prune(self._root, ahead)
         for name in noted(self._root)[journal["noted"] :]:
             if name not in journal["names"] and name.split("/")[0] not in unfinished:
                 (self._root / name).unlink(missing_ok=True)
                 prune(self._root, name)
-        for name in sorted(journal["names"], key=lambda name: name in journal["done"]):
-            if (self._folder / name).is_file():
-                move(self._folder / name, self._root / name)
+        done = set(journal["done"])
+        self._return(name for name in journal["names"] if name not in done)
         for name, text in journal["texts"].items():
             write_bookkeeping(self._root / name, text)
+        self._return(name for name in journal["names"] if name in done)
         self._forget()
+
+    def _take_back(self, journal: dict[str, Any]) -> None:
+        """Give files of unfinished work the names back that they had before they were promoted."""
+        for source, target in reversed(journal["renamed"]):
+            for name in noted(self._root):
+                ahead = target + name.removeprefix(source)
+                returned = ahead in journal["names"] and not (self._folder / ahead).exists()  # an old one lies there
+                if name.startswith(f"{source}/") and (self._root / ahead).is_file() and not returned:
+                    move(self._root / ahead, self._root / name)
+                    prune(self._root, ahead)
+
+    def _return(self, names: Iterable[str]) -> None:
+        for name in names:
+            if (self._folder / name).is_file():
+                move(self._folder / name, self._root / name)
 
     def settle(self) -> None:
         """Finish what an interrupted command left: remove the old results, or put them back."""
@@ -126,14 +143,27 @@ class PreviousResults:
     def _read(self) -> dict[str, Any]:
         try:
             journal = json.loads((self._folder / _JOURNAL).read_text(encoding="utf-8"))
-            if not {"names", "done", "noted", "texts", "renamed"} <= set(journal):
-                raise ValueError("incomplete")
-        except (OSError, ValueError, TypeError) as error:
+            self._check(journal)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedFileError(
                 f"{self._folder / _JOURNAL} is damaged; {self._folder} holds the results that were being replaced: "
                 f"move its files back to {self._root}."
             ) from error
         return dict(journal)
+
+    def _check(self, journal: dict[str, Any]) -> None:
+        """Files are moved, deleted and written by what a journal says: it may name none but the folder's own.
+
+        Raises:
+            ValueError: it does, or is no journal.
+        """
+        own, files = owned(self._root), [*journal["names"], *journal["texts"].keys()]
+        within = all(name in own and all(lies_within(f, name) for f in (self._root, self._folder)) for name in files)
+        ahead = all(PROMOTED.get(source) == target for source, target in journal["renamed"])
+        texts = all(isinstance(text, str) for text in journal["texts"].values())
+        counted = isinstance(journal["noted"], int) and journal["noted"] >= 0
+        if not (within and ahead and texts and counted and all(is_below(name) for name in journal["done"])):
+            raise ValueError("not ours")
 
     def _write(self, journal: dict[str, Any]) -> None:
         self._folder.mkdir(exist_ok=True)

@@ -51,8 +51,8 @@ def frame_interval(config: RunConfig, frame_every: int) -> float:
 
 def _shoot(context: Context, folder: Path, config: ShootingConfig, say: Callable[[str], None], started: float) -> None:
     system = context.system
-    data = read_arrays(folder / "first.npz", ("lengths", "cost", "source"))
-    cost_of_first, source = int(data["cost"]), str(data["source"])
+    data = read_arrays(folder / "first.npz", ("lengths", "cost", "source", "paths"))
+    cost_of_first, source, of_paths = int(data["cost"]), str(data["source"]), str(data["paths"])
     try:
         first = unpack(data)
     except (KeyError, ValueError) as error:
@@ -78,7 +78,7 @@ def _shoot(context: Context, folder: Path, config: ShootingConfig, say: Callable
     if chains.paths:
         write_arrays(folder / "paths.npz", **pack(chains.paths))
     _write_trials(context, folder, chains, note)
-    summary = _summary(context, config, chains, interval, cost_of_first, source, first)
+    summary = _summary(context, config, chains, interval, cost_of_first, (source, of_paths), first)
     _write_figures(context, folder, config, chains, note)
     summary["files"] = context.folder.digests_within(folder, "*.npz", "*.dcd", "*.pdb", "*.csv", "*.png")
     summary |= {"wall_seconds": {"shoot": round(time.perf_counter() - started, 2)}, "versions": versions()}
@@ -149,7 +149,9 @@ def shoot_in(
             found, cost, origin = first_paths(context, config.shooting, trajectory)
             run.drop(folder.name)
             write_json(folder / SETTINGS, wanted)
-            write_arrays(folder / "first.npz", cost=np.array(cost), source=np.array(origin), **pack(found))
+            of_paths = run.paths_digest() or ""
+            described = {"cost": np.array(cost), "source": np.array(origin), "paths": np.array(of_paths)}
+            write_arrays(folder / "first.npz", **described, **pack(found))
             run.previous.settle()
         _shoot(context, folder, config.shooting, say, started)
 
@@ -243,10 +245,10 @@ def _summary(
     chains: Chains,
     interval: float,
     cost_of_first: int,
-    source: str,
+    origin: tuple[str, str],
     first: list[ShotPath],
 ) -> dict[str, Any]:
-    system, suffix = context.system, context.system.suffix
+    (source, of_paths), system, suffix = origin, context.system, context.system.suffix
     bound = reference_bound(system)
     summary: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -257,7 +259,7 @@ def _summary(
         "definition": context.config.system.model_dump(mode="json"),
         "settings": config.model_dump(mode="json"),
         "first_path": {"from": source, "frames": [len(path) for path in first]},
-        "paths": context.folder.paths_digest() if source == "paths" else None,
+        "paths": of_paths if source == "paths" else None,
         "frame_interval": interval,
         "time": f"physical time [{system.time_unit}]",
         **summarise_chains(chains, system.turning, interval, cost_of_first),

@@ -11,20 +11,21 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spacetime_tps import files
+from spacetime_tps import files, ownership
 from spacetime_tps.config import RunConfig
 from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json, write_text
 from spacetime_tps.run_log import logged
-from spacetime_tps.stages import STAGES, RunFolder
+from spacetime_tps.stages import STAGES, RunFolder, shoot
 from spacetime_tps.stages.context import Context, Stage, StageResult, run_stages
 from spacetime_tps.stages.folder import REPORT, SUMMARY
+from spacetime_tps.stages.shoot import FOLDER, WORK, _take_the_place
 from spacetime_tps.systems import find_system_file, load_config
 from tests.conftest import refusal, run_cli
 
@@ -420,3 +421,293 @@ def test_bookkeeping_is_not_written_through_a_link(name: str, folder: RunFolder,
     (folder / name).unlink()
     os.mkfifo(folder / name)
     assert f"{name} is not a file that this run wrote" in refusal("export", folder.path, "--overwrite")
+
+
+# --- a folder that somebody else prepared -----------------------------------------------------------------------------
+
+
+def with_journal(folder: RunFolder, **changes: object) -> None:
+    """Leave what a killed command would have left, but for some of it."""
+    (folder / ".previous").mkdir(exist_ok=True)
+    journal = {"names": [], "done": ["stages/none.json"], "noted": 10**6, "texts": {}, "renamed": []}
+    (folder / ".previous/journal.json").write_text(json.dumps(journal | changes))
+
+
+@pytest.mark.parametrize("done", [["stages/none.json"], ["config.yaml"]])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"names": ["../../mine/file"]},
+        {"names": ["notes.txt"]},
+        {"texts": {"../mine/file": "theirs"}},
+        {"texts": {"notes.txt": "theirs"}},
+        {"renamed": [["refining", "../mine"]]},
+        {"names": 1},
+        {"texts": ["config.yaml"]},
+        {"noted": "1"},
+        {"renamed": [1]},
+    ],
+)
+def test_a_journal_moves_writes_and_deletes_only_what_is_the_runs_own(
+    changes: dict[str, object], done: list[str], folder: RunFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    files = [tmp_path / "mine/file", folder / "notes.txt", folder / ".previous/notes.txt"]
+    with_journal(folder, done=done, **changes)
+    with (folder / "files.txt").open("a") as handle:
+        handle.write("refining/file\n")
+    for file in files:
+        file.write_text("mine")
+    assert "journal.json is damaged" in refusal("export", folder.path, "--overwrite")
+    assert [file.read_text() for file in files] == ["mine"] * 3
+    assert not (folder / "refining").exists()
+
+
+def test_links_among_what_waits_lead_nowhere(folder: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/paths.json").write_text("mine")
+    (folder / ".previous").mkdir()
+    (folder / ".previous/stages").symlink_to(tmp_path / "mine")
+    with pytest.raises(UserError, match="is a link that leads"):
+        again(folder, "paths", 2.0)
+    with_journal(folder, names=["stages/paths.json"], done=["config.yaml"])
+    with pytest.raises(UserError, match=r"journal.json is damaged"):
+        again(folder, "paths", 2.0)
+    assert (tmp_path / "mine/paths.json").read_text() == "mine"
+    assert folder.finished("export")
+
+
+@pytest.mark.parametrize("name", [".partial-config.yaml", ".partial-run.json", ".previous/.partial-journal.json"])
+def test_a_temporary_file_that_is_a_link_is_not_followed(name: str, folder: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+
+    def fail() -> None:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(tmp_path / "mine")
+        raise UserError("cannot")
+
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).symlink_to(tmp_path / "mine")
+    config = folder.changed("paths", ["paths.count=6"])
+    with folder.locked(existing=True), pytest.raises(UserError, match="cannot"):
+        run_stages(folder, config, {"paths": stage("paths", 2.0, fail)}, again=True, say=lambda _: None)
+    run(folder.path, 2.0, overwrite=True, last="sample")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_refused_folder_is_not_put_in_order(folder: RunFolder, tmp_path: Path) -> None:
+    """An earlier command was interrupted, and then a link was put in the way."""
+    with_journal(folder, names=["paths.npz"])
+    shutil.move(folder / "paths.npz", folder / ".previous/paths.npz")
+    shutil.move(folder / "figures", tmp_path / "elsewhere")
+    (folder / "figures").symlink_to(tmp_path / "elsewhere")
+    before = contents(folder.path)
+    assert "leads out of the run folder" in refusal("export", folder.path, "--overwrite")
+    assert contents(folder.path) == before
+
+
+def test_a_temporary_file_of_others_makes_a_folder_theirs(tmp_path: Path) -> None:
+    (tmp_path / ".partial-notes").write_text("mine")
+    assert "holds files that no run wrote" in refusal("run", "mueller_brown", "-o", tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"run": 1}, {"run": "../../" * 6}, {"run": None}, {"inputs": ["a"]}])
+def test_an_identity_that_is_none_is_refused(changes: dict[str, object], folder: RunFolder) -> None:
+    content = json.loads((folder / "run.json").read_text()) | changes
+    content.pop("sha256")
+    (folder / "run.json").write_text(json.dumps(content | {"sha256": files.digest_of(content)}))
+    assert "run.json is damaged" in refusal("export", folder.path, "--overwrite")
+
+
+@pytest.mark.parametrize("given", ["no JSON", "[1]", "3"])
+def test_arrays_that_say_nonsense_of_their_run_are_refused(given: str, folder: RunFolder) -> None:
+    folder.config()
+    held = {"number": np.array(1.0), "written_as": np.array(given)}
+    np.savez(folder / "samples.npz", **held, sha256=np.array(files._digest(held)))
+    with pytest.raises(DamagedFileError, match=r"samples.npz was not written by the run"):
+        read_arrays(folder / "samples.npz")
+
+
+def test_a_record_that_lists_no_files_is_refused(folder: RunFolder) -> None:
+    with folder.locked(existing=True):
+        write_json(folder / "stages/export.json", folder.record("export") | {"files": ["paths.csv"]})
+    with pytest.raises(DamagedFileError, match=r"export.json is not as the stage 'export' left it"):
+        folder.check()
+
+
+def test_a_name_that_no_file_can_have_is_skipped(folder: RunFolder) -> None:
+    with (folder / "files.txt").open("ab") as handle:
+        handle.write(b"a\0b\n\xff\n/\n.\n")
+    again(folder, "export", 2.0)
+    assert folder.finished("export")
+
+
+@pytest.mark.parametrize("name", ["shooting/blocks/block_0001.npz", "compare/line.npz", "refining/round_1/round.json"])
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_file_that_this_run_has_not_written_yet_is_not_taken_from_another(
+    name: str, stamped: bool, folder: RunFolder, tmp_path: Path
+) -> None:
+    other = run(tmp_path / "other", 2.0, last="sample")
+    write, read = (write_json, read_json) if name.endswith("json") else (write_arrays_of, read_arrays)
+    with other.locked(existing=True) if stamped else open(os.devnull):
+        write(other / name, {"number": 2.0})
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(other / name, folder / name)
+    folder.config()
+    with pytest.raises(DamagedFileError, match="another run" if stamped else "was not written by the run"):
+        read(folder / name)
+
+
+def write_arrays_of(file: Path, arrays: dict[str, float]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(file, **arrays)
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_of_the_ledger_that_was_cut_off_costs_nothing(folder: RunFolder) -> None:
+    """By a full disk or a kill; without a new line the next name would be lost, and its file would be a stranger's."""
+    (folder / "fig").write_text("mine")
+    with (folder / "files.txt").open("a") as handle:
+        handle.write("fig")
+    with folder.locked(existing=True):
+        write_text(folder / "new.txt", "1")
+        write_text(folder / "new.txt", "2")
+    assert "new.txt" in folder.own()
+    run(folder.path, 2.0, overwrite=True, last="sample")
+    assert (folder / "fig").read_text() == "mine"
+
+
+def test_a_name_with_a_line_break_does_not_claim_two_files(tmp_path: Path) -> None:
+    given = tmp_path / "a\nnotes.npz"
+    shutil.copy(SYSTEM.parent / "reference.npz", given)
+    with pytest.raises(UserError, match=r"has a line break in its name; rename it"):
+        run(tmp_path / "run", 1.0, 0, False, "sample", f"reference={json.dumps(str(given))}")
+    assert not (tmp_path / "run/inputs").exists()
+
+
+def test_a_full_disk_is_named_with_the_file_that_was_to_be_noted(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, names: set[str]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ownership, "note", full)
+    with folder.locked(existing=True), pytest.raises(OSError, match=r"new\.txt"):
+        write_text(folder / "new.txt", "1")
+
+
+# --- kills while earlier results are put back -------------------------------------------------------------------------
+
+
+@contextmanager
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is renamed any more after so many renames."""
+    left = step
+
+    def counting(source: Path, target: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        rename(source, target)
+
+    rename = os.replace
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(os, "replace", counting)
+        yield
+
+
+def opened_by_the_next_command(folder: RunFolder) -> None:
+    with folder.locked(existing=True):
+        pass
+
+
+def of(number: float) -> dict[str, float]:
+    return {f"{FOLDER}/{name}": number for name in ("settings.json", "summary.json", "topology.json", "trials.json")}
+
+
+def numbers(folder: RunFolder, within: str) -> dict[str, float]:
+    return {name: read_json(folder / name)["number"] for name in folder.own(within)}
+
+
+def shot_again(folder: RunFolder) -> None:
+    """Earlier results of ``shoot`` hold 1, and those beside them that are to replace them 2."""
+    with folder.locked(existing=True):
+        for name in of(1.0):
+            write_json(folder / name, {"number": 1.0})
+            write_json(folder / name.replace(FOLDER, WORK), {"number": 2.0})
+
+
+@pytest.mark.parametrize("step", range(12))
+def test_a_kill_while_shooting_takes_the_place_of_an_earlier_one_loses_neither(
+    step: int, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shot_again(folder)
+    with killed_at(step, monkeypatch), folder.locked(existing=True):
+        _take_the_place(folder, folder / WORK)
+    opened_by_the_next_command(folder)
+    if numbers(folder, WORK):
+        assert numbers(folder, FOLDER) == of(1.0)
+        assert set(numbers(folder, WORK).values()) == {2.0}
+        assert len(numbers(folder, WORK)) == 4
+    else:
+        assert numbers(folder, FOLDER) == of(2.0)
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_a_kill_while_results_are_put_back_loses_neither(
+    step: int, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shot_again(folder)
+    with killed_at(7, monkeypatch), folder.locked(existing=True):
+        _take_the_place(folder, folder / WORK)
+    with killed_at(step, monkeypatch):
+        opened_by_the_next_command(folder)
+    opened_by_the_next_command(folder)
+    assert numbers(folder, FOLDER) == of(1.0)
+    assert set(numbers(folder, WORK).values()) == {2.0}
+    assert len(numbers(folder, WORK)) == 4
+
+
+@pytest.mark.parametrize("step", range(13))
+def test_a_kill_while_results_are_put_back_keeps_settings_and_results_together(
+    step: int, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(folder.path)
+
+    def fail() -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, killed_at(1000, monkeypatch), folder.locked(existing=True):
+        patch.setattr(folder.previous, "settle", lambda: None)
+        config = folder.changed("paths", ["paths.count=6"])
+        run_stages(folder, config, {"paths": stage("paths", 2.0, fail)}, again=True, say=lambda _: None)
+    with killed_at(step, monkeypatch):
+        opened_by_the_next_command(folder)
+    opened_by_the_next_command(folder)
+    folder.check()
+    assert contents(folder.path) == before
+
+
+def test_first_paths_say_which_annealed_paths_they_are_from(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains that are resumed after ``paths`` ran anew are still those of the paths from which they began."""
+    monkeypatch.setattr(shoot, "first_paths", lambda *_: ([], 0, "paths"))
+    monkeypatch.setattr(shoot, "pack", lambda _: {})
+    monkeypatch.setattr(shoot, "_shoot", lambda *_: None)
+    before, config = folder.paths_digest(), config_of(0, "shooting.first=paths")
+    with folder.locked(existing=True):
+        shoot.shoot_in(folder, config, None, resume=False, overwrite=False)
+    again(folder, "paths", 2.0)
+    with folder.locked(existing=True):
+        shoot.shoot_in(folder, config, None, resume=True, overwrite=False)
+    assert folder.paths_digest() != before
+    assert read_arrays(folder / shoot.FIRST_PATHS)["paths"] == before
+
+
+def test_a_new_folder_that_was_refused_is_not_left_behind(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(UserError, match="cannot"), folder.locked():
+        raise UserError("cannot")
+    assert not folder.path.exists()
