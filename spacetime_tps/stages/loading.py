@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.export.transition_path import TransitionPath
 from spacetime_tps.files import read_arrays, read_json
 from spacetime_tps.paths.ensemble import PathEnsemble
@@ -50,9 +50,12 @@ def load_paths(out: Path | str, kind: str = "annealed") -> list[TransitionPath]:
     summary = folder / "shooting/summary.json"
     if not summary.is_file():
         raise UserError(f"{out} has no sampled paths yet; run 'shoot' first.")
-    sampled = read_json(summary)
-    check_files(summary.parent, sampled["files"], "shoot")
-    interval = float(sampled["frame_interval"])
+    try:
+        sampled = read_json(summary)
+        files, interval = dict(sampled["files"]), float(sampled["frame_interval"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFileError(f"{summary} is damaged; run 'shoot' again with --overwrite.") from error
+    check_files(summary.parent, files, "shoot")
     return [
         TransitionPath(
             topology,
