@@ -8,6 +8,7 @@ import click
 
 from spacetime_tps.cli.options import configuration_options, read_configuration, system_argument
 from spacetime_tps.config import dump
+from spacetime_tps.stages import check_selectors
 from spacetime_tps.systems import load_system
 
 
@@ -17,5 +18,5 @@ from spacetime_tps.systems import load_system
 def command(system: str, **configuration: Any) -> None:
     """Print the resolved configuration of SYSTEM as YAML."""
     config, folder = read_configuration(system, **configuration)
-    load_system(config, folder)
+    check_selectors(config, load_system(config, folder))
     click.echo(dump(config), nl=False)

@@ -3,7 +3,7 @@
 from spacetime_tps.stages.chain import STAGE_FUNCTIONS, stages_to_run
 from spacetime_tps.stages.committor import committor_in
 from spacetime_tps.stages.compare import compare
-from spacetime_tps.stages.context import Context, StageResult, check_beforehand, run_stages
+from spacetime_tps.stages.context import Context, StageResult, check_beforehand, check_selectors, run_stages
 from spacetime_tps.stages.distance import distances_between
 from spacetime_tps.stages.extend import with_torsions
 from spacetime_tps.stages.first_paths import path_from_file
@@ -25,6 +25,7 @@ __all__ = [
     "RunFolder",
     "StageResult",
     "check_beforehand",
+    "check_selectors",
     "committor_in",
     "compare",
     "conclude",

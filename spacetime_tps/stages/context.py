@@ -143,6 +143,17 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
+def check_selectors(config: RunConfig, system: System) -> None:
+    """Refuse selectors of shooting that are over no collective variable, or out of bounds.
+
+    Raises:
+        UserError: one of them is.
+    """
+    build_move(config.shooting, system.variables.axes)
+    if config.comparison.umbrella is not None:
+        build_selector(config.comparison.umbrella, "comparison.umbrella", system.variables.axes)
+
+
 def check_beforehand(config: RunConfig, system: System) -> None:
     """Refuse what this machine cannot serve, or what the last steps of a run would refuse, before anything is written.
 
@@ -152,9 +163,7 @@ def check_beforehand(config: RunConfig, system: System) -> None:
     check_sizes(config, system)
     choose_device(config.hardware.device)
     check_copies(system)
-    build_move(config.shooting, system.variables.axes)
-    if config.comparison.umbrella is not None:
-        build_selector(config.comparison.umbrella, "comparison.umbrella", system.variables.axes)
+    check_selectors(config, system)
     if config.tps and system.molecule is not None:
         EngineRecipe.of(system, system.molecule.dynamics, frame_every=1)
     if config.representation.kind == "tica" and importlib.util.find_spec("deeptime") is None:

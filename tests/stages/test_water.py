@@ -97,7 +97,7 @@ def test_trajectories_may_leave_the_water_out(system: Path, tmp_path: Path) -> N
     def read(name: str) -> np.ndarray:
         config = TrajectoriesConfig(kind="trajectories", files=[name])
         topology, four = loaded.molecule.topology, Recorder(loaded.variables.quadruples)
-        return read_trajectories(config, tmp_path, topology, watched, four, loaded.kt).seen
+        return read_trajectories(config, tmp_path, topology, loaded.structures[0], watched, four, loaded.kt).seen
 
     assert read("alone.dcd") == pytest.approx(read("whole.xtc"), abs=0.02)  # XTC rounds to 0.001 nm
     assert read("alone.dcd") == pytest.approx(loaded.variables(frames), abs=1e-3)
