@@ -33,27 +33,9 @@ import numpy as np
 
 from spacetime_tps import Run
 
-_SMALL = (
-    "denoiser.queries=400", "denoiser.validation_queries=64", "denoiser.steps=20", "denoiser.batch_size=64",
-    "denoiser.factors=8", "denoiser.components=8", "denoiser.reference_samples=200", "geodesic.points=16",
-    "geodesic.nodes=6", "geodesic.fine_factor=2", "geodesic.steps=10", "geodesic.polish_rounds=1",
-    "geodesic.polish_steps=5", "geodesic.starts=1", "geodesic.scout_steps=2", "geodesic.max_channels=1",
-    "paths.steps_per_point=5", "paths.equilibration_steps=50", "paths.release_steps=50", "paths.frames=10",
-    "paths.max_doublings=0", "windows.most=3", "windows.equilibration_steps=10", "windows.steps=160",
-    "windows.free_steps=160", "windows.sample_every=20", "windows.free_walkers=1", "hardware.workers=1",
-    "committor.frames=2", "committor.shots=2", "committor.max_steps=200", "shooting.chains=1", "shooting.steps=6",
-    "shooting.burn_in=2", "shooting.keep_every=2", "shooting.block_steps=3", "shooting.trajectories=2",
-    "reference=null",
-)  # fmt: skip
-TOY = (
-    *_SMALL, "sampling.walkers=32", "sampling.burn_in_steps=50", "sampling.steps=200", "sampling.sample_every=20",
-    "paths.count=4", "paths.curve_points=30", "shooting.max_frames=3000",
-)  # fmt: skip
-ALANINE = (
-    *_SMALL, "sampling.walkers=2", "sampling.build_time=4 ps", "sampling.exchange_interval=2 ps",
-    "sampling.frozen_time=10 ps", "sampling.discard_time=0 ps", "sampling.sample_interval=0.1 ps",
-    "sampling.frame_interval=2 ps", "paths.count=2", "paths.curve_points=20", "hardware.platform=Reference",
-)  # fmt: skip
+sys.path.append(str(Path(__file__).parent / "battery"))
+from tiny import ALANINE, TOY
+
 WARM_UP, _REPLICATES, _SIGMAS, _ROUNDING = 0.2, 2000, 2.0, 1e-9
 BOUNDS = {
     "rss_mb": 20.0, "uss_mb": 20.0, "anonymous_mb": 20.0, "open_files": 1.0, "threads": 1.0, "children": 1.0,

@@ -202,7 +202,7 @@ def _check_regular(path: Path) -> None:
     """A named pipe would wait for ever.
 
     Raises:
-        ValueError: it is no file.
+        ValueError: the path is not that of a regular file.
     """
     if not path.is_file():
         raise ValueError("not a file")

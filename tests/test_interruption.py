@@ -56,8 +56,10 @@ def test_a_swallowed_signal_ends_the_next_step(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_signal_nothing_is_raised() -> None:
+def test_without_a_signal_nothing_is_raised(tmp_path: Path) -> None:
     raise_if_interrupted()
+    write_text(tmp_path / "a.txt", "a")
+    assert (tmp_path / "a.txt").read_text() == "a"
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

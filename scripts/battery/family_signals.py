@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from family_kills import orphans
 from harness import Case, Outcome, cpu_seconds, said
 from masters import fill, run_words
-from processes import started
+from processes import started, wait_for
 
 COUNT = 150
 _BEFORE_OURS = 0.12
@@ -32,12 +31,7 @@ def _act(which: signal.Signals, seconds: float) -> Callable[[Path, Outcome], Non
         ended = process.poll() is not None
         if not ended:
             os.kill(process.pid, which)
-        try:
-            outcome.code = process.wait(60)
-        except subprocess.TimeoutExpired:
-            outcome.hung = True
-            os.killpg(process.pid, signal.SIGKILL)
-            outcome.code = process.wait()
+        wait_for(process, outcome, 60)
         outcome.seconds = round(time.monotonic() - begun, 3)
         outcome.stdout, outcome.stderr = said(box, "stdout"), said(box, "stderr")
         early = used < _BEFORE_OURS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from harness import Case, Must, Outcome, said
 from masters import fill, run_words
-from processes import COMMAND, environment
+from processes import COMMAND, environment, wait_for
 
 _NOISE = re.compile(r"Traceback|Exception ignored|Broken ?[Pp]ipe|Bad file descriptor|lost sys\.stderr")
 SHELLS: dict[str, tuple[str, Must]] = {
@@ -73,14 +72,7 @@ def _act(shell: str, words: tuple[str, ...], must: Must) -> Callable[[Path, Outc
                 stderr=err,
                 start_new_session=True,
             )
-            try:
-                outcome.code = process.wait(120)
-            except subprocess.TimeoutExpired:
-                outcome.hung = True
-                import os
-
-                os.killpg(process.pid, signal.SIGKILL)
-                outcome.code = process.wait()
+            wait_for(process, outcome, 120)
         outcome.seconds = round(time.monotonic() - begun, 3)
         outcome.stdout, outcome.stderr = said(box, "stdout"), said(box, "stderr")
         outcome.traceback = bool(_NOISE.search(outcome.stderr))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from harness import Outcome
 
 _STARTS = ("spacetime_tps.cli.start", "spacetime_tps.cli.main")
 """Modules whose ``main`` the installed command calls, the newest first."""
@@ -25,3 +28,13 @@ def started(words: tuple[str, ...], box: Path) -> subprocess.Popen[bytes]:
     with out, err:
         return subprocess.Popen([*COMMAND, *words], cwd=box, env=environment(box), stdin=subprocess.DEVNULL,
                                 stdout=out, stderr=err, start_new_session=True)  # fmt: skip
+
+
+def wait_for(process: subprocess.Popen[bytes], outcome: Outcome, seconds: float) -> None:
+    """Note how a process ends; one that does not is killed with all that it started."""
+    try:
+        outcome.code = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        outcome.hung = True
+        os.killpg(process.pid, signal.SIGKILL)
+        outcome.code = process.wait()

@@ -121,7 +121,7 @@ def _expanded(names: list[str], folder: Path) -> list[Path]:
     for name in names:
         matches = [name] if (folder / name).exists() else sorted(glob.glob(name, root_dir=folder))
         if not matches:
-            raise UserError(f"There is no file {folder / name}, which 'sampling' names.")
+            raise UserError(f"The file {folder / name}, which 'sampling' names, does not exist.")
         found += [regular_file(folder / match, "", ANY_BYTES) for match in matches]
     return found
 

@@ -93,7 +93,7 @@ def _located(file: Path | str) -> Path:
     for folder in data_folders():
         if (inside := _inside(folder, file)) is not None:
             return inside
-    raise ValueError(f"there is no file {file} beside the system, and OpenMM has none of that name")
+    raise ValueError(f"{file} is neither a file beside the system nor a force field that OpenMM has")
 
 
 def _inside(folder: Path, name: str) -> Path | None:

@@ -134,7 +134,7 @@ def restarted(folder: Path) -> None:
 LAST_OF_0 = "29.0 2.9000000000000004 14.5\n"
 LAST = "29.0 2.9000000000000004 15.5\n"
 BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
-    "no such file": (None, {"files": ["none_*.dcd"]}, "There is no file"),
+    "no such file": (None, {"files": ["none_*.dcd"]}, "does not exist"),
     "fewer weights than files": (None, {"weights": ["colvar_0"]}, "1 files for 2 trajectories"),
     "no column named": (None, {"column": None}, "time, phi, metad.bias"),
     "an unknown column": (None, {"column": "rbias"}, "no column 'rbias'"),

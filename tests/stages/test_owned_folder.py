@@ -224,12 +224,9 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("step", range(40))
-def test_a_kill_at_any_rename_leaves_the_old_results_or_the_new(
-    step: int, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever is not done after the kill includes all tidying up; the next command does it."""
-    old = contents(folder.path)
+@contextmanager
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is renamed any more after so many renames."""
     left = step
 
     def counting(source: Path, target: Path) -> None:
@@ -240,12 +237,19 @@ def test_a_kill_at_any_rename_leaves_the_old_results_or_the_new(
         rename(source, target)
 
     rename = os.replace
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, suppress(Killed):
         patch.setattr(os, "replace", counting)
-        try:
-            again(folder, "paths", 2.0)
-        except Killed:
-            assert left < 0
+        yield
+
+
+@pytest.mark.parametrize("step", range(40))
+def test_a_kill_at_any_rename_leaves_the_old_results_or_the_new(
+    step: int, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is not done after the kill includes all tidying up; the next command does it."""
+    old = contents(folder.path)
+    with killed_at(step, monkeypatch):
+        again(folder, "paths", 2.0)
     with folder.locked(existing=True):
         pass
     assert not (folder / ".previous").exists()
@@ -599,24 +603,6 @@ def test_a_full_disk_is_named_with_the_file_that_was_to_be_noted(
 
 
 # --- kills while earlier results are put back -------------------------------------------------------------------------
-
-
-@contextmanager
-def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is renamed any more after so many renames."""
-    left = step
-
-    def counting(source: Path, target: Path) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Killed
-        rename(source, target)
-
-    rename = os.replace
-    with monkeypatch.context() as patch, suppress(Killed):
-        patch.setattr(os, "replace", counting)
-        yield
 
 
 def opened_by_the_next_command(folder: RunFolder) -> None:
