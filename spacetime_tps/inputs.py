@@ -56,7 +56,7 @@ def read_text_file(path: Path, what: str = "", largest: int = TEXT_BYTES) -> str
     """The UTF-8 text of a file of the user, without a byte-order mark.
 
     Raises:
-        UserError: as of ``regular_file``, or it is no UTF-8.
+        UserError: as of ``regular_file``, or it is not UTF-8.
     """
     content = regular_file(path, what, largest).read_bytes()
     try:

@@ -42,7 +42,7 @@ def check_shapes(file: Path, arrays: Mapping[str, np.ndarray], again: str, **sha
 
 
 def check_finite(file: Path, arrays: Mapping[str, np.ndarray], again: str, *names: str) -> None:
-    """Refuse arrays with a number that is not finite, or that are no numbers.
+    """Refuse arrays with a number that is not finite, or that are not numbers.
 
     Raises:
         DamagedFileError: naming the array.

@@ -166,7 +166,7 @@ def check_structure(topology: app.Topology, positions: np.ndarray, source: str) 
 
 
 def check_overlaps(topology: app.Topology, positions: np.ndarray, source: str) -> None:
-    """Refuse two atoms in one place; those without an element are no atoms but sites of a model.
+    """Refuse two atoms in one place; those without an element are sites of a model, not atoms.
 
     Raises:
         UserError: there are two.

@@ -48,7 +48,7 @@ REMOVED: Spoil = _instead(lambda path: None)
 
 
 def replacements() -> Iterator[tuple[str, Spoil, Must, float]]:
-    """(name, way, expectation, seconds) of what stands in a file's place and is no such file."""
+    """(name, way, expectation, seconds) of what stands in a file's place and is not such a file."""
     yield "is missing", REMOVED, "refuse", 60
     yield "is a folder", _instead(lambda path: path.mkdir()), "refuse", 60
     yield "is a FIFO", _instead(lambda path: os.mkfifo(path)), "refuse", 15

@@ -201,7 +201,7 @@ def _section_cases(base: str, seen: set[tuple[Any, ...]]) -> Iterator[Case]:
 
 
 def _yaml_cases(base: str) -> Iterator[Case]:
-    """Texts that are no plain YAML, and ways in which YAML runs code."""
+    """Texts that are not plain YAML, and ways in which YAML runs code."""
     touch = f"touch {MARKER}"
     tags = {
         "apply os.system": f"!!python/object/apply:os.system ['{touch}']",

@@ -135,7 +135,7 @@ def digest_of(path: Path) -> str:
         return f"special {stat.S_IFMT(mode)}"
     content = path.read_bytes()
     if path.suffix == ".json":
-        with suppress(ValueError, RecursionError):  # what is no JSON is compared as it is
+        with suppress(ValueError, RecursionError):  # what is not JSON is compared as it is
             content = json.dumps(stable(json.loads(content))).encode()
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 

@@ -64,7 +64,7 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Leaf:
-    """A key whose value is no section.
+    """A key whose value is not a section.
 
     Attributes:
         base: configuration that it is tried in.
@@ -168,7 +168,7 @@ def all_leaves() -> tuple[list[Leaf], set[str]]:
 
 
 def uncovered() -> list[str]:
-    """Models that no base holds, though they are no mere parents of others."""
+    """Models that no base holds and that are not just parents of others."""
 
     def below(model: type) -> Iterator[type]:
         for child in model.__subclasses__():

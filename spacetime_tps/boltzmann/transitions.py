@@ -80,7 +80,9 @@ class Transitions:
             check_shapes(file, data, again, frames=(int(lengths[:count].sum()), "..."))
             check_finite(file, data, again, "frames")
         if lengths.dtype.kind != "i" or lengths.min() < 1 or not 0 <= count <= len(lengths):
-            raise DamagedFileError(f"{file} is damaged: the lengths of its segments are no lengths; {again}.")
+            raise DamagedFileError(
+                f"{file} is damaged: the lengths of its segments are not whole numbers of frames; {again}."
+            )
         variables = np.split(data["variables"], np.cumsum(lengths)[:-1])
         ends = np.cumsum(lengths[:count])
         return cls(data["forward"], variables, np.split(data["frames"], ends[:-1]) if count else [])

@@ -21,7 +21,7 @@ output_option = click.option(
 
 
 def _trust(ctx: click.Context, _: click.Parameter, own: bool) -> None:
-    """Until the command ends; the flag is no parameter of it, so that nothing can store it."""
+    """Until the command ends; the flag is not a parameter of the command, so nothing can store it."""
     ctx.with_resource(trusting(own))
 
 

@@ -40,7 +40,7 @@ def command(
         if given:
             raise UserError(f"--{given[0]} belongs to a new run (SYSTEM -o OUT); the run in {target} has its own.")
         if not Path(target).is_dir():
-            raise UserError(f"{target} is no run folder; to begin one for a system, give it as SYSTEM -o OUT.")
+            raise UserError(f"{target} is not a run folder; to begin one for a system, give it as SYSTEM -o OUT.")
         folder = RunFolder(Path(target))
         with folder.locked(existing=True):
             config = folder.changed("export", overrides)

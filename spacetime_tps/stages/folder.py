@@ -148,13 +148,13 @@ class RunFolder(OwnedFolder):
         """The configuration stored in the folder.
 
         Raises:
-            UserError: this is no run folder, or its configuration or one of its inputs was changed.
+            UserError: this is not a run folder, or its configuration or one of its inputs was changed.
         """
         identity, file = self.identity(), self / CONFIG
         if identity is None:
             self._refuse_foreign(existing=True)
         if identity is None or not file.is_file():
-            raise UserError(f"{self.path} is no run folder: it has no {CONFIG}; start one with 'spacetime-tps run'.")
+            raise UserError(f"{self.path} is not a run folder: it has no {CONFIG}; start one with 'spacetime-tps run'.")
         open_home(self.path, identity["run"], writing=False)
         return _validated(file, self._check_unchanged(identity))
 

@@ -198,7 +198,7 @@ class OwnedFolder:
                 "open it with that version, or start a new run in another folder."
             )
         if existing:
-            raise UserError(f"{self.path} is no {self.kind} folder: it has no {IDENTITY}; start one with -o.")
+            raise UserError(f"{self.path} is not a {self.kind} folder: it has no {IDENTITY}; start one with -o.")
         if foreign:
             raise UserError(
                 f"The output folder {self.path} holds files that no {self.kind} wrote ({foreign[0]}); choose another "

@@ -155,7 +155,7 @@ class PreviousResults:
         """Files are moved, deleted and written by what a journal says: it may name none but the folder's own.
 
         Raises:
-            ValueError: it does, or is no journal.
+            ValueError: it does, or is not a journal.
         """
         own, files = owned(self._root), [*journal["names"], *journal["texts"].keys()]
         within = all(name in own and all(lies_within(f, name) for f in (self._root, self._folder)) for name in files)

@@ -39,7 +39,7 @@ class Run:
         """A folder that ``Run.new`` or the command line began.
 
         Raises:
-            UserError: it is no run folder.
+            UserError: it is not a run folder.
         """
         self.folder = RunFolder(Path(folder))
         self.folder.config()

@@ -70,7 +70,7 @@ def files_beside(file: Path) -> list[Path]:
     """The files in its own folder that a force field includes, and those that these include: a copy of it needs them.
 
     Raises:
-        ValueError: one of them is no XML.
+        ValueError: one of them is not XML.
     """
     folders, found = data_folders(), [file]
     for each in found:  # grows while it is gone through

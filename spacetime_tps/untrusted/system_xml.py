@@ -39,7 +39,7 @@ def read_system_xml(file: Path) -> object:
 
     Raises:
         ValueError: the file is not whole XML, or OpenMM cannot read it.
-        UserError: it is no System, or holds a class that is not known to be data, or an expression out of bounds.
+        UserError: it is not a System, or holds a class that is not known to be data, or an expression out of bounds.
     """
     if trusted():
         return openmm.XmlSerializer.deserialize(file.read_text(encoding="utf-8"))

@@ -79,6 +79,6 @@ def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
         Run.new("no_such_system", tmp_path / "run")
     with pytest.raises(UserError, match=r"paths\.count"):
         Run.new("mueller_brown", tmp_path / "run", changes=["paths.count=1"])
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match="not a run folder"):
         Run(tmp_path / "run")
     assert not (tmp_path / "run").exists()

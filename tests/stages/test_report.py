@@ -201,7 +201,7 @@ def test_it_is_made_again_and_dropped_with_what_it_tells_of(tiny_alanine_run: Pa
     assert done.returncode == 0, done.stderr
     assert not (out / "report.html").exists()
     assert "no summary.json" in refusal("report", out)
-    assert "no run folder" in refusal("report", tmp_path / "nowhere")
+    assert "not a run folder" in refusal("report", tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("file", ["summary.json", "shooting/summary.json", "committor/committor.json"])

@@ -273,7 +273,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     for flag in ("--resume", "--overwrite"):
         assert "thesis.tex" in refusal("run", "mueller_brown", "-o", foreign, flag)
     assert "contradict" in refusal("run", "mueller_brown", "-o", out, "--resume", "--overwrite")
-    assert "no run folder" in refusal("train", tmp_path / "nothing")
+    assert "not a run folder" in refusal("train", tmp_path / "nothing")
     assert (foreign / "thesis.tex").read_text() == "precious"
     assert [entry.name for entry in foreign.iterdir()] == ["thesis.tex"]
 

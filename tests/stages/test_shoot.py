@@ -266,8 +266,8 @@ def test_toys_shoot_from_heat_with_two_way_moves(tmp_path: Path) -> None:
         (("shoot", "OUT", "--set", "sampling.walkers=9"), "'sampling' were used by the stage 'sample'"),
         (("shoot", "OUT", "--set", "shooting.fixed_frames=5"), "fixed_frames"),
         (("shoot", "OUT", "--resume", "--overwrite"), "contradict"),
-        (("shoot", "no_such_run"), "no run folder"),
-        (("committor", "no_such_run"), "no run folder"),
+        (("shoot", "no_such_run"), "not a run folder"),
+        (("committor", "no_such_run"), "not a run folder"),
         (("committor", "OUT", "--frames", "nothing.dcd"), "nothing.dcd is not there"),
         (("committor", "OUT", "--set", "committor.shots=1"), "committor.shots"),
     ],
@@ -343,7 +343,7 @@ def test_paths_that_are_not_there_are_told(tiny_alanine_run: Path) -> None:
         load_paths(tiny_alanine_run, "sampled")
     with pytest.raises(UserError, match="'annealed' or 'sampled'"):
         load_paths(tiny_alanine_run, "all")
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match="not a run folder"):
         load_paths(tiny_alanine_run / "nowhere")
 
 

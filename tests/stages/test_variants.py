@@ -265,7 +265,7 @@ def test_distance_says_what_it_lacks(tiny_alanine_run: Path, tiny_toy_run: Path,
     assert "-1 to 7" in refusal("distance", c5, c7ax, *run, "--log-snr-end", "7.5")
     assert "-1 to 7" in refusal("distance", c5, c7ax, *run, "--log-snr-end", "nan")
     assert "analytic potential" in refusal("distance", c5, c7ax, "--run", tiny_toy_run)
-    assert "no run folder" in refusal("distance", c5, c7ax, "--run", tmp_path / "nothing")
+    assert "not a run folder" in refusal("distance", c5, c7ax, "--run", tmp_path / "nothing")
     other = tmp_path / "other.pdb"
     other.write_text("".join(line for line in c5.read_text().splitlines(True) if " CB " not in line))
     assert "21 atoms" in refusal("distance", c5, other, *run)
