@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-import tempfile
 import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -16,10 +14,9 @@ import numpy as np
 import openmm
 from openmm import app
 
-from spacetime_tps.config import MolecularDynamicsConfig, MoleculeConfig, checked_label
+from spacetime_tps.config import MolecularDynamicsConfig, MoleculeConfig
 from spacetime_tps.dynamics import MolecularDynamics, choose_platform
-from spacetime_tps.errors import UserError, reason_of
-from spacetime_tps.files import write_text
+from spacetime_tps.errors import UserError
 from spacetime_tps.molecules import (
     box_of,
     load_forcefield,
@@ -36,10 +33,10 @@ from spacetime_tps.preparation.reading import Structure, only_chains, read_amber
 from spacetime_tps.preparation.repair import check_clashes, repaired
 from spacetime_tps.preparation.solvation import PRESSURE_BAR, WaterBox, at_pressure, in_box, scaled, solvated
 from spacetime_tps.preparation.survey import relaxed, survey
-from spacetime_tps.preparation.system_file import files_that_belong_to, system_yaml
+from spacetime_tps.preparation.system_file import system_yaml
+from spacetime_tps.preparation.system_folder import check_folder, write_folder
 from spacetime_tps.preparation.torsions import candidates, quadruples_of
 from spacetime_tps.structures import check_structure
-from spacetime_tps.systems import load_config, load_system
 from spacetime_tps.topology import Isomers, atom_labels, is_solvent, solute_atoms
 from spacetime_tps.untrusted.forcefield import files_beside
 
@@ -105,7 +102,7 @@ def prepare(a: Path, b: Path, output: Path, wishes: Wishes, overwrite: bool, poo
         UserError: the files are no two states of one molecule that can be simulated, or the folder is in use.
     """
     described = tuple(file for file in (wishes.prmtop, wishes.openmm_system) if file is not None)
-    _check_folder(output, (a, b, *described), overwrite)
+    check_folder(output, (a, b, *described), overwrite)
     source = _source(a, b, wishes)
     first, second, molecule = source.first, source.second, source.molecule
     _check_labels(first)
@@ -135,54 +132,13 @@ def prepare(a: Path, b: Path, output: Path, wishes: Wishes, overwrite: bool, poo
     text = system_yaml(
         name, first.topology, decision, plan, molecule, ("a.pdb", "b.pdb"), ("a.pdb", "b.pdb", *source.files)
     )
-    _write(output, first.topology, structures, text, source)
+    write_folder(output, first.topology, structures, text, source.files)
     words += [f"{s.source}: {note}." for s in (first, second) for note in s.notes]
     what = ", ".join(molecule.forcefield or []) or str(*described)
     speed = f"{speeds[platform]:,.0f} steps/s on {platform}"
     words.append(f"{what}: {first.topology.getNumAtoms()} atoms, {speed}.")
     words += _on_states(decision)
     return [*words, plan.why]
-
-
-def _check_folder(output: Path, inputs: tuple[Path, ...], overwrite: bool) -> None:
-    try:
-        name, inside = output.resolve().name, [file for file in inputs if file.resolve().parent == output.resolve()]
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"{output} cannot be a folder ({reason_of(error)}); name another one.") from error
-    if not name:
-        raise UserError(f"{output} has no name of its own; name a folder with -o.")
-    try:
-        checked_label(name)
-    except ValueError as error:
-        raise UserError(
-            f"The folder {str(output)!r} names the system, and {error}; name another one with -o."
-        ) from error
-    if inside:
-        raise UserError(f"{inside[0]} lies in {output}, which init writes to; name another folder with -o.")
-    if output.is_symlink() and not output.exists():
-        raise UserError(f"{output} is a link to nothing; name another folder with -o.")
-    if not output.exists():
-        _check_room(output)
-        return
-    if not output.is_dir():
-        raise UserError(f"{output} is a file; name a folder with -o.")
-    present = {entry.name for entry in output.iterdir()}
-    if foreign := sorted(present - files_that_belong_to(output / "system.yaml")):
-        raise UserError(f"{output} holds files that init did not write ({foreign[0]}); name another folder.")
-    if present and not overwrite:
-        raise UserError(f"{output} is not empty; use --overwrite to prepare it anew, or name another folder.")
-
-
-def _check_room(output: Path) -> None:
-    """Preparation takes minutes: where its result goes has to be known before."""
-    home = next(folder for folder in output.resolve().parents if folder.exists())
-    try:
-        with tempfile.TemporaryDirectory(prefix=".init-", dir=home):
-            return
-    except OSError as error:
-        raise UserError(
-            f"{output} cannot be made in {home} ({error.strerror}); name another folder with -o."
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -457,28 +413,3 @@ def _check_labels(structure: Structure) -> None:
 def _solute_labels(topology: app.Topology) -> list[str]:
     labels = atom_labels(topology)
     return [labels[k] for k in solute_atoms(topology)]
-
-
-def _write(output: Path, topology: app.Topology, structures: np.ndarray, text: str, source: _Source) -> None:
-    """Write a folder beside ``output``, read it back as ``run`` will, and only then put it in place."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".init-", dir=output.parent) as temporary:
-        made = Path(temporary) / "made"
-        made.mkdir()
-        for name, positions in zip(("a.pdb", "b.pdb"), structures, strict=True):
-            write_text(made / name, pdb_text(topology, positions))
-        for name, file in source.files.items():
-            shutil.copyfile(file, made / name)
-        write_text(made / "system.yaml", text)
-        load_system(load_config(made / "system.yaml"), made)
-        if output.is_dir() and not output.is_symlink() and not any(output.iterdir()):
-            output.rmdir()  # so that a kill leaves no half of a system, which would look like somebody else's files
-        if output.exists():
-            earlier = files_that_belong_to(output / "system.yaml")
-            for entry in sorted(made.iterdir(), key=lambda entry: entry.name == "system.yaml"):
-                earlier.discard(entry.name)
-                entry.replace(output / entry.name)
-            for name in sorted(earlier):
-                (output / name).unlink(missing_ok=True)
-        else:
-            made.rename(output)

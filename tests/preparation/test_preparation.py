@@ -400,7 +400,7 @@ def test_an_interrupted_init_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spacetime_tps.preparation.init.load_system", interrupted)
+    monkeypatch.setattr("spacetime_tps.preparation.system_folder.load_system", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(*ENDS, tmp_path / "made", Wishes(minutes=0.2), False, WorkerPool(1))
     assert list(tmp_path.iterdir()) == []

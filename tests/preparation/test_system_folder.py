@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spacetime_tps.preparation import init
+from spacetime_tps.preparation import system_folder
 
 
 class Killed(BaseException):
@@ -27,15 +27,14 @@ def test_a_kill_leaves_no_half_of_a_system_in_an_empty_folder(tmp_path: Path, mo
 
     replace = Path.replace
     for name in ("load_system", "load_config"):
-        monkeypatch.setattr(init, name, lambda *_: None)
-    monkeypatch.setattr(init, "pdb_text", lambda *_: "END\n")
+        monkeypatch.setattr(system_folder, name, lambda *_: None)
+    monkeypatch.setattr(system_folder, "pdb_text", lambda *_: "END\n")
     monkeypatch.setattr(Path, "replace", counting)
     output = tmp_path / "system"
     output.mkdir()
-    source: Any = type("Source", (), {"files": {}})
     topology: Any = None
     try:
-        init._write(output, topology, np.zeros((2, 1, 3)), "text", source)
+        system_folder.write_folder(output, topology, np.zeros((2, 1, 3)), "text", {})
     except Killed:
         assert not any(output.iterdir())
     else:
