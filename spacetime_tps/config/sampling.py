@@ -17,7 +17,7 @@ class HillsConfig(Model):
     walkers: Annotated[int, Within(1, 1024)] = 4
     bias: TorsionNames | None = None
     """Torsions that are biased, at most three."""
-    bias_factor: Annotated[float, Within(1.01, 1e4)] = 15.0
+    bias_factor: Annotated[float, Within(1.01, 1e15)] = 15.0
     hill_height_kt: Annotated[float, Within(1e-6, 1000)] = 0.5
     hill_width: Annotated[Angle, Within("0.1 deg", "180 deg")] = parse_quantity("20 deg", "angle")
     hill_interval: Interval = 0.5
