@@ -135,7 +135,7 @@ def files_of(path: Path, within: str = "") -> Iterator[str]:
     """The files that belong to a folder and are there, below ``within``."""
     for name in sorted(owned(path)):
         inside = not within or name == within or name.startswith(f"{within}/")
-        if inside and lies_within(path, name) and ((path / name).is_file() or (path / name).is_symlink()):
+        if inside and lies_within(path, name) and (path / name).is_file() and not (path / name).is_symlink():
             yield name
 
 

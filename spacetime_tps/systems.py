@@ -199,6 +199,10 @@ def _file_of(name: str, folder: Any) -> Path:
     return found
 
 
+UNFINISHED = "unfinished"
+"""Key of a system file while ``init`` replaces what lies beside it."""
+
+
 def load_config(
     file: Path, preset: Preset | None = None, seed: int | None = None, overrides: tuple[str, ...] = ()
 ) -> RunConfig:
@@ -208,6 +212,8 @@ def load_config(
         UserError: anything in it is wrong.
     """
     settings = read_yaml(file)
+    if UNFINISHED in settings:
+        raise UserError(f"{file} is not whole: 'init' was interrupted there; run 'init' again with --overwrite.")
     presets: Any = settings.pop("presets", {})
     if not isinstance(presets, dict) or not isinstance(presets.get("quick", {}), dict) or set(presets) - {"quick"}:
         raise UserError(f"{file}: presets should hold the section quick and nothing else, not {presets!r}.")

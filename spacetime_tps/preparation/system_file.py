@@ -14,6 +14,7 @@ from spacetime_tps.config import MoleculeConfig
 from spacetime_tps.preparation.decisions import Decision
 from spacetime_tps.preparation.plan import SamplingPlan
 from spacetime_tps.preparation.torsions import Candidate
+from spacetime_tps.systems import UNFINISHED
 from spacetime_tps.topology import atom_labels
 
 _FILES = "# Files that belong to it, which --overwrite replaces: "
@@ -38,6 +39,16 @@ def files_that_belong_to(file: Path) -> set[str]:
         return set()
     listed = lines[1].removeprefix(_FILES).split(", ") if len(lines) > 1 and lines[1].startswith(_FILES) else []
     return {file.name, *(name for name in listed if Path(name).name == name)}
+
+
+def unfinished_yaml(written: Iterable[str]) -> str:
+    """The text that stands in ``system.yaml`` while the files beside it are replaced; no verb takes it for a system.
+
+    Args:
+        written: names of the files that are replaced, and of those that replace them.
+    """
+    belonging = _FILES + ", ".join(sorted(written))
+    return f"{HEADER}\n{belonging}\n{UNFINISHED}: true\n"
 
 
 def system_yaml(

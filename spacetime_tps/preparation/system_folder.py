@@ -14,7 +14,7 @@ from spacetime_tps.config import checked_label
 from spacetime_tps.errors import UserError, reason_of
 from spacetime_tps.files import write_text
 from spacetime_tps.molecules import pdb_text
-from spacetime_tps.preparation.system_file import files_that_belong_to
+from spacetime_tps.preparation.system_file import files_that_belong_to, unfinished_yaml
 from spacetime_tps.systems import load_config, load_system
 
 
@@ -94,11 +94,21 @@ def write_folder(
         if output.is_dir() and not output.is_symlink() and not any(output.iterdir()):
             output.rmdir()  # so that a kill leaves no half of a system, which would look like somebody else's files
         if output.exists():
-            earlier = files_that_belong_to(output / "system.yaml")
-            for entry in sorted(made.iterdir(), key=lambda entry: entry.name == "system.yaml"):
-                earlier.discard(entry.name)
-                entry.replace(output / entry.name)
-            for name in sorted(earlier):
-                (output / name).unlink(missing_ok=True)
+            _replace_files(output, made)
         else:
             made.rename(output)
+
+
+def _replace_files(output: Path, made: Path) -> None:
+    """Put the files of a new system in the place of an earlier one's.
+
+    Whatever interrupts this, no file of one system is ever taken for a part of the other, and all files remain init's.
+    """
+    earlier, new = files_that_belong_to(output / "system.yaml"), {entry.name for entry in made.iterdir()}
+    write_text(output / "system.yaml", unfinished_yaml({*earlier, *new} - {"system.yaml"}))
+    for name in sorted({*earlier, *new} - {"system.yaml"}):
+        if name in new:
+            (made / name).replace(output / name)
+        else:
+            (output / name).unlink(missing_ok=True)
+    (made / "system.yaml").replace(output / "system.yaml")

@@ -105,7 +105,10 @@ def compare(
         for k, folder in enumerate(folders):
             locks.enter_context(folder.locked())
             wanted = config.model_copy(update={"seed": config.seed + k})
-            configs.append(folder.begin(wanted, source, not overwrite, overwrite, until=f"stages/{STAGES[0]}.json"))
+            configs.append(folder.begin(wanted, source, not overwrite, overwrite, until=_FIRST_RECORD))
+        if overwrite:
+            whole.set_tables_aside(until=f"{folders[0].path.name}/{_FIRST_RECORD}")
+            locks.callback(whole.previous.settle)  # before the seeds settle theirs
         run_seeds = _potential_seeds if isinstance(config.system, ToyConfig) else _molecule_seeds
         run_seeds(folders, configs, stages, say)
         rows = [_left_in(folder) for folder in folders]
@@ -113,7 +116,8 @@ def compare(
             return _tables(output, context, rows)
 
 
-_TABLES = ("compare.md", "compare.csv", "compare.json")
+_FIRST_RECORD = f"stages/{STAGES[0]}.json"
+"""With it a seed has become another run, and what the earlier one left goes."""
 
 
 class ComparisonFolder(OwnedFolder):
@@ -137,8 +141,10 @@ class ComparisonFolder(OwnedFolder):
             raise UserError(
                 f"{self.path} holds {more[0]}, which is not among the seeds asked for; choose another with -o."
             )
-        if overwrite:
-            self.previous.set_aside(self.own(*_TABLES, "figures"), done=_TABLES)
+
+    def set_tables_aside(self, until: str) -> None:
+        """Keep the earlier tables and figures until a file of the first seed says that their runs are gone."""
+        self.previous.set_aside(self.own("compare.md", "compare.csv", "compare.json", "figures"), done=[until])
 
 
 def _beginning_with(name: str, say: Callable[[str], None]) -> Callable[[str], None]:

@@ -18,7 +18,7 @@ import torch
 from spacetime_tps.config import RunConfig
 from spacetime_tps.copies import MOST_COPIES, can_be_replicated, replicated
 from spacetime_tps.dynamics import GPU_PLATFORMS, MolecularDynamics, available_platforms, choose_platform
-from spacetime_tps.errors import UserError, ran_out_of_memory
+from spacetime_tps.errors import DamagedFileError, UserError, ran_out_of_memory
 from spacetime_tps.files import read_json, write_json
 from spacetime_tps.interruption import raise_if_interrupted
 from spacetime_tps.parallel import WorkerPool, available_cores
@@ -91,13 +91,20 @@ class Context:
 
 
 def _platform_in(file: Path) -> str:
-    """The platform recorded in a run folder, or nothing."""
+    """The platform recorded in a run folder, or nothing.
+
+    Raises:
+        DamagedFileError: the record cannot be read; another platform in the middle of a run would go unnoticed.
+    """
     if not file.is_file():
         return ""
     try:
         return str(read_json(file)["name"])
-    except (UserError, KeyError, TypeError):
-        return ""
+    except (DamagedFileError, KeyError, TypeError) as error:
+        raise DamagedFileError(
+            f"{file} is damaged, so the OpenMM platform of this run is unknown; delete it to have the platform chosen "
+            "again, or start again with --overwrite."
+        ) from error
 
 
 def copies_on(dynamics: MolecularDynamics, system: System, wanted: int | str) -> int:

@@ -206,11 +206,15 @@ class OwnedFolder:
             )
 
     def _refuse_links(self) -> None:
-        """What is written, moved or deleted in the folder must lie in it.
+        """What is written, moved or deleted in the folder must lie in it, and all that we write is files.
 
         Raises:
-            UserError: a link leads out of it.
+            UserError: a link leads out of it, or a link, a pipe or a folder has the name of a file.
         """
+        for name in sorted(owned(self.path)):
+            entry = self / name
+            if entry.is_symlink() or (entry.exists() and not entry.is_file()):
+                raise UserError(f"{entry} is not a file, as this {self.kind} wrote it; move it elsewhere first.")
         for parent in sorted({os.path.dirname(name) for name in owned(self.path)}):
             if not lies_within(self.path, os.path.join(parent, "x")):
                 raise UserError(

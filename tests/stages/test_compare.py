@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import math
 import shutil
@@ -12,10 +13,15 @@ import numpy as np
 import pytest
 
 from spacetime_tps.analysis.comparison import EXACT, METHODS, MethodPaths
+from spacetime_tps.config import RunConfig
+from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays, write_arrays
-from spacetime_tps.stages import RunFolder
+from spacetime_tps.stages import RunFolder, stages_to_run
+from spacetime_tps.stages.context import Stage, run_stages
+from spacetime_tps.systems import load_config
 from tests.conftest import TINY_ALANINE, TINY_TOY, refusal, run_cli, settings
 
+compare_module = importlib.import_module("spacetime_tps.stages.compare")  # the package has a function of that name
 TOY = (
     *TINY_TOY, "shooting.chains=8", "shooting.steps=4", "shooting.burn_in=1", "shooting.keep_every=1",
     "shooting.temperature_factor=2.5",
@@ -131,6 +137,29 @@ def test_damage_stops_it(toy: Path, tmp_path: Path) -> None:
     short = settings((*TOY, "comparison.shooting_steps=1"))
     assert "comparison.shooting_steps is 1" in refusal("compare", "mueller_brown", "-o", tmp_path / "new", *short)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_tables_stay_as_long_as_their_runs(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampled: bool
+) -> None:
+    """Whether ``--overwrite`` fails before or after the first seed has become another run."""
+
+    def failing(folders: list[RunFolder], configs: list[RunConfig], stages: dict[str, Stage], *_: object) -> None:
+        if sampled:
+            run_stages(folders[0], configs[0], {"sample": stages["sample"]}, None)
+        raise UserError("no further")
+
+    copy = tmp_path / "copy"
+    shutil.copytree(toy, copy)
+    monkeypatch.setattr(compare_module, "_potential_seeds", failing)
+    config = load_config(copy / "seed_0/config.yaml")
+    with pytest.raises(UserError, match="no further"):
+        compare_module.compare(copy, config, copy / "seed_0", 2, stages_to_run(config), resume=False, overwrite=True)
+    names = ("compare.md", "compare.csv", "compare.json", "figures/comparison.png", "seed_0/summary.json")
+    assert [(copy / name).exists() for name in names] == [not sampled] * 5
+    assert (copy / "seed_1/summary.json").read_bytes() == (toy / "seed_1/summary.json").read_bytes()
+    assert not (copy / ".previous").exists()
 
 
 def test_a_molecule_gets_every_figure(tmp_path: Path) -> None:

@@ -427,6 +427,22 @@ def test_bookkeeping_is_not_written_through_a_link(name: str, folder: RunFolder,
     assert f"{name} is not a file that this run wrote" in refusal("export", folder.path, "--overwrite")
 
 
+@pytest.mark.parametrize("put", [lambda file, kept: file.symlink_to(kept), lambda file, _: os.mkfifo(file)])
+@pytest.mark.parametrize("name", ["summary.json", "paths.npz", "stages/export.json", "config.yaml"])
+def test_what_is_no_file_was_put_there_by_the_user(
+    name: str, put: Callable[[Path, Path], None], folder: RunFolder, tmp_path: Path
+) -> None:
+    """Replacing the result would delete the user's link or pipe."""
+    shutil.move(folder / name, tmp_path / "kept")
+    put(folder / name, tmp_path / "kept")
+    before = sorted(path.name for path in folder.path.rglob("*"))
+    for words in (("paths", folder.path, "--overwrite"), ("export", folder.path, "--overwrite")):
+        assert f"{name} is not a file, as this run wrote it" in refusal(*words)
+    assert os.path.lexists(folder / name)
+    assert not (folder / name).is_file() or (folder / name).is_symlink()
+    assert sorted(path.name for path in folder.path.rglob("*")) == before
+
+
 # --- a folder that somebody else prepared -----------------------------------------------------------------------------
 
 
