@@ -58,7 +58,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not safe YAML: {_reason(error)}.") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} should hold a mapping of settings; it holds {type(content).__name__}.")
+        found = {type(None): "nothing", list: "a list", str: "text"}.get(type(content), "a single value")
+        raise UserError(f"{path} should hold settings, one 'key: value' in each line; it holds {found}.")
     return content
 
 

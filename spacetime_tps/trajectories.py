@@ -84,14 +84,17 @@ def _promised(file: Path) -> int:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep what C code prints off standard output."""
+    """Keep what C code prints off standard output and standard error; its errors are raised, too."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    sys.stderr.flush()
+    kept = {stream: os.dup(stream) for stream in (1, 2)}
     with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
+        for stream in kept:
+            os.dup2(nowhere.fileno(), stream)
     try:
         yield
     finally:
         ctypes.CDLL(None).fflush(None)
-        os.dup2(kept, 1)
-        os.close(kept)
+        for stream, copy in kept.items():
+            os.dup2(copy, stream)
+            os.close(copy)

@@ -141,6 +141,6 @@ def cases(masters: Path, chance: random.Random) -> list[Case]:
             found.append(_full(masters, kind, name, words, again, room))
         if name in ("init", "compare", "run"):
             continue
-        for part in ("", "figures", "stages", "inputs", *(["paths"] if kind == "alanine" else []), "committor"):
+        for part in ("", "figures", "stages", *(["inputs", "paths"] if kind == "alanine" else []), "committor"):
             found.append(_protected(masters, kind, name, words, again, part))
     return found

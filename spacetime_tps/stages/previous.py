@@ -96,7 +96,8 @@ class PreviousResults:
         done = set(journal["done"])
         self._return(name for name in journal["names"] if name not in done)
         for name, text in journal["texts"].items():
-            write_bookkeeping(self._root / name, text)
+            if not _holds(self._root / name, text):  # on a full disk nothing is written that need not be
+                write_bookkeeping(self._root / name, text)
         self._return(name for name in journal["names"] if name in done)
         self._forget()
 
@@ -168,6 +169,10 @@ class PreviousResults:
     def _write(self, journal: dict[str, Any]) -> None:
         self._folder.mkdir(exist_ok=True)
         write_bookkeeping(self._folder / _JOURNAL, json.dumps(journal))
+
+
+def _holds(file: Path, text: str) -> bool:
+    return file.is_file() and file.read_bytes() == text.encode()
 
 
 def move(source: Path, target: Path) -> None:

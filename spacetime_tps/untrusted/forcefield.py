@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 from openmm import app
 
 from spacetime_tps import plugins
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import UserError, explained
 from spacetime_tps.untrusted.expressions import check_expression
 from spacetime_tps.untrusted.trust import refused, trusted
 from spacetime_tps.untrusted.xml import read_tree, shown, text_of
@@ -70,13 +70,15 @@ def files_beside(file: Path) -> list[Path]:
     """The files in its own folder that a force field includes, and those that these include: a copy of it needs them.
 
     Raises:
-        ValueError: one of them is not XML.
+        UserError: one of them is not XML, or they are too many.
     """
     folders, found = data_folders(), [file]
     for each in found:  # grows while it is gone through
         if len(found) > _MOST_FILES:
-            raise ValueError(f"it includes more than {_MOST_FILES} files")
-        for include in read_tree(each).findall("Include"):
+            raise UserError(f"The force field {file} includes more than {_MOST_FILES} files; join them.")
+        with explained(f"{each} cannot be read as a force field"):
+            root = read_tree(each)
+        for include in root.findall("Include"):
             inside = _inside(each.parent, include.get("file", ""))
             if (
                 inside is not None

@@ -117,6 +117,16 @@ def test_wishes_that_cannot_be_granted(case: str, tmp_path: Path) -> None:
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\x00", b"<ForceField>", b"a word", b"<ForceField>\0</ForceField>"])
+def test_a_force_field_that_cannot_be_read(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "mine.xml"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        prepare(*ENDS, tmp_path / "out", Wishes(forcefield=(str(file),)), False, WorkerPool(1))
+    assert is_one_sentence(str(error.value))
+    assert ".xml cannot be read as a force field" in str(error.value)
+
+
 def test_states_that_do_not_last_are_refused(tmp_path: Path) -> None:
     """At 1500 K alanine dipeptide leaves C7ax in a few picoseconds."""
     with pytest.raises(UserError, match=r"does not last|in one state") as error:

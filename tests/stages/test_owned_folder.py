@@ -260,9 +260,12 @@ def test_a_kill_at_any_rename_leaves_the_old_results_or_the_new(
         folder.check()
 
 
-def test_a_new_run_that_cannot_begin_leaves_the_old_one(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("full", ["run.json", "config.yaml"])
+def test_a_new_run_that_cannot_begin_leaves_the_old_one(
+    full: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = contents(folder.path)
-    with disk_full_at(monkeypatch, "config.yaml"), pytest.raises(OSError, match="No space"):
+    with disk_full_at(monkeypatch, full), pytest.raises(OSError, match="No space"):
         run(folder.path, 2.0, overwrite=True)
     assert contents(folder.path) == before
     folder.check()
