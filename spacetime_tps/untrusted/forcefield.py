@@ -150,6 +150,8 @@ def _included(waiting: _Waiting, name: str, folders: list[Path]) -> _Waiting:
 
 def _check(file: Path, root: Element) -> None:
     """Refuse whatever is not known to be data."""
+    if root.tag != "ForceField":
+        raise UserError(f"{file} is not a force field: it holds <{shown(root)}>, where <ForceField> is expected.")
     for section in root:
         if section.tag == "Info":
             section.clear()  # for people, and OpenMM passes over it

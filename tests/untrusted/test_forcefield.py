@@ -117,6 +117,15 @@ def test_what_is_not_data_is_refused(case: str, tmp_path: Path) -> None:
     assert is_one_sentence(str(error.value)), str(error.value)
 
 
+@pytest.mark.parametrize("content", ["<System/>", "<ForceFields/>", "<Script/>"])
+def test_another_document_is_no_force_field(content: str, tmp_path: Path) -> None:
+    """OpenMM looks for sections alone, and takes a document without any for an empty force field."""
+    (tmp_path / "own.xml").write_text(content)
+    with pytest.raises(UserError, match="where <ForceField> is expected") as error:
+        load_forcefield([FF14SB, tmp_path / "own.xml"])
+    assert is_one_sentence(str(error.value))
+
+
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 NO_XML: dict[str, tuple[bytes, str]] = {
     "an entity": (f"{BOMB}<ForceField>&b;</ForceField>".encode(), "declares a document type"),
