@@ -14,7 +14,7 @@ from openmm import app
 from scipy.spatial import cKDTree
 
 from spacetime_tps.errors import UserError
-from spacetime_tps.topology import is_solvent, neighbours_of
+from spacetime_tps.topology import TETRAHEDRAL, chiral_centers, is_solvent, neighbours_of
 
 _LIGHT = {"C", "N", "O", "F"}
 _BONDS_NM = {"hydrogen": (0.06, 0.20), "light": (0.08, 0.22), "other": (0.06, 0.35)}
@@ -24,7 +24,6 @@ _TYPICAL_NM, _SCALE = 0.13, (0.6, 1.7)
 _LEAST_SCALE = 0.01
 """Below it no unit explains what is one heap."""
 _OVERLAP_NM = 0.04
-_TETRAHEDRAL = {"C", "N", "Si"}
 _FLAT = 0.25
 """Least singular value of the four unit bonds of a tetrahedral atom; 1.15 in a regular one, 0 in a plane."""
 _FARTHEST_NM = 1e4
@@ -60,15 +59,14 @@ class Anatomy:
                 bonds.append((first.index, second.index))
                 limits.append(_BONDS_NM[_kind_of_bond(first, second)])
         neighbours = [[] if k in solvent else around for k, around in enumerate(neighbours_of(topology)[: len(atoms)])]
-        four = [k for k, around in enumerate(neighbours) if len(around) == 4 and _symbol(atoms[k]) in _TETRAHEDRAL]
-        classes = _classes(topology, neighbours)
-        stereo = [k for k in four if len({classes[n] for n in neighbours[k]}) == 4]
+        four = [k for k, around in enumerate(neighbours) if len(around) == 4 and _symbol(atoms[k]) in TETRAHEDRAL]
+        centers = chiral_centers(topology).quadruples
         return cls(
             names=[f"{atom.name} of {atom.residue.name} {atom.residue.id}" for atom in atoms],
             bonds=np.array(bonds, dtype=int).reshape(-1, 2),
             limits=np.array(limits, dtype=float).reshape(-1, 2),
             tetrahedral=np.array([[k, *neighbours[k]] for k in four], dtype=int).reshape(-1, 5),
-            centers=np.array([[k, *sorted(neighbours[k])[:3]] for k in stereo], dtype=int).reshape(-1, 4),
+            centers=centers[(centers < len(atoms)).all(axis=1)],
         )
 
     def lengths(self, frames: np.ndarray) -> np.ndarray:
@@ -248,17 +246,3 @@ def _kind_of_bond(first: app.topology.Atom, second: app.topology.Atom) -> str:
     if symbols <= _LIGHT:
         return "light"
     return "hydrogen" if "H" in symbols and symbols <= _LIGHT | {"H", "S", "P", "Si", "B"} else "other"
-
-
-def _classes(topology: app.Topology, neighbours: list[list[int]]) -> list[int]:
-    """Numbers that are equal for atoms that no bond tells apart: refined by their neighbours' until nothing changes."""
-    labels: list[tuple[int, ...] | str] = []
-    labels += [_symbol(atom) for atom in topology.atoms()][: len(neighbours)]
-    count = 0
-    while True:
-        order = {label: k for k, label in enumerate(sorted(set(labels), key=repr))}
-        found = [order[label] for label in labels]
-        if len(order) == count:
-            return found
-        count = len(order)
-        labels = [(found[k], *sorted(found[n] for n in around)) for k, around in enumerate(neighbours)]

@@ -1,12 +1,13 @@
 """What a topology alone says of a molecule: its stereocentres, peptide bonds, planar centres, puckers and torsions.
 
-Stereocentres are heavy atoms with four different neighbours that start chiral, peptide bonds are C-N bonds between
+Stereocentres are atoms with four neighbours that differ, peptide bonds are C-N bonds between
 residues, planar centres are atoms with three neighbours in one plane.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from openmm import app, unit
@@ -15,7 +16,8 @@ from spacetime_tps.representations import dihedral_angles
 
 WATERS = {"HOH", "WAT", "TIP", "TIP3", "TIP4", "H2O", "SOL"}
 IONS = {"NA", "CL", "K", "LI", "MG", "CA", "ZN", "NA+", "CL-", "K+", "SOD", "CLA", "POT", "CAL", "BR", "CS", "RB", "F"}
-_CHIRAL_CENTERS = {"CA": None, "CB": {"THR", "ILE"}}
+TETRAHEDRAL = {"C", "N", "P", "S", "Si", "As", "Se", "Ge"}
+"""Elements whose atoms keep their four neighbours as they are."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,17 @@ def named(topology: app.Topology, quadruples: list[tuple[int, int, int, int]]) -
     return NamedTorsions(names, np.array(quadruples, dtype=int).reshape(-1, 4))
 
 
+def labels_in(name: str) -> list[str]:
+    """The labels of atoms in a name that ``named`` gives, also where a residue's number is negative: ``-1:C-0:N``."""
+    residue, *parts = name.split(":")
+    labels = []
+    for part in parts:
+        atom, _, following = part.partition("-")
+        labels.append(f"{residue}:{atom}")
+        residue = following
+    return labels
+
+
 def neighbours_of(topology: app.Topology) -> list[list[int]]:
     """Indices of the atoms that each atom is bonded to."""
     found: list[list[int]] = [[] for _ in range(topology.getNumAtoms())]
@@ -107,14 +120,33 @@ def heavy_atoms(topology: app.Topology) -> np.ndarray:
 
 
 def chiral_centers(topology: app.Topology) -> NamedTorsions:
-    """CA of every residue but glycine, CB of Thr and Ile, as impropers over three heavy neighbours and the centre."""
-    neighbours, heavy, quadruples = neighbours_of(topology), heavy_atoms(topology), []
-    for atom in topology.atoms():
-        residues = _CHIRAL_CENTERS.get(atom.name, set())
-        around = [n for n in sorted(neighbours[atom.index]) if heavy[n]]
-        if (residues is None or atom.residue.name in residues) and len(around) == 3:
-            quadruples.append((atom.index, *around))
+    """Stereocentres of the solute, as impropers of the centre and three of its neighbours, heavy ones first.
+
+    They are found by the bonds alone: atoms with four neighbours no two of which are equivalent.
+    """
+    heavy, atoms, quadruples = heavy_atoms(topology), list(topology.atoms()), []
+    solvent = {atom.index for residue in topology.residues() if is_solvent(residue) for atom in residue.atoms()}
+    neighbours = [[] if k in solvent else around for k, around in enumerate(neighbours_of(topology))]
+    classes = _equivalent(atoms, neighbours)
+    for atom in atoms:
+        around = sorted(neighbours[atom.index], key=lambda n: (not heavy[n], n))
+        unlike = len({classes[n] for n in around}) == 4
+        if len(around) == 4 and unlike and atom.element is not None and atom.element.symbol in TETRAHEDRAL:
+            quadruples.append((atom.index, *around[:3]))
     return named(topology, quadruples)
+
+
+def _equivalent(atoms: list[app.topology.Atom], neighbours: list[list[int]]) -> list[int]:
+    """Numbers that are equal for atoms that no bond tells apart: refined by their neighbours' until nothing changes."""
+    labels: list[Any] = [atom.element.symbol if atom.element is not None else "" for atom in atoms]
+    count = 0
+    while True:
+        order = {label: k for k, label in enumerate(sorted(set(labels)))}
+        found = [order[label] for label in labels]
+        if len(order) == count:
+            return found
+        count = len(order)
+        labels = [(found[k], *sorted(found[n] for n in around)) for k, around in enumerate(neighbours)]
 
 
 def omega_torsions(topology: app.Topology) -> NamedTorsions:

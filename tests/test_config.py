@@ -45,6 +45,7 @@ def problem(*overrides: str, system: str = "alanine_dipeptide") -> str:
         ("sampling.bias_facter=10", "sampling.bias_facter", "bias_factor"),
         ("system.dynamics.timestep=2 fs", "system.dynamics.timestep", "time_step"),
         ("geodesic.low_barrier.wieght=2", "geodesic.low_barrier.wieght", "weight"),
+        ("sampling.frozen_tmie=1 ps", "sampling.frozen_tmie", "frozen_time"),
     ],
 )
 def test_unknown_key_with_a_suggestion(override: str, key: str, meant: str) -> None:

@@ -23,6 +23,8 @@ from spacetime_tps.trajectories import read_frames
 
 _KEPT_FRAMES = 500
 _KCAL = 4.184
+_LARGEST_LOG_WEIGHT = 100_000
+"""Far above any bias, far below where differences of log weights are lost to rounding."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,15 @@ def _log_weights(file: Path, config: TrajectoriesConfig, kt: float, count: int) 
     column = _column(file, config.column)
     if len(column) != count:
         raise UserError(f"{file} holds {len(column)} numbers for {count} frames; give one for each frame.")
-    if config.weights_are == "log_weight":
-        return column
-    if config.weights_are == "bias":
-        return column * {"kJ/mol": 1.0 / kt, "kcal/mol": _KCAL / kt, "kT": 1.0}[config.bias_unit]
+    if config.weights_are in ("log_weight", "bias"):
+        unit = "kT" if config.weights_are == "log_weight" else config.bias_unit
+        logs = column * {"kJ/mol": 1.0 / kt, "kcal/mol": _KCAL / kt, "kT": 1.0}[unit]
+        if np.abs(logs).max() > _LARGEST_LOG_WEIGHT:
+            raise UserError(
+                f"{file} holds {column[np.abs(logs).argmax()]:g} {unit}, and no bias is larger than "
+                f"{_LARGEST_LOG_WEIGHT:,} kT; the column or its unit may be another one."
+            )
+        return logs
     if (column < 0).any() or not column.any():
         raise UserError(f"{file} holds weights below zero, or none above it; they should be proportional to exp(V/kT).")
     with np.errstate(divide="ignore"):

@@ -129,9 +129,11 @@ def _found(value: Any) -> str:
 
 def _known_keys(model: type[BaseModel]) -> list[str]:
     """Every key that any section knows, for the "did you mean"."""
-    keys: set[str] = set()
-    for candidate in [model, *Model.__subclasses__()]:
-        keys.update(candidate.model_fields)
+    keys, models = set(model.model_fields), Model.__subclasses__()
+    while models:
+        section = models.pop()
+        keys.update(section.model_fields)
+        models += section.__subclasses__()
     return sorted(keys)
 
 

@@ -14,6 +14,7 @@ from spacetime_tps.dynamics import MolecularDynamics, thermalise
 from spacetime_tps.errors import UserError
 from spacetime_tps.export.trajectory import write_dcd
 from spacetime_tps.files import replacing
+from spacetime_tps.seeds import openmm_seed
 
 if TYPE_CHECKING:
     import MDAnalysis
@@ -83,11 +84,11 @@ class TransitionPath:
 
     def thermalised(self, dynamics: MolecularDynamics, seed: int) -> TransitionPath:
         """With Maxwell-Boltzmann velocities at the temperature of some dynamics of these atoms, constraints obeyed."""
-        context = dynamics.context(seed)
+        context = dynamics.context(openmm_seed(seed, "velocities"))
         velocities = np.empty(self.positions_nm.shape)
         for k, positions in enumerate(self.positions_nm):
             context.setPositions(positions.astype(float))
-            thermalise(context, dynamics.temperature_k, seed + k)
+            thermalise(context, dynamics.temperature_k, openmm_seed(seed, "velocities", k))
             found = context.getState(velocities=True).getVelocities(asNumpy=True)
             velocities[k] = found.value_in_unit(unit.nanometer / unit.picosecond)
         return replace(self, velocities_nm_ps=velocities)

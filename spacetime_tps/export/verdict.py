@@ -402,8 +402,8 @@ def _ensemble(shooting: Mapping[str, Any] | None, paths: str | None) -> Finding:
     question = "Is there a true path ensemble?"
     if shooting is None:
         return Finding(question, "Not yet: the paths above are guided.", OPEN, "spacetime-tps shoot OUT")
-    accepted, paths = shooting["acceptance"]["all"]["share"], shooting["decorrelated_paths"]
-    answer = f"Shooting accepted {accepted:.0%} and gave {paths:,} paths without a common frame"
+    accepted, independent = shooting["acceptance"]["all"]["share"], shooting["decorrelated_paths"]
+    answer = f"Shooting accepted {accepted:.0%} and gave {independent:,} paths without a common frame"
     answer += " (begun from earlier paths)" if _earlier(shooting, paths) else ""
     mixed = next((row.get("gelman_rubin") for key, row in shooting.items() if key.startswith("max_free_energy")), None)
     if mixed is not None and mixed > _MIXED:

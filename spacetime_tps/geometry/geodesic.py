@@ -1,4 +1,4 @@
-"""Spacetime geodesics: minimise the curve energy over splines, all channels in one batch, constraints held.
+"""Spacetime geodesics: minimise the curve energy over splines, all starts in one batch, constraints held.
 
 Adam under a cosine schedule finds the valley while the objectives grow in and the multipliers form; rounds of L-BFGS
 go down to its bottom. After every round the points of a curve are moved to equal steps of its Fisher-Rao length, so

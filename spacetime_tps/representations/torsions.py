@@ -8,6 +8,7 @@ The chart of torsion k is (log |eta_k|, angle of eta_k), the angle lifted to the
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -157,9 +158,11 @@ class Torsions(Internal):
         Raises:
             UserError: the label does not name every torsion once, with a direction.
         """
-        words = {word[:-1]: word[-1] for word in label.split()}
-        missing = [name for name in self.block_names if words.get(name) not in ("+", "-")]
-        if missing or len(label.split()) > self.n_torsions:
+        longest_first = sorted(self.block_names, key=len, reverse=True)
+        torsion = re.compile(f"({'|'.join(map(re.escape, longest_first))})([+-])(?: +|$)")
+        words = dict(torsion.findall(label))
+        missing = [name for name in self.block_names if name not in words]
+        if missing or torsion.sub("", label, count=self.n_torsions).strip():
             form = " ".join(f"{name}+" for name in self.block_names)
             wrong = f"{missing[0]} has none" if missing else "it names something else, too, or something twice"
             raise UserError(

@@ -7,6 +7,7 @@ from spacetime_tps.config import MetadynamicsConfig, RunConfig, TorsionsConfig, 
 from spacetime_tps.errors import UserError
 from spacetime_tps.settings import read_yaml
 from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.topology import labels_in
 
 AUTO = "auto"
 _LARGE_DEG, _SIGNIFICANT = 30.0, 3.0
@@ -42,7 +43,7 @@ def with_torsions(folder: RunFolder, wanted: tuple[str, ...]) -> tuple[RunConfig
     variables, represented = settings["collective_variables"], settings["representation"]["torsions"]
     added = []
     for name in names:
-        atoms = name.split("-")
+        atoms = labels_in(name)
         known = next((key for key, four in variables.items() if four in (atoms, atoms[::-1])), None)
         label = name if name in variables else known or "t_" + "_".join(atom.replace(":", "") for atom in atoms)
         if label not in variables:
@@ -74,7 +75,7 @@ def _lagging(folder: RunFolder) -> list[str]:
     assert isinstance(config.representation, TorsionsConfig)
     bonds = {frozenset(config.torsions[name][1:3]) for name in config.representation.torsions}
     for name in [*lagging, *slow]:
-        if (bond := frozenset(name.split("-")[1:3])) not in bonds:
+        if (bond := frozenset(labels_in(name)[1:3])) not in bonds:
             bonds.add(bond)
             found.append(name)
     return found

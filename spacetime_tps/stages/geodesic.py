@@ -64,7 +64,7 @@ def geodesic(context: Context) -> StageResult:
     found, deviation = _geodesics(context, denoiser, ground, rng)
     if any(channel.detour is not None for channel in channels):
         found = relabelled(found, system.representation, system.center_names)
-        _warn_of_another_way(config.channel, [geodesic.channel.label for geodesic in found])
+        _warn_of_another_way(channels[0].label if config.channel else None, [g.channel.label for g in found])
     require_finite(
         "The geodesics are",
         "take back what was changed under 'geodesic'",
@@ -129,7 +129,7 @@ def _warn(chosen: Geodesic, config: GeodesicConfig) -> None:
 
 def _warn_of_another_way(wanted: str | None, taken: list[str]) -> None:
     """A representation without circles cannot hold a channel, only begin in it."""
-    if wanted is not None and set(wanted.split()) not in [set(label.split()) for label in taken]:
+    if wanted is not None and wanted not in taken:
         logger.warning(
             "the curve has left the channel %s, in which it began, for %s: this representation holds no channel",
             wanted,

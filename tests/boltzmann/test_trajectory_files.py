@@ -137,6 +137,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no such file": (None, {"files": ["none_*.dcd"]}, "does not exist"),
     "fewer weights than files": (None, {"weights": ["colvar_0"]}, "1 files for 2 trajectories"),
     "no column named": (None, {"column": None}, "time, phi, metad.bias"),
+    "a bias beyond any": (lambda f: change(f, "colvar_1", LAST, "29.0 2.9 -1e300\n"), {}, "holds -1e+300 kJ/mol"),
     "an unknown column": (None, {"column": "rbias"}, "no column 'rbias'"),
     "a column too far": (None, {"column": 7}, "3 columns"),
     "fewer numbers than frames": (lambda f: change(f, "colvar_1", LAST, ""), {}, "29 numbers for 30"),

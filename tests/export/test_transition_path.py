@@ -111,6 +111,13 @@ def test_thermal_velocities_have_the_temperature_and_obey_constraints() -> None:
     in_states = np.zeros((400, 2), dtype=bool)
     given = TransitionPath(system.molecule.topology, frames, INTERVAL, in_states, "still").thermalised(dynamics, 3)
     assert given.velocities_nm_ps is not None
+    other = TransitionPath(system.molecule.topology, frames[:9], INTERVAL, in_states[:9], "still").thermalised(
+        dynamics, 4
+    )
+    assert other.velocities_nm_ps is not None
+    assert not np.isclose(
+        other.velocities_nm_ps[:-1, 0], given.velocities_nm_ps[1:9, 0]
+    ).any()  # seeds 3 and 4 share nothing
     masses = np.array([atom.element.mass._value for atom in system.molecule.topology.atoms()])
     kinetic = 0.5 * np.einsum("i,tid->t", masses, given.velocities_nm_ps**2)
     expected = 0.5 * dynamics.degrees_of_freedom() * dynamics.kt

@@ -226,6 +226,7 @@ def test_results_of_earlier_paths_are_told() -> None:
     assert "earlier paths" in found["Is there a true path ensemble?"].answer
     again = {f.question: f for f in verdict(SOUND, shot, asked, paths="before")}
     assert again["Does the top of the path divide A from B?"].level == GOOD
+    assert "earlier paths" not in again["Is there a true path ensemble?"].answer
 
 
 def test_a_quick_run_is_never_recommended() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -64,6 +65,22 @@ def test_a_channel_can_be_named() -> None:
     assert Identity(2).named_channel("direct", np.zeros(2), np.ones(2), 4.0).label == "direct"
     with pytest.raises(UserError, match="'direct' is the only one"):
         Identity(2).named_channel("t0+", np.zeros(2), np.ones(2), 4.0)
+
+
+def test_names_with_blanks_and_signs_name_channels() -> None:
+    """A name may hold blanks, and even a part that looks like another torsion with its direction."""
+    start, end = ends([0, 0, 0], [30, -100, 20])
+    space = Torsions(["side chain", "chain", "a- chain"], np.arange(12).reshape(3, 4))
+    for label in ("side chain+ chain- a- chain+", "chain- a- chain- side chain-"):
+        found = space.named_channel(label, start, end, 4.0)
+        signs = {name: re.search(rf"(^| ){name}([+-])( |$)", label).group(2) for name in ("side chain", "a- chain")}
+        turn = (found.end - found.start)[1::2]
+        assert {"side chain": "+" if turn[0] > 0 else "-", "a- chain": "+" if turn[2] > 0 else "-"} == signs
+        assert turn[1] == pytest.approx(np.deg2rad(-100))
+        assert space.named_channel(found.label, start, end, 4.0).end == pytest.approx(found.end)
+    for wrong in ("side chain+ chain-", "side chain+ chain- a- chain+ chain-", "side chain+ chain- a- chain+ b+"):
+        with pytest.raises(UserError, match="should name every torsion once"):
+            space.named_channel(wrong, start, end, 4.0)
 
 
 def test_a_channel_of_a_torsion_is_lifted_to_points_of_the_circle() -> None:

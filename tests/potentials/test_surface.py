@@ -107,6 +107,14 @@ def test_tables_of_other_precision_are_read_as_doubles(tmp_path: Path) -> None:
     assert FreeEnergySurface.load(tmp_path / "single.npz").free_energy.dtype == np.float64
 
 
+@pytest.mark.parametrize("field", ["free_energy", "error"])
+def test_complex_numbers_are_no_free_energies(field: str, tmp_path: Path) -> None:
+    torus = random_torus()
+    replace(torus, **{field: getattr(torus, field) + 1j}).save(tmp_path / "complex.npz")
+    with pytest.raises(UserError, match="holds no free-energy surface"):
+        FreeEnergySurface.load(tmp_path / "complex.npz")
+
+
 def damage(whole: bytes, how: str) -> bytes:
     if how == "flipped":
         middle = len(whole) // 2

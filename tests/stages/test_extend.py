@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spacetime_tps.config import RunConfig, dump
 from spacetime_tps.stages.extend import with_torsions
 from spacetime_tps.stages.folder import RunFolder
+from spacetime_tps.systems import find_system_file, load_config
 from tests.conftest import refusal, run_cli
 
+PHI_PSI = ("phi", "psi")
 THETA = "1:O-1:C-2:N-2:CA"
 
 
@@ -29,6 +32,30 @@ def finish_again(run: Path, records: dict[str, dict[str, Any]]) -> None:
     with folder.locked(existing=True):
         for name in ("windows", "export"):
             folder.finish(name, later[name])
+
+
+def test_residues_may_have_negative_numbers(tmp_path: Path) -> None:
+    """``-5:C--4:N``: the first of the two signs joins, the second belongs to the number."""
+    config = load_config(find_system_file("alanine_dipeptide"))
+    renumbered = {
+        name: [f"{int(a.split(':')[0]) - 6}:{a.split(':')[1]}" for a in config.torsions[name]] for name in PHI_PSI
+    }
+    config = config.model_copy(update={"collective_variables": renumbered})
+    (tmp_path / "config.yaml").write_text(dump(config))
+
+    class Folder(RunFolder):
+        def config(self) -> RunConfig:
+            return config
+
+        def check(self, *_: str) -> None:
+            pass
+
+        def finished(self, stage: str) -> bool:
+            return True
+
+    found, added = with_torsions(Folder(tmp_path), ("-5:O--5:C--4:N--4:CA", "-5:C--4:N--4:CA--4:C"))
+    assert added == ["t_-5O_-5C_-4N_-4CA"]  # the second is phi
+    assert found.torsions[added[0]] == ["-5:O", "-5:C", "-4:N", "-4:CA"]
 
 
 def test_a_named_torsion_enters_and_nothing_is_sampled_anew(run: Path) -> None:
