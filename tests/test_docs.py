@@ -1,4 +1,4 @@
-"""The Python of the documentation runs: with the preset quick, by ``make docs-test`` as it stands."""
+"""The Python of the documentation runs: with tiny settings, and by ``make docs-test`` as it stands."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import TINY_ALANINE, TINY_TOY
 
 ROOT = Path(__file__).parent.parent
 WHOLE = "SPACETIME_TPS_WHOLE_DOCS" in os.environ
@@ -21,9 +23,28 @@ BLOCKS = {
 }
 
 
+SHORTER = {
+    "mueller_brown": TINY_TOY,
+    "alanine_dipeptide": (
+        *TINY_ALANINE, "shooting.chains=2", "shooting.steps=20", "shooting.burn_in=4", "shooting.keep_every=4",
+        "committor.frames=3", "committor.shots=2",
+    ),
+    "systems/mine": TINY_ALANINE,
+}  # fmt: skip
+
+
+def _shorter(code: str) -> str:
+    """The same calls with settings that take seconds."""
+    for system, changes in SHORTER.items():
+        begun = rf'(Run\.new\("{system}", .*)preset="standard"'
+        code = re.sub(begun, rf'\1preset="quick", changes={list(changes)}', code)
+    assert 'preset="standard"' not in code
+    return code.replace('"--minutes", "2"', '"--minutes", "0.1"')
+
+
 def _printed(code: str, folder: Path) -> str:
     if not WHOLE:
-        code = code.replace('preset="standard"', 'preset="quick"')
+        code = _shorter(code)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
