@@ -7,7 +7,7 @@ SMALL = (
     "denoiser.factors=8", "denoiser.components=8", "denoiser.reference_samples=200", "geodesic.points=16",
     "geodesic.nodes=6", "geodesic.fine_factor=2", "geodesic.steps=10", "geodesic.polish_rounds=1",
     "geodesic.polish_steps=5", "geodesic.starts=1", "geodesic.scout_steps=2", "geodesic.max_channels=1",
-    "paths.steps_per_point=5", "paths.equilibration_steps=50", "paths.release_steps=50", "paths.frames=10",
+    "paths.steps_per_point=20", "paths.equilibration_steps=50", "paths.release_steps=50", "paths.frames=10",
     "paths.max_doublings=0", "windows.most=3", "windows.equilibration_steps=10", "windows.steps=160",
     "windows.free_steps=160", "windows.sample_every=20", "windows.free_walkers=1", "hardware.workers=1",
     "committor.frames=2", "committor.shots=2", "committor.max_steps=200", "shooting.chains=1", "shooting.steps=6",

@@ -47,6 +47,13 @@ class _Commands(click.Group):
         with leaving_at_once():
             return super().resolve_command(ctx, args)
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run the command; what it prints before there is a verb can fail, too."""
+        try:
+            return super().main(*args, **settings)
+        except OSError as error:
+            _fail(self._words_of(error, ""))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; whatever goes wrong is one sentence."""
         watch()
@@ -64,7 +71,7 @@ class _Commands(click.Group):
         except BrokenPipeError:
             _fail("Standard output was closed, so the rest of the result could not be printed.")
         except OSError as error:
-            _fail(self._words_of(error, ctx))
+            _fail(self._words_of(error, ctx.invoked_subcommand or ""))
         except (MemoryError, RuntimeError) as error:  # torch has no MemoryError
             if not ran_out_of_memory(error):
                 raise
@@ -74,16 +81,12 @@ class _Commands(click.Group):
                 raise
             _fail(f"OpenMM stopped: {str(error).rstrip('.')}; check the structures and the time step.")
 
-    def _words_of(self, error: OSError, ctx: click.Context) -> str:
-        file = error.filename or "a file"
+    def _words_of(self, error: OSError, verb: str) -> str:
+        file = error.filename or "a file or standard output"
         if error.errno in _DISK_FULL:
-            return f"The disk is full: {file} could not be written; free some space, then {self._again(ctx)}."
+            again = "give the same command " + ("with --resume" if verb in self.resumable else "again")
+            return f"The disk is full: {file} could not be written; free some space, then {again}."
         return f"{file} could not be read or written ({error.strerror or error}); check that it is there and allowed."
-
-    def _again(self, ctx: click.Context) -> str:
-        if ctx.invoked_subcommand in self.resumable:
-            return "give the same command with --resume"
-        return "give the same command again"
 
     def _going_on(self, ctx: click.Context) -> str:
         verb = ctx.invoked_subcommand or ""
