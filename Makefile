@@ -6,15 +6,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 TORCH_INDEX ?=
+LOWEST := .venv-lowest
 RUN := runs/alanine_dipeptide
 
-.PHONY: demo test lint docs docs-test clean
+.PHONY: demo test test-fast test-lowest lint docs docs-test lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spacetime-tps run alanine_dipeptide -o $(RUN) --resume
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 -m "not whole"
+
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -n 2 -m "not whole"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -41,5 +48,16 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
+$(LOWEST)/.installed: pyproject.toml constraints.txt scripts/lowest_versions.py
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python scripts/lowest_versions.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --constraint constraints.txt torch
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/lowest.txt --editable '.[hdf5,tensorboard,test,tica]'
+	touch $@
+
+lock: $(VENV)/.installed-dev
+	$(PIP) install --quiet uv
+	$(BIN)/python scripts/lock_versions.py
+
 clean:
-	rm -rf $(VENV) docs/_build build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(LOWEST) docs/_build build dist .pytest_cache .ruff_cache .mypy_cache

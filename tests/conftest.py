@@ -19,8 +19,27 @@ from spacetime_tps.cli import main
 torch.set_num_threads(1)
 
 
+WHOLE = {"test_docs.py", "test_battery.py", "test_plugins.py", "test_proofs.py", "test_preparation.py"}
+PHYSICS = {
+    "analysis",
+    "baselines",
+    "boltzmann",
+    "diffusion",
+    "geometry",
+    "paths",
+    "potentials",
+    "representations",
+    "shooting",
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs come first, so that no worker is left alone with a long file at the end."""
+    """Mark what tests are about; whole runs come first, so that no worker is left alone with a long file at the end."""
+    for item in items:
+        if "stages" in item.path.parts or item.path.name in WHOLE:
+            item.add_marker("whole")
+        if PHYSICS & set(item.path.parts):
+            item.add_marker("physics")
     items.sort(key=lambda item: "stages" not in item.path.parts)
 
 

@@ -39,9 +39,10 @@ NOISE = (".lock", "run.log")
 
 VOLATILE = {
     "wall_seconds", "timings", "versions", "platform", "created", "run", "run_id", "identity", "sha256", "digest",
-    "hardware", "steps_per_second", "written", "finished", "folder",
+    "hardware", "steps_per_second", "written", "finished", "folder", "files",
 }  # fmt: skip
-"""What may differ between two runs of one command; everything else has to be the same."""
+"""What may differ between two runs of one command (digests of files: a DCD holds the time at which it was written);
+everything else has to be the same."""
 
 Must = Literal["refuse", "accept", "either"]
 Judge = Callable[["Outcome", Path], str]

@@ -134,9 +134,10 @@ def _models(value: Any, place: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...
 
 def _leaf(base: str, place: tuple[Any, ...], model: str, info: Any, dumped: Any) -> Leaf:
     kind = re.sub(r"Literal\[[^\]]*\]", "Choice", repr(info.annotation) + repr(info.metadata))
+    optional = "None" in kind or "Optional" in kind
     if "PlainSerializer" in kind:
         unit = dumped.split(" ", 1)[1] if isinstance(dumped, str) else "Da"
-        return Leaf(base, place, model, frozenset({"quantity"}), "None" in kind, unit)
+        return Leaf(base, place, model, frozenset({"quantity"}), optional, unit)
     words = {
         "int": "whole",
         "float": "number",
@@ -150,7 +151,7 @@ def _leaf(base: str, place: tuple[Any, ...], model: str, info: Any, dumped: Any)
     found = {mine for theirs, mine in words.items() if re.search(rf"\b{theirs}\b", kind)}
     if found & {"list", "mapping"}:
         found &= {"list", "mapping"}
-    return Leaf(base, place, model, frozenset(found), "None" in kind)
+    return Leaf(base, place, model, frozenset(found), optional)
 
 
 def all_leaves() -> tuple[list[Leaf], set[str]]:

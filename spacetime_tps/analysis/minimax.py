@@ -97,7 +97,8 @@ def _bottleneck(
     rows = np.concatenate([rows, np.full(members_a.size, node_a), np.full(members_b.size, node_b)])
     columns = np.concatenate([columns, members_a, members_b])
     height = np.concatenate([height, value[members_a], value[members_b]]) - value.min() + 1.0
-    tree = minimum_spanning_tree(coo_array((height, (rows, columns)), shape=(value.size + 2,) * 2).tocsr())
+    pairs_of = (rows.astype(np.int32), columns.astype(np.int32))  # SciPy before 1.13 takes no other
+    tree = minimum_spanning_tree(coo_array((height, pairs_of), shape=(value.size + 2,) * 2).tocsr())
     _, parent = breadth_first_order(tree, node_a, directed=False)
     path, node = [], parent[node_b]
     while node != node_a:

@@ -304,6 +304,7 @@ class RunFolder(OwnedFolder):
         one).
         """
         dropped = STAGES[STAGES.index(stage) :]
+        self.refuse_strangers([SUMMARY, *(f"stages/{name}.json" for name in dropped)])
         patterns = [pattern for name in dropped for pattern in (_OUTPUT[name], *_MORE_OUTPUT.get(name, ()))]
         patterns += [SUMMARY, *(f"stages/{name}.json" for name in dropped)]
         patterns += ["refining/*"] if "refine" in dropped[1:] else []

@@ -38,11 +38,18 @@ class PreviousResults:
             names: of the files, relative to the run folder.
             done: names of the files with which the new results are whole.
             texts: contents of files that stay where they are and will be changed, by name.
+
+        Raises:
+            UserError: a link leads out of the folder, or one of ``done`` is there already and is not moved, so that it
+                could not tell when the new results are whole.
         """
+        names = list(names)
         journal = self._read() if self.waiting else self._new()
         new = [name for name in names if name not in journal["names"]]
         if led_out := [name for name in new if not lies_within(self._folder, name)]:
             raise UserError(f"{(self._folder / led_out[0]).parent} is a link that leads elsewhere; remove it.")
+        if strangers := [name for name in done if name not in names and os.path.lexists(self._root / name)]:
+            raise UserError(f"{self._root / strangers[0]} was not written by this run; move it elsewhere first.")
         done = [*journal["done"], *done]
         new.sort(key=lambda name: name not in done)  # as long as one of them is there, nothing else has been moved
         journal |= {

@@ -260,6 +260,20 @@ def test_a_kill_at_any_rename_leaves_the_old_results_or_the_new(
         folder.check()
 
 
+def test_a_list_of_files_that_lost_its_end_costs_no_results(folder: RunFolder) -> None:
+    """The stage's record is a stranger then, and would pass for that of the new results."""
+    whole = (folder / "files.txt").read_text().splitlines(keepends=True)
+    for kept in range(len(whole)):
+        (folder / "files.txt").write_text("".join(whole[:kept]))
+        before = contents(folder.path)
+        try:
+            again(folder, "paths", 1.0)
+        except (UserError, DamagedFileError):
+            assert contents(folder.path) == before
+        else:
+            folder.check()
+
+
 @pytest.mark.parametrize("full", ["run.json", "config.yaml"])
 def test_a_new_run_that_cannot_begin_leaves_the_old_one(
     full: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spacetime_tps.files import read_arrays, read_json, write_arrays
+from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json
 from spacetime_tps.stages import STAGES, RunFolder
 from spacetime_tps.stages.context import opened
 from spacetime_tps.systems import find_system_file, load_config, load_system
@@ -77,11 +77,21 @@ def test_one_pdb_under_two_spellings_is_one_file(tmp_path: Path) -> None:
 
 def test_the_platform_that_was_asked_for_stays(tiny_alanine_run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(tiny_alanine_run, tmp_path / "copy"))
-    (copy / "stages/platform.json").write_text('{"name": "CPU"}')
     folder = RunFolder(copy)
     with folder.locked(existing=True), opened(folder, folder.config()) as context:
+        write_json(copy / "stages/platform.json", {"name": "CPU"})
         assert context.dynamics().platform == "Reference"
     assert read_json(copy / "stages/platform.json")["name"] == "Reference"
+
+
+@pytest.mark.parametrize("text", ['{"name": "CPU"}', "[]", "{}", ""])
+def test_a_changed_record_of_the_platform_does_not_change_the_platform(
+    text: str, tiny_alanine_run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(tiny_alanine_run, tmp_path / "copy"))
+    (copy / "stages/platform.json").write_text(text)
+    assert "platform.json is damaged" in refusal("paths", copy, "--overwrite")
+    assert (copy / "stages/platform.json").read_text() == text
 
 
 def test_samples_of_another_width_or_kind_are_told(tiny_alanine_run: Path, tmp_path: Path) -> None:

@@ -1,0 +1,136 @@
+"""Put faults into a copy of the package one at a time, and see whether a test fails that covers the changed lines.
+
+    pip install coverage pytest-cov pyyaml                            # in the environment of the tests
+    python scripts/faults/run.py OUT --cover                          # once: which test runs which line, and how long
+    python scripts/faults/run.py OUT scripts/faults/chosen.yaml       # about a minute for each fault
+    python scripts/faults/run.py OUT scripts/faults/drawn.yaml --only boltzmann
+
+``OUT/covered.json`` holds the lines of every test. A fault is caught if one of the tests that run its lines fails, the
+quickest first; tests that fail without the fault do not count. ``OUT/NAME.json`` gets a row for each fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from coverage.numbits import numbits_to_nums
+
+ROOT = Path(__file__).parents[2]
+_LONGEST = 1200
+"""Seconds that the tests of one fault may take."""
+_SETTINGS = """[run]
+source = spacetime_tps
+concurrency = multiprocessing,thread
+parallel = True
+sigterm = True
+"""
+
+
+def cover(out: Path) -> None:
+    """Run all tests, and write which lines each of them runs and how long it takes."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "coveragerc").write_text(_SETTINGS)
+    environment = {**os.environ, "COVERAGE_FILE": str(out / "coverage")}
+    words = ["-n", "2", "--dist", "loadfile", "--cov", f"--cov-config={out / 'coveragerc'}", "--cov-context=test"]
+    words += ["--cov-report=", "-q", f"--junitxml={out / 'times.xml'}", "-o", "junit_family=xunit1"]
+    subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, env=environment, check=False)
+    lines: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    with sqlite3.connect(out / "coverage") as data:
+        found = data.execute(
+            "select context.context, file.path, numbits from line_bits "
+            "join context on context_id = context.id join file on file_id = file.id"
+        )
+        for context, path, bits in found:
+            if "::" in context:
+                name = Path(path).relative_to(ROOT).as_posix()
+                lines[name][context.split("|")[0]] += numbits_to_nums(bits)
+    (out / "covered.json").write_text(json.dumps(lines))
+    print(f"{len({test for tests in lines.values() for test in tests})} tests run lines of {len(lines)} files")
+
+
+def times_in(out: Path) -> dict[str, float]:
+    """Seconds of each test, by its name."""
+    from xml.etree import ElementTree
+
+    found = {}
+    for case in ElementTree.parse(out / "times.xml").iter("testcase"):
+        found[f"{case.get('file')}::{case.get('name')}"] = float(case.get("time", 0))
+    return found
+
+
+def tests_of(fault: dict[str, Any], covered: dict[str, dict[str, list[int]]], times: dict[str, float]) -> list[str]:
+    """Tests that run a changed line, the quickest first; a deletion changes the line before it, too."""
+    source = (ROOT / fault["file"]).read_text(encoding="utf-8")
+    before = source[: source.index(fault["old"])].count("\n") + 1
+    after = before + fault["old"].rstrip("\n").count("\n")
+    changed = set(range(before, after + 1))
+    found = [test for test, lines in covered.get(fault["file"], {}).items() if changed & set(lines)]
+    return sorted(found, key=lambda test: times.get(test, 1.0))
+
+
+def outcome_of(fault: dict[str, Any], tests: list[str]) -> dict[str, Any]:
+    """Whether one of the tests fails with the fault in place."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "repository"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "_build", "*.pyc"))
+        file = copy / fault["file"]
+        text = file.read_text(encoding="utf-8")
+        if text.count(fault["old"]) != 1:
+            return {"result": "the place is not there any more"}
+        file.write_text(text.replace(fault["old"], fault["new"]), encoding="utf-8")
+        environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        begun = time.monotonic()
+        words = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--no-loadscope-reorder", *tests]
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", *words],
+                cwd=copy, env=environment, capture_output=True, text=True, timeout=_LONGEST, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return {"result": "caught", "by": "a hang", "seconds": _LONGEST}
+        failed = [line.split(" - ")[0] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        row = {"seconds": round(time.monotonic() - begun), "tests": len(tests)}
+        if done.returncode == 0:
+            return {"result": "not caught", **row}
+        return {"result": "caught", "by": failed[0] if failed else f"exit code {done.returncode}", **row}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("faults", type=Path, nargs="?")
+    parser.add_argument("--cover", action="store_true")
+    parser.add_argument("--only", default="", help="faults whose file or sentence holds this text")
+    given = parser.parse_args()
+    out = given.out.resolve()
+    if given.cover:
+        cover(out)
+    if given.faults is None:
+        return
+    covered, times = json.loads((out / "covered.json").read_text()), times_in(out)
+    rows = []
+    for number, fault in enumerate(yaml.safe_load(given.faults.read_text(encoding="utf-8")), 1):
+        if given.only not in f"{fault['file']} {fault['fault']}":
+            continue
+        tests = tests_of(fault, covered, times)
+        row = outcome_of(fault, tests) if tests else {"result": "no test runs this line"}
+        rows.append({"number": number, "file": fault["file"], "fault": fault["fault"], **row})
+        print(f"{number:2d} {row['result']:12s} {fault['file']}: {row.get('by', '')}", flush=True)
+        (out / f"{given.faults.stem}.json").write_text(json.dumps(rows, indent=1))
+    print(f"{sum(row['result'] == 'caught' for row in rows)} of {len(rows)} caught")
+
+
+if __name__ == "__main__":
+    main()
