@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_LONGEST_WORD = 300
+
 
 class UserError(Exception):
     """Bad input or circumstances, told in one sentence: what, where, what was expected, what to do.
@@ -28,6 +30,11 @@ def shortened(text: str, length: int) -> str:
     """Printable text of about ``length`` characters, the middle of a longer one left out."""
     shown = text if len(text) <= length else f"{text[: 2 * length // 3]}...{text[-length // 3 :]}"
     return printable(shown)
+
+
+def in_short(message: str) -> str:
+    """A message without the middle of words that no line holds, such as an option of thousands of characters."""
+    return re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: shortened(word.group(), _LONGEST_WORD), message)
 
 
 class DamagedFileError(UserError):

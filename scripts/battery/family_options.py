@@ -53,7 +53,7 @@ NUMBERS = {
     "2**63": str(2**63),
     "1e30": "1" + "0" * 30,
     "hex": "0x10",
-    "underscores": "1_0",
+    "underscores": "0_2",
     "arabic": "٣",
 }
 _REFUSED_NUMBERS = {"nan", "inf", "-inf", "1e300", "10**400", "2**63", "1e30"}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import sys
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any, NoReturn
 
 import click
 
-from spacetime_tps.errors import UserError, printable, ran_out_of_memory
+from spacetime_tps.errors import UserError, in_short, printable, ran_out_of_memory
 from spacetime_tps.interruption import EXIT_CODE, leaving_at_once, raise_if_interrupted, watch
 from spacetime_tps.parallel import leave_at_once
 
@@ -42,6 +43,13 @@ class _Commands(click.Group):
 
         return importlib.import_module(f"spacetime_tps.cli.{name}").command
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the options before the verb."""
+        with _in_short():
+            return super().make_context(info_name, args, parent, **extra)
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the verb, whose module imports torch and OpenMM."""
         with leaving_at_once():
@@ -58,7 +66,8 @@ class _Commands(click.Group):
         """Run the verb; whatever goes wrong is one sentence."""
         watch()
         try:
-            result = super().invoke(ctx)
+            with _in_short():
+                result = super().invoke(ctx)
             raise_if_interrupted()
             _flush()
             return result
@@ -97,6 +106,16 @@ class _Commands(click.Group):
         return "nothing was changed"
 
 
+@contextmanager
+def _in_short() -> Iterator[None]:
+    """What click says of a wrong option repeats it, however long it is."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = in_short(error.message)
+        raise
+
+
 def _flush() -> None:
     """Write out what was printed, while an error can still be noticed."""
     if sys.stdout is not None:
@@ -106,7 +125,7 @@ def _flush() -> None:
 def _fail(message: str, code: int = 1) -> NoReturn:
     """Say it in one line and leave at once."""
     with suppress(OSError, ValueError):
-        click.echo(f"Error: {printable(message)}", err=True)
+        click.echo(f"Error: {in_short(printable(message))}", err=True)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()

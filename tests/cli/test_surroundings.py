@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import command_line
+from tests.conftest import command_line, run_cli
 
 
 def run_in_shell(line: str, *words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -29,6 +29,24 @@ def test_a_working_folder_that_was_deleted_is_named(tmp_path: Path) -> None:
     done = run_in_shell('mkdir gone; cd gone; rmdir ../gone; "$@"', "config", "mueller_brown", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Error: The working folder has been deleted; change to one that exists.\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("x" * 5000,),
+        ("--" + "x" * 5000,),
+        ("config", "mueller_brown", "--seed", "x" * 5000),
+        ("config", "mueller_brown", "--denoiser", "x" * 5000),
+        ("config", "x" * 5000),
+    ],
+)
+def test_what_is_wrong_is_not_repeated_at_its_full_length(words: tuple[str, ...]) -> None:
+    done = run_cli(*words)
+    assert done.returncode in (1, 2)
+    assert len(done.stderr.splitlines()[-1]) < 1000
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert "xxx...xxx" in done.stderr or "xxx" not in done.stderr
 
 
 def test_no_window_system_is_asked_for(tmp_path: Path) -> None:
