@@ -112,7 +112,7 @@ def _in_short() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = in_short(error.message)
+        error.message = in_short(error.message)  # type: ignore[misc]
         raise
 
 
