@@ -80,7 +80,7 @@ def logged(file: Path) -> Iterator[None]:
         yield
         _logger.info("ended")
     except BaseException as error:
-        _logger.info("ended by %s: %s", type(error).__name__, " ".join(str(error).split()))
+        _logger.info("ended by %s", ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())))))
         raise
     finally:
         _logger.level, _logger.propagate = before

@@ -12,6 +12,7 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.preparation.init import SOLVENTS, Wishes, prepare
 from spacetime_tps.units import parse_quantity
+from spacetime_tps.untrusted.trust import trusted
 
 _SHORTEST_NM, _LONGEST_NM = 0.3, 10.0
 
@@ -101,7 +102,9 @@ def command(
     with WorkerPool(workers or available_cores()) as pool:
         words = prepare(a, b, output, wishes, overwrite, pool)
     click.echo("\n".join(f"- {sentence}" for sentence in words))
-    click.echo(f"system  {output / 'system.yaml'}\nnext    spacetime-tps run {output} -o runs/{output.resolve().name}")
+    trust = " --trust" if trusted() else ""
+    run = f"spacetime-tps run {output} -o runs/{output.resolve().name}{trust}"
+    click.echo(f"system  {output / 'system.yaml'}\nnext    {run}")
 
 
 def _quantity(option: str, text: str, dimension: str) -> float:

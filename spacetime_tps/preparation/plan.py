@@ -69,7 +69,9 @@ def plan_sampling(
     def budget(processes: int) -> tuple[float, str]:
         """Simulated time [ps] that ``minutes`` hold for so many processes, and where it comes from."""
         speed = throughput(dynamics, positions, min(processes, pool.workers), pool)
-        return 60 * minutes * speed * dynamics.time_step_ps, f"{minutes:g} minutes at {speed:,.0f} steps/s here."
+        return 60 * minutes * speed * dynamics.time_step_ps, (
+            f"{minutes:g} {'minute' if minutes == 1 else 'minutes'} at {speed:,.0f} steps/s here."
+        )
 
     if torsions <= _BIASED_AT_MOST:
         picoseconds, source = budget(walkers)

@@ -135,11 +135,15 @@ class RunFolder(OwnedFolder):
         ours, theirs = wanted.model_dump(mode="json"), stored.model_dump(mode="json")
         for settings in (ours, theirs):
             settings["hardware"].pop("workers")
-        different = _first_difference(theirs, ours)
-        if different:
+        if wanted.preset != stored.preset:
             raise UserError(
-                f"The run in {self.path} has another configuration ({different}); "
-                "--resume goes on with the same one only."
+                f"The run in {self.path} has --preset {stored.preset}, not {wanted.preset}; give the command by which "
+                f"it began, which stands in {self / LOG}, and --resume."
+            )
+        if different := _first_difference(theirs, ours):
+            raise UserError(
+                f"The run in {self.path} has another configuration ({different}); give the command by which it began, "
+                f"which stands in {self / LOG}, and --resume."
             )
 
     # --- configuration ---------------------------------------------------------------------------

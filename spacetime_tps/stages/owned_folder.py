@@ -199,6 +199,12 @@ class OwnedFolder:
             )
         if existing:
             raise UserError(f"{self.path} is not a {self.kind} folder: it has no {IDENTITY}; start one with -o.")
+        runs = [name for name in foreign if (self / name / IDENTITY).is_file()]
+        if runs:
+            raise UserError(
+                f"The output folder {self.path} holds other runs ({runs[0]}); choose a folder of its own for this one, "
+                f"such as {self / 'new'}."
+            )
         if foreign:
             raise UserError(
                 f"The output folder {self.path} holds files that no {self.kind} wrote ({foreign[0]}); choose another "

@@ -543,6 +543,20 @@ def test_a_refused_folder_is_not_put_in_order(folder: RunFolder, tmp_path: Path)
     assert contents(folder.path) == before
 
 
+@pytest.mark.parametrize("flags", [(), ("--overwrite",), ("--resume",)])
+def test_the_parent_of_runs_is_called_that(flags: tuple[str, ...], folder: RunFolder) -> None:
+    said = refusal("run", "mueller_brown", "-o", folder.path.parent, *flags)
+    assert f"holds other runs ({folder.path.name}); choose a folder of its own" in said
+    folder.check()
+
+
+@pytest.mark.parametrize("other", [("--preset", "quick"), ("--set", "paths.count=7")])
+def test_another_configuration_names_the_place_of_the_first_command(other: tuple[str, str], folder: RunFolder) -> None:
+    said = refusal("run", "mueller_brown", "-o", folder.path, "--resume", "--seed", str(folder.config().seed), *other)
+    assert ("--preset standard, not quick" if other[0] == "--preset" else "another configuration (") in said
+    assert f"which stands in {folder / 'run.log'}" in said
+
+
 def test_a_temporary_file_of_others_makes_a_folder_theirs(tmp_path: Path) -> None:
     (tmp_path / ".partial-notes").write_text("mine")
     assert "holds files that no run wrote" in refusal("run", "mueller_brown", "-o", tmp_path)
