@@ -150,7 +150,7 @@ def _ends(summary: Mapping[str, Any]) -> Finding | None:
     told = ["unknown" if height is None else f"{height:.1f} {unit}" for height in heights]
     answer = f"By the samples A's structure lies above it by {told[0]}, B's by {told[1]}."
     if None in heights:
-        return Finding(question, answer, DOUBT, "Sample longer: the samples that are looked at are not in both states.")
+        return Finding(question, answer, DOUBT, "Sample longer: too few samples lie near the end structures.")
     if not _high_ends(summary):
         return Finding(question, answer, GOOD)
     answer += " Barriers and free energies by model and windows are those of the wells that the paths join."

@@ -149,6 +149,12 @@ def _warn_of_no_samples(label: str, off: dict[str, float]) -> None:
 
 def _warn_of_high_ends(heights: list[float], system: System) -> None:
     for state, height in zip(system.states, heights, strict=False):
+        if np.isnan(height):
+            logger.warning(
+                "few samples lie near the structure of state %s: how far it lies above the bottom of its state is "
+                "unknown; sample longer",
+                state.name,
+            )
         if height > HIGH_KT:
             logger.warning(
                 "the structure of state %s lies %.1f %s above the bottom of its state: the paths cross from where it "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from spacetime_tps.config import ToyConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
@@ -47,6 +48,8 @@ from spacetime_tps.systems import System
 
 _PROBES = 500
 """Samples of a state among which its bottom is looked for."""
+_FEW_NEAR = 10.0
+"""Samples near a structure below which its free energy is not known to one kT."""
 _PULL_OF_COMPONENTS, _PULL_OF_POSITIONS = 2.5, 1.25
 """Standard deviations of the noise by which a restraint's centre may lie off; less where there are many coordinates."""
 _TIE_KT = 0.5
@@ -187,7 +190,8 @@ def heights_of_ends(ground: Ground, system: System, log_snr: float) -> list[floa
     """How far either end structure lies above the bottom of its state [kT], by the samples, smoothed at a level.
 
     A barrier that is counted from an end which is not the bottom of its state is too low by that much. Empty where the
-    states are not defined in the variables of the representation; NaN where no sample lies in a state.
+    states are not defined in the variables of the representation; NaN where no sample lies in a state, or so few lie
+    near the structure that a hole of the samples would pass for a height.
     """
     posterior = ground.read
     representation = posterior.representation
@@ -196,14 +200,22 @@ def heights_of_ends(ground: Ground, system: System, log_snr: float) -> list[floa
     density = SmoothedDensity(posterior, representation)
     centers = representation.center(posterior.statistics.numpy())
     ends = representation.center(representation.statistics(representation.features(system.structures)))
+    nearby = _samples_near(posterior, system, density.natural(torch.from_numpy(ends), log_snr))
     heights = []
-    for state, end in zip(system.states, ends, strict=True):
+    for state, end, near in zip(system.states, ends, nearby, strict=True):
         inside = np.flatnonzero(state.contains(centers))
         probes = inside[:: max(1, len(inside) // _PROBES)]
         with torch.no_grad():
             height = density.free_energy(torch.from_numpy(np.vstack([end, centers[probes]])), log_snr).numpy()
-        heights.append(float(height[0] - height.min()) if len(probes) else float("nan"))
+        heights.append(float(height[0] - height.min()) if len(probes) and near >= _FEW_NEAR else float("nan"))
     return heights
+
+
+def _samples_near(posterior: SampleDenoiser, system: System, natural: Tensor) -> list[float]:
+    """How many samples, whatever their weights, lie within the kernel of either end structure, shape (2,)."""
+    representation = posterior.representation
+    at = torch.from_numpy(representation.statistics(representation.features(system.structures)))
+    return [float(((posterior.statistics - t) @ n).exp().sum()) for t, n in zip(at, natural, strict=True)]
 
 
 def _own_surface(context: Context, posterior: SampleDenoiser) -> FreeEnergySurface | None:

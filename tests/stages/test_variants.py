@@ -305,3 +305,31 @@ def test_an_end_above_the_bottom_of_its_state_is_told(caplog: pytest.LogCaptureF
     _warn_of_high_ends(heights, system)
     assert "state left lies 8." in caplog.text
     assert "right" not in caplog.text
+
+
+def test_a_hole_of_the_samples_is_no_height(caplog: pytest.LogCaptureFixture) -> None:
+    """A well that six samples visited, none of them at its structure, which is its bottom."""
+    rng, line = np.random.default_rng(1), Identity(1)
+    points = np.concatenate([rng.normal(0, 0.3, (20_000, 1)), rng.uniform(3.3, 3.9, (6, 1))])
+    posterior = SampleDenoiser(
+        line, torch.from_numpy(line.statistics(points)), torch.zeros(len(points), dtype=torch.float64)
+    )
+    states = tuple(State(name, (Ball((0,), (center,), 1.0, None),)) for name, center in (("left", 0.0), ("right", 3.0)))
+    system = cast(
+        System,
+        SimpleNamespace(
+            representation=line,
+            center_names=["x"],
+            variables=SimpleNamespace(names=["x"]),
+            states=states,
+            structures=np.array([[0.0], [3.0]]),
+            kt=2.5,
+            energy_unit="kJ/mol",
+        ),
+    )
+    heights = heights_of_ends(cast(Ground, SimpleNamespace(read=posterior)), system, 5.0)
+    assert heights[0] == pytest.approx(0.0, abs=0.2)
+    assert np.isnan(heights[1])
+    _warn_of_high_ends(heights, system)
+    assert "few samples lie near the structure of state right" in caplog.text
+    assert "above the bottom of its state:" not in caplog.text
