@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from spacetime_tps.errors import DamagedFileError, UserError
-from spacetime_tps.interruption import raise_if_interrupted
+from spacetime_tps.interruption import held_back, raise_if_interrupted
 from spacetime_tps.ownership import TEMPORARY_PREFIX, check_stamp, claim, home_of, stamp
 
 _DIGEST, _STAMP, _PROVENANCE = "sha256", "written_as", "provenance"
@@ -48,7 +48,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         try:
-            yield temporary
+            with held_back():
+                yield temporary
             _move(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,6 +17,7 @@ from typing import NoReturn
 EXIT_CODE = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _wanted = False
+_held = 0
 
 
 def watch() -> None:
@@ -36,6 +38,30 @@ def raise_if_interrupted() -> None:
         raise KeyboardInterrupt
 
 
+def was_interrupted() -> bool:
+    """Whether a signal came since ``watch`` was called, whatever has become of its exception."""
+    return _wanted
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """A signal inside is raised at the end, for calls that turn an exception into another, as ``zipfile`` does.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
+    """
+    global _held
+    if threading.current_thread() is not threading.main_thread():  # signals are not its business
+        yield
+        return
+    _held += 1
+    try:
+        yield
+    finally:
+        _held -= 1
+    raise_if_interrupted()
+
+
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
     """While modules are imported nothing has begun: a signal ends the process on the spot."""
@@ -54,10 +80,11 @@ def leave_at_once() -> None:
         signal.signal(number, _leave)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     global _wanted
     _wanted = True
-    raise KeyboardInterrupt
+    if not _held:
+        raise KeyboardInterrupt
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from spacetime_tps.files import write_text
-from spacetime_tps.interruption import EXIT_CODE, leaving_at_once, raise_if_interrupted, watch
+from spacetime_tps.files import write_arrays, write_text
+from spacetime_tps.interruption import EXIT_CODE, leaving_at_once, raise_if_interrupted, was_interrupted, watch
 from spacetime_tps.parallel import WorkerPool
 
 SWALLOWED = """
@@ -60,6 +64,33 @@ def test_without_a_signal_nothing_is_raised(tmp_path: Path) -> None:
     raise_if_interrupted()
     write_text(tmp_path / "a.txt", "a")
     assert (tmp_path / "a.txt").read_text() == "a"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_an_archive_is_written_stays_what_it_is(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """``zipfile`` would raise ValueError in its place, and print another from ``__del__``."""
+
+    def interrupted(self: zipfile.ZipFile, *arguments: Any, **settings: Any) -> Any:
+        handle = opened(self, *arguments, **settings)
+        os.kill(os.getpid(), number)
+        return handle
+
+    opened, before = zipfile.ZipFile.open, {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    watch()
+    try:
+        monkeypatch.setattr(zipfile.ZipFile, "open", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_arrays(tmp_path / "a.npz", x=np.arange(3))
+        assert was_interrupted()
+    finally:
+        watch()
+        for n, handler in before.items():
+            signal.signal(n, handler)
+    assert list(tmp_path.iterdir()) == []
+    gc.collect()
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from spacetime_tps.errors import UserError, in_short, printable, ran_out_of_memory
-from spacetime_tps.interruption import EXIT_CODE, leaving_at_once, raise_if_interrupted, watch
+from spacetime_tps.interruption import EXIT_CODE, leaving_at_once, raise_if_interrupted, was_interrupted, watch
 from spacetime_tps.parallel import leave_at_once
 
 _NO_MEMORY = "Not enough memory; close other programs, or lower hardware.workers."
@@ -86,6 +86,8 @@ class _Commands(click.Group):
                 raise
             _fail(_NO_MEMORY)
         except Exception as error:
+            if was_interrupted():  # a library has made another exception of it
+                _fail(f"Interrupted; {self._going_on(ctx)}.", EXIT_CODE)
             if type(error).__name__ != "OpenMMException":
                 raise
             _fail(f"OpenMM stopped: {str(error).rstrip('.')}; check the structures and the time step.")
