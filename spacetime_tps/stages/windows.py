@@ -33,8 +33,8 @@ _CENTERS = 200
 """Points of the curve at which the windows' free energy is read."""
 _BINS = 72
 """Of a collective variable's circle, or range."""
-_FINE = 400
-"""Points of the curve between which its derivative is taken."""
+_FINE, _INTEGRATED = 400, 1600
+"""Points of the curve between which its derivative is taken, and over which the model's mean is integrated."""
 _LEAST_OVERLAP = 0.03
 _NAMED = 3
 """Slow torsions at most."""
@@ -181,7 +181,7 @@ def _log_partition(curve: FineCurve, denoiser: Denoiser, share: np.ndarray, repr
     known = evaluate(denoiser, representation.natural(torch.from_numpy(curve.at_shares(share)))).log_partition
     if known is not None:
         return known
-    fine = np.linspace(0.0, 1.0, _FINE)
+    fine = np.union1d(np.linspace(0.0, 1.0, _INTEGRATED), share)
     natural = representation.natural(torch.from_numpy(curve.at_shares(fine)))
     mean = evaluate(denoiser, natural).mean
     rise = (0.5 * (mean[1:] + mean[:-1]) * natural.diff(dim=0)).sum(-1).cumsum(0).numpy()
@@ -261,7 +261,7 @@ def with_error(estimate: dict[str, Any], system: System) -> str:
 
 def _friction(context: Context, curve: FineCurve, share: np.ndarray, statistics: np.ndarray) -> Friction:
     """By T at looks at the windows, shape (n_windows, n_starts, n, n_parameters)."""
-    fine = np.linspace(0.0, 1.0, _FINE)
+    fine = np.union1d(np.linspace(0.0, 1.0, _INTEGRATED), share)
     natural = context.system.representation.natural(torch.from_numpy(curve.at_shares(fine))).numpy()
     slopes = np.gradient(natural, fine, axis=0)
     velocity = np.stack([np.interp(share, fine, column) for column in slopes.T], axis=-1)
