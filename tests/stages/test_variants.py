@@ -281,10 +281,9 @@ def test_a_model_that_fills_the_ridge_is_told(caplog: pytest.LogCaptureFixture) 
         assert ("fill the ridge" in caplog.text) == said
 
 
-def test_an_end_above_the_bottom_of_its_state_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """Two Gaussian wells of width 0.3, the first entered at 0.8: 0.8^2 / 2 (0.3^2 + exp(-5)) above its bottom."""
-    rng, line = np.random.default_rng(0), Identity(1)
-    points = np.concatenate([rng.normal(0, 0.3, (20_000, 1)), rng.normal(3, 0.3, (20_000, 1))])
+def heights_by(points: np.ndarray, ends: tuple[float, float]) -> tuple[list[float], System]:
+    """Of structures at ``ends`` in the states around 0 and 3, by samples at ``points``, shape (n, 1)."""
+    line = Identity(1)
     statistics = torch.from_numpy(line.statistics(points))
     posterior = SampleDenoiser(line, statistics, torch.zeros(len(points), dtype=torch.float64))
     states = tuple(State(name, (Ball((0,), (center,), 1.0, None),)) for name, center in (("left", 0.0), ("right", 3.0)))
@@ -295,12 +294,19 @@ def test_an_end_above_the_bottom_of_its_state_is_told(caplog: pytest.LogCaptureF
             center_names=["x"],
             variables=SimpleNamespace(names=["x"]),
             states=states,
-            structures=np.array([[0.8], [3.0]]),
+            structures=np.array(ends)[:, None],
             kt=2.5,
             energy_unit="kJ/mol",
         ),
     )
-    heights = heights_of_ends(cast(Ground, SimpleNamespace(read=posterior)), system, 5.0)
+    return heights_of_ends(cast(Ground, SimpleNamespace(read=posterior)), system, 5.0), system
+
+
+def test_an_end_above_the_bottom_of_its_state_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Two Gaussian wells of width 0.3, the first entered at 0.8: 0.8^2 / 2 (0.3^2 + exp(-5)) above its bottom."""
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(0, 0.3, (20_000, 1)), rng.normal(3, 0.3, (20_000, 1))])
+    heights, system = heights_by(points, (0.8, 3.0))
     assert heights == pytest.approx([0.64 / 2 / (0.09 + np.exp(-5)), 0.0], abs=0.2)
     _warn_of_high_ends(heights, system)
     assert "state left lies 8." in caplog.text
@@ -309,25 +315,9 @@ def test_an_end_above_the_bottom_of_its_state_is_told(caplog: pytest.LogCaptureF
 
 def test_a_hole_of_the_samples_is_no_height(caplog: pytest.LogCaptureFixture) -> None:
     """A well that six samples visited, none of them at its structure, which is its bottom."""
-    rng, line = np.random.default_rng(1), Identity(1)
+    rng = np.random.default_rng(1)
     points = np.concatenate([rng.normal(0, 0.3, (20_000, 1)), rng.uniform(3.3, 3.9, (6, 1))])
-    posterior = SampleDenoiser(
-        line, torch.from_numpy(line.statistics(points)), torch.zeros(len(points), dtype=torch.float64)
-    )
-    states = tuple(State(name, (Ball((0,), (center,), 1.0, None),)) for name, center in (("left", 0.0), ("right", 3.0)))
-    system = cast(
-        System,
-        SimpleNamespace(
-            representation=line,
-            center_names=["x"],
-            variables=SimpleNamespace(names=["x"]),
-            states=states,
-            structures=np.array([[0.0], [3.0]]),
-            kt=2.5,
-            energy_unit="kJ/mol",
-        ),
-    )
-    heights = heights_of_ends(cast(Ground, SimpleNamespace(read=posterior)), system, 5.0)
+    heights, system = heights_by(points, (0.0, 3.0))
     assert heights[0] == pytest.approx(0.0, abs=0.2)
     assert np.isnan(heights[1])
     _warn_of_high_ends(heights, system)
