@@ -190,8 +190,8 @@ def heights_of_ends(ground: Ground, system: System, log_snr: float) -> list[floa
     """How far either end structure lies above the bottom of its state [kT], by the samples, smoothed at a level.
 
     A barrier that is counted from an end which is not the bottom of its state is too low by that much. Empty where the
-    states are not defined in the variables of the representation; NaN where no sample lies in a state, or so few lie
-    near the structure that a hole of the samples would pass for a height.
+    states are not defined in the variables of the representation; NaN where no sample lies in a state, or, in the few
+    dimensions of a grid, so few lie near the structure that a hole of the samples would pass for a height.
     """
     posterior = ground.read
     representation = posterior.representation
@@ -200,7 +200,9 @@ def heights_of_ends(ground: Ground, system: System, log_snr: float) -> list[floa
     density = SmoothedDensity(posterior, representation)
     centers = representation.center(posterior.statistics.numpy())
     ends = representation.center(representation.statistics(representation.features(system.structures)))
-    nearby = _samples_near(posterior, system, density.natural(torch.from_numpy(ends), log_snr))
+    nearby = [np.inf, np.inf]
+    if len(system.center_names) <= MAX_GRID_DIMENSION:  # in more of them hardly any sample lies near any structure
+        nearby = _samples_near(posterior, system, density.natural(torch.from_numpy(ends), log_snr))
     heights = []
     for state, end, near in zip(system.states, ends, nearby, strict=True):
         inside = np.flatnonzero(state.contains(centers))
