@@ -19,7 +19,7 @@ import torch
 from spacetime_tps.analysis.free_energies import difference_of_states, least_overlap
 from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, Seen, solve
 from spacetime_tps.boltzmann.windows import WindowSteps, sample_windows_of_potential
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import GridDenoiser, SampleDenoiser
 from spacetime_tps.errors import plain_errors
 from spacetime_tps.geometry.constraints import LowVariance
 from spacetime_tps.geometry.curve import FineCurve, evaluate
@@ -110,7 +110,7 @@ def main() -> None:
     file = find_system_file("mueller_brown")
     system = load_system(load_config(file), file.parent)
     assert system.reference is not None
-    denoiser = SampleDenoiser.from_surface(system.representation, system.reference)
+    denoiser = GridDenoiser.from_surface(system.representation, system.reference)
     curve, truth = geodesic_of(system, denoiser), exact_difference(system)
     each = WALKERS * (STEPS.equilibration + STEPS.sampled)
     print(

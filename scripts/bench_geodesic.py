@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.adaptor import NetworkDenoiser, variance_preserving
-from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
+from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, GridDenoiser
 from spacetime_tps.geometry.constraints import TrainedRange
 from spacetime_tps.geometry.curve import chords, curve_energy
 from spacetime_tps.geometry.geodesic import optimise_geodesics
@@ -79,7 +79,7 @@ def problem_of(name: str, steps: int) -> Problem:
     system = load_system(load_config(file), file.parent)
     surface = system.reference
     assert surface is not None
-    exact = SampleDenoiser.from_surface(PLANE, surface)
+    exact = GridDenoiser.from_surface(PLANE, surface)
     rng = torch.Generator().manual_seed(0)
     density = torch.softmax(0.25 * torch.from_numpy(surface.log_density()), dim=0)
     points = torch.from_numpy(surface.points())[torch.multinomial(density, TRAINING_QUERIES, True, generator=rng)]

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import validate
 from spacetime_tps.diffusion.denoiser import Denoiser, Posterior
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import GridDenoiser
 from spacetime_tps.diffusion.health import health, seconds_per_step
 from spacetime_tps.diffusion.learned import LearnedDenoiser
 from spacetime_tps.diffusion.potential import PotentialNetwork
@@ -192,7 +192,7 @@ def row(name: str, denoiser: Denoiser, seconds: float, system: System, samples: 
     representation, config, surface = system.representation, system.config, system.reference
     assert surface is not None
     assert config.low_variance is not None
-    exact = SampleDenoiser.from_surface(representation, surface)
+    exact = GridDenoiser.from_surface(representation, surface)
     features = samples.features
     if not surface.periodic.all():
         last = surface.origin + surface.spacing * (np.array(surface.free_energy.shape) - 1)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import GridDenoiser
 from spacetime_tps.errors import plain_errors
 from spacetime_tps.files import read_arrays, read_json
 from spacetime_tps.geometry.channels import climb
@@ -42,7 +42,7 @@ def smoothed_climb(folder: Path, system: System) -> float:
     assert system.reference is not None
     last = max((folder / "refined").glob("round_*/geodesic.npz"), key=_number)
     torsions, level = system.representation, system.config.geodesic.surface_log_snr
-    exact = SampleDenoiser.from_surface(torsions, system.reference)
+    exact = GridDenoiser.from_surface(torsions, system.reference)
     centers = torsions.center(torch.from_numpy(read_arrays(last)["mean"][0]))
     return float(system.kt * climb(SmoothedDensity(exact, torsions).free_energy(centers, level).numpy()))
 

@@ -31,7 +31,7 @@ from torch import Tensor
 from spacetime_tps.analysis.minimax import minimax_between
 from spacetime_tps.config import LowBarrierConfig
 from spacetime_tps.diffusion.denoiser import Posterior
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import GridDenoiser
 from spacetime_tps.errors import UserError
 from spacetime_tps.geometry.channels import merge_channels, rank_channels, surface_barrier
 from spacetime_tps.geometry.constraints import Constraint, LowVariance, Objective, TrainedRange
@@ -118,32 +118,15 @@ class Problem:
         return self.representation.channels(start, end, log_snr_end)
 
 
-class GridPosterior:
-    """What ``SampleDenoiser.from_surface`` gives, by two products of matrices: exp(eta . T) has one factor an axis."""
+class Counted(GridDenoiser):
+    """The posterior of a grid, which counts how often it is asked."""
 
-    def __init__(self, problem: Problem):
-        surface = problem.fine
-        self.evaluations = 0
-        self._representation = problem.representation
-        self._weights = torch.from_numpy(np.exp((surface.free_energy.min() - surface.free_energy) / surface.kt))
-        self._axes = [
-            torch.from_numpy(np.stack([np.cos(angle), np.sin(angle)])) for angle in map(surface.axis, range(2))
-        ]
+    evaluations = 0
 
     def __call__(self, natural: Tensor) -> Posterior:
         """Posteriors at eta, shape (..., 4)."""
-        eta = natural.reshape(-1, 4)
-        self.evaluations += len(eta)
-        logits = [eta[:, :2] @ self._axes[0], eta[:, 2:] @ self._axes[1]]
-        tops = [logit.detach().amax(-1, keepdim=True) for logit in logits]
-        first, second = ((logit - top).exp() for logit, top in zip(logits, tops, strict=True))
-        of_first = first * (second @ self._weights.T)
-        of_second = second * (first @ self._weights)
-        total = of_first.sum(-1, keepdim=True)
-        mean = torch.cat([of_first @ self._axes[0].T, of_second @ self._axes[1].T], dim=-1) / total
-        log_partition = (total.log() + tops[0] + tops[1]).reshape(natural.shape[:-1])
-        mean = mean.reshape(natural.shape)
-        return Posterior(mean, self._representation.block_variance(mean), log_partition)
+        self.evaluations += natural[..., 0].numel()
+        return super().__call__(natural)
 
 
 @dataclass(frozen=True)
@@ -158,7 +141,7 @@ class Optimised:
 def optimise(problem: Problem, variant: Variant, seed: int) -> Optimised:
     """All channels and the choice among them as in the stage ``geodesic``; F is the surface itself."""
     started, representation = time.perf_counter(), problem.representation
-    posterior, config = GridPosterior(problem), problem.system.config.geodesic
+    posterior, config = Counted.from_surface(problem.representation, problem.fine), problem.system.config.geodesic
     # Kernels narrower than a step of the grid would see its points.
     constraints: list[Constraint] = [TrainedRange(representation, -6.0, -2 * np.log(problem.fine.spacing.max()))]
     if variant.spread is not None:
@@ -175,7 +158,6 @@ def optimise(problem: Problem, variant: Variant, seed: int) -> Optimised:
     barriers = {g.channel.label: surface_barrier(g, representation, problem.fine) for g in kept}
     best = rank_channels(kept, barriers, 0.5 * problem.kt)[0]
     natural = torch.from_numpy(schedule_along(best.curve, representation, posterior, STEPS).natural)
-    check(problem, posterior, natural)
     level = representation.block_log_snr(natural)
     words = (
         f"{variant.name}, seed {seed}: {best.channel.label}, barrier of its mean {barriers[best.channel.label]:.2f}, "
@@ -183,13 +165,6 @@ def optimise(problem: Problem, variant: Variant, seed: int) -> Optimised:
         f"{posterior.evaluations / 1e6:.1f}M posteriors, {time.perf_counter() - started:.0f} s"
     )
     return Optimised(best, natural, words)
-
-
-def check(problem: Problem, posterior: GridPosterior, natural: Tensor) -> None:
-    """The posterior against the package's own, at some points of a curve."""
-    some = natural[:: STEPS // 20]
-    exact = SampleDenoiser.from_surface(problem.representation, problem.fine)(some).mean
-    assert torch.allclose(posterior(some).mean, exact, atol=1e-9)
 
 
 def along_line(problem: Problem, channel: Channel, log_snr: np.ndarray) -> Tensor:

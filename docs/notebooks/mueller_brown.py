@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from spacetime_tps import Run
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import GridDenoiser
 from spacetime_tps.stages.context import opened
 from spacetime_tps.stages.train import load_denoiser
 
@@ -31,7 +31,7 @@ run.geodesic()
 
 # %%
 system = run.system
-exact = SampleDenoiser.from_surface(system.representation, system.reference)
+exact = GridDenoiser.from_surface(system.representation, system.reference)
 with opened(run.folder, run.folder.config()) as context:
     denoiser = load_denoiser(context)
 points = torch.from_numpy(np.random.default_rng(0).uniform([-1.2, -0.3], [1.0, 1.8], (200, 2)))

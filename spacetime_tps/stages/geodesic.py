@@ -11,7 +11,7 @@ import torch
 from spacetime_tps.analysis.minimax import MinimaxPath, closed_to, minimax_between, minimax_of_channel
 from spacetime_tps.config import GeodesicConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import GridDenoiser, SampleDenoiser
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import require_finite, write_arrays
 from spacetime_tps.geometry.channels import (
@@ -250,7 +250,7 @@ def _exact(context: Context, posterior: Denoiser) -> tuple[Denoiser, str]:
     system = context.system
     if system.reference is None or not isinstance(system.representation, Torsions | Identity):
         return posterior, "samples"
-    return SampleDenoiser.from_surface(system.representation, system.reference), "reference grid"
+    return GridDenoiser.from_surface(system.representation, system.reference), "reference grid"
 
 
 def _objectives(context: Context, ground: Ground) -> list[Objective]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from spacetime_tps.analysis.work import WorkSummary, summarise_work
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import GridDenoiser
 from spacetime_tps.files import require_finite
 from spacetime_tps.geometry.curve import FineCurve, read_curves
 from spacetime_tps.paths.ensemble import PathEnsemble
@@ -95,7 +95,7 @@ def reference_delta_f(context: Context, eta_ends: np.ndarray) -> float | None:
     """Free-energy difference of the restrained ends, B minus A, on the reference surface [kT]."""
     if context.system.reference is None or not isinstance(context.system.representation, Torsions | Identity):
         return None
-    exact = SampleDenoiser.from_surface(context.system.representation, context.system.reference)
+    exact = GridDenoiser.from_surface(context.system.representation, context.system.reference)
     log_partition = exact(torch.from_numpy(np.asarray(eta_ends))).log_partition
     assert log_partition is not None
     return float(log_partition[0] - log_partition[1])

@@ -9,7 +9,7 @@ from spacetime_tps import plugins
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import BUILT_IN_DENOISERS
 from spacetime_tps.diffusion.denoiser import Denoiser, DenoiserPlugin
-from spacetime_tps.diffusion.exact import SampleDenoiser, sample_denoiser
+from spacetime_tps.diffusion.exact import GridDenoiser, SampleDenoiser, sample_denoiser
 from spacetime_tps.diffusion.health import health, seconds_per_step
 from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network, state_to_save
 from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser
@@ -40,7 +40,7 @@ def train(context: Context, start: Denoiser | None = None) -> StageResult:
     if config.denoiser.kind == "exact":
         rng = torch.Generator().manual_seed(seed)
         exact_denoiser = _exact(context) or _of_samples(context, samples, rng)
-        _save(context, {"statistics": exact_denoiser.statistics, "log_weights": exact_denoiser.log_weights})
+        _save(context, _tensors_of(exact_denoiser))
         summary |= {"rms_error_by_log_snr": {}, "loss": []}
     elif config.denoiser.kind in plugins.known(plugins.DENOISERS):
         brought: DenoiserPlugin = plugins.load(plugins.DENOISERS, config.denoiser.kind)
@@ -78,7 +78,7 @@ def _exact(context: Context) -> SampleDenoiser | None:
     system = context.system
     if system.reference is None or not isinstance(system.representation, Torsions | Identity):
         return None
-    return SampleDenoiser.from_surface(system.representation, system.reference)
+    return GridDenoiser.from_surface(system.representation, system.reference)
 
 
 def _of_samples(
@@ -86,6 +86,14 @@ def _of_samples(
 ) -> SampleDenoiser | PlacedSampleDenoiser:
     limit = context.config.denoiser.reference_samples
     return reference_posterior(context.system.representation, samples, limit, rng)
+
+
+def _tensors_of(posterior: SampleDenoiser | PlacedSampleDenoiser) -> dict[str, torch.Tensor]:
+    """What ``load_denoiser`` makes an exact denoiser of."""
+    if isinstance(posterior, GridDenoiser):
+        axes = {f"axis_{k}": torch.from_numpy(axis) for k, axis in enumerate(posterior.axes)}
+        return axes | {"log_weights": posterior.log_weights}
+    return {"statistics": posterior.statistics, "log_weights": posterior.log_weights}
 
 
 def _save(context: Context, tensors: dict[str, torch.Tensor]) -> None:
@@ -114,6 +122,9 @@ def load_denoiser(context: Context) -> Denoiser:
     try:
         if not all(bool(value.isfinite().all()) for value in tensors.values()):
             raise ValueError("numbers that are not finite")
+        if "axis_0" in tensors and isinstance(representation, Torsions | Identity):
+            axes = [tensors[name].numpy() for name in sorted(tensors) if name.startswith("axis_")]
+            return GridDenoiser(representation, axes, tensors["log_weights"])
         if context.config.denoiser.kind == "exact":
             return sample_denoiser(representation, tensors["statistics"], tensors["log_weights"])
         if context.config.denoiser.kind not in BUILT_IN_DENOISERS:

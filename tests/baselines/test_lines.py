@@ -9,7 +9,7 @@ import torch
 from spacetime_tps.baselines.lines import line_curves, steered_schedule, straightened, string_curves
 from spacetime_tps.baselines.unbiased import unbiased_transitions
 from spacetime_tps.collective_variables import CollectiveVariables
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import GridDenoiser, SampleDenoiser
 from spacetime_tps.geometry.constraints import LowVariance
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import DoubleWell
@@ -29,7 +29,7 @@ def system() -> System:
 @pytest.fixture(scope="module")
 def denoiser(system: System) -> SampleDenoiser:
     assert system.reference is not None
-    return SampleDenoiser.from_surface(system.representation, system.reference)
+    return GridDenoiser.from_surface(system.representation, system.reference)
 
 
 def channels_of(system: System) -> list:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
+from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, GridDenoiser, SampleDenoiser
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Identity, Torsions
+from spacetime_tps.systems import systems_folder
 
 GRID = np.linspace(-9, 9, 400)
 
@@ -66,7 +67,7 @@ def test_uniform_torsion_gives_the_von_mises_posterior() -> None:
         names=("phi",), origin=np.array([-np.pi]), spacing=np.array([2 * np.pi / 720]), periodic=np.array([True]),
         free_energy=np.zeros(720), error=np.zeros(720), source="test", kt=1.0,
     )  # fmt: skip
-    denoiser = SampleDenoiser.from_surface(torsions, flat)
+    denoiser = GridDenoiser.from_surface(torsions, flat)
     for kappa in (0.1, 1.0, 10.0, 100.0):
         posterior = denoiser(torch.tensor([[kappa * np.cos(0.7), kappa * np.sin(0.7)]]))
         assert posterior.mean.norm().item() == pytest.approx(von_mises_mean_length(kappa), abs=1e-9)
@@ -81,3 +82,33 @@ def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = denoiser(queries()).mean
     monkeypatch.setattr("spacetime_tps.diffusion.exact._CHUNK_ELEMENTS", 3 * len(statistics))
     assert torch.allclose(denoiser(queries()).mean, whole, atol=1e-12)
+
+
+def surface_of(system: str) -> tuple[Torsions | Identity, FreeEnergySurface]:
+    surface = FreeEnergySurface.load(systems_folder() / system / "reference.npz")
+    torsions = Torsions(list(surface.names), [(0, 1, 2, 3), (1, 2, 3, 4)])
+    return torsions if system == "alanine_dipeptide" else Identity(2), surface
+
+
+@pytest.mark.parametrize("system", ["alanine_dipeptide", "mueller_brown"])
+def test_products_over_a_grid_are_the_sums_over_its_points(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queries everywhere, some where all products underflow: at the corners of Müller-Brown F is 1200 kT."""
+    representation, surface = surface_of(system)
+    features = np.concatenate([surface.points()[::2385], surface.points()[[surface.free_energy.argmax()]]])
+    levels = torch.linspace(-2.0, 12.0, len(features), dtype=torch.float64)[:, None]
+    if isinstance(representation, Torsions):
+        features = representation.features_of_angles(features)
+        levels = levels.expand(-1, 2)
+    noise = torch.randn(features.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    asked = representation.noised(torch.from_numpy(features), levels, noise).requires_grad_(True)
+    grid, direct = GridDenoiser.from_surface(representation, surface), []
+    monkeypatch.setattr(grid, "_with_direct_sums", lambda at, low: (direct.append(low), spied(at, low))[1])
+    spied = type(grid)._with_direct_sums.__get__(grid)
+    found, expected = grid(asked), SampleDenoiser(representation, grid.statistics, grid.log_weights)(asked)
+    assert found.log_partition is not None
+    assert expected.log_partition is not None
+    assert [low.any() and not low.all() for low in direct] == [True] * (system == "mueller_brown")
+    assert torch.allclose(found.mean, expected.mean, rtol=1e-9, atol=1e-9)
+    assert torch.allclose(found.log_partition, expected.log_partition, rtol=1e-12, atol=1e-9)
+    slopes = [torch.autograd.grad(each.mean.square().sum(), asked, retain_graph=True)[0] for each in (found, expected)]
+    assert torch.allclose(*slopes, rtol=1e-6, atol=1e-9)

@@ -7,7 +7,7 @@ import torch
 
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.config import DenoiserConfig
-from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, SampleDenoiser
+from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, GridDenoiser
 from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network, state_to_save
 from spacetime_tps.diffusion.targets import draw_queries, fisher_quantiles, reference_posterior
 from spacetime_tps.diffusion.training import rms_errors, train_denoiser
@@ -41,7 +41,7 @@ def test_torsion_denoiser_learns_the_exact_posterior_through_the_barrier() -> No
     torsions, surface = Torsions(["a", "b"], [(0, 1, 2, 3), (1, 2, 3, 4)]), two_state_surface()
     samples = flat_samples(surface, torsions)
     result = train_denoiser(torsions, samples, SMALL, seed=3)
-    exact = SampleDenoiser.from_surface(torsions, surface)
+    exact = GridDenoiser.from_surface(torsions, surface)
     rng = torch.Generator().manual_seed(4)
     table = rms_errors(result.denoiser, exact, torsions, samples.features, rng, LEVELS, count=400)
     for row in table.values():
