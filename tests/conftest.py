@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two workers share two cores; read when NumPy is imported
 
 import pytest
 import torch
@@ -33,14 +38,18 @@ PHYSICS = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what tests are about; whole runs come first, so that no worker is left alone with a long file at the end."""
+    """Mark what tests are about; keep those together that share what a module makes; whole runs come first."""
     for item in items:
         if "stages" in item.path.parts or item.path.name in WHOLE:
             item.add_marker("whole")
         if PHYSICS & set(item.path.parts):
             item.add_marker("physics")
-    items.sort(key=lambda item: "stages" not in item.path.parts)
+        fixtures = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
+        if any(found[-1].scope == "module" for found in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: (item.path.name not in WHOLE, "stages" not in item.path.parts))
 
 
 TINY_ALANINE = (
@@ -126,10 +135,39 @@ def _leaving_by_exception() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+MADE_ONCE = {
+    "alanine": ("run", "alanine_dipeptide", "--seed", "5", *settings(TINY_ALANINE)),
+    "toy": ("run", "mueller_brown", "--seed", "3", *settings(TINY_TOY)),
+}
+"""Commands of the runs that many tests look at."""
+
+
 @pytest.fixture(scope="session")
-def tiny_alanine_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished tiny run of alanine dipeptide, seed 5, one worker."""
-    out = tmp_path_factory.mktemp("alanine") / "run"
-    done = run_process("run", "alanine_dipeptide", "-o", out, "--seed", "5", *settings(TINY_ALANINE))
-    assert done.returncode == 0, done.stderr
-    return out
+def copy_of_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A finished run by its name in ``MADE_ONCE``: made once for all workers of a session, copied for each."""
+    base = tmp_path_factory.getbasetemp()
+    store = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made_once"
+    store.mkdir(exist_ok=True)
+
+    def copied(name: str) -> Path:
+        with (store / f"{name}.lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not (store / name).exists():
+                done = run_cli(*MADE_ONCE[name], "-o", store / f"{name}.unfinished")
+                assert done.returncode == 0, done.stderr
+                (store / f"{name}.unfinished").rename(store / name)
+        return Path(shutil.copytree(store / name, tmp_path_factory.mktemp(name) / "run"))
+
+    return copied
+
+
+@pytest.fixture(scope="session")
+def tiny_alanine_run(copy_of_run: Callable[[str], Path]) -> Path:
+    """A finished tiny run of alanine dipeptide, seed 5, one worker; not to be changed."""
+    return copy_of_run("alanine")
+
+
+@pytest.fixture(scope="session")
+def tiny_toy_run(copy_of_run: Callable[[str], Path]) -> Path:
+    """A finished tiny run of Müller-Brown, seed 3; not to be changed."""
+    return copy_of_run("toy")

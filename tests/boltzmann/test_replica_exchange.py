@@ -88,7 +88,7 @@ FLATTEN = {
 }
 
 
-def test_a_bias_fills_the_ridges_and_is_weighed_out_again() -> None:
+def test_a_bias_fills_the_ridges_and_is_weighed_out_again(sampled: ReplicaExchange) -> None:
     """Without it a sample in two hundred lies in the bins of the ridges, where F is 7 kT; with it one in twenty."""
     flat = sample(workers=2, biased=QUADRUPLES, flatten=FLATTEN)
     parts = [part for w in range(4) for part in np.array_split(np.flatnonzero(flat.walker == w), 5)]
@@ -96,12 +96,11 @@ def test_a_bias_fills_the_ridges_and_is_weighed_out_again() -> None:
     assert np.abs(sigmas).max() < 4.5
     assert np.mean(sigmas**2) < 2.5
     assert np.abs(off).max() < 0.3
-    plain = sample(workers=2)
-    _, _, before = histogram_sigmas(plain.seen[:, 0], plain.log_weights, parts, energy_kt)
+    _, _, before = histogram_sigmas(sampled.seen[:, 0], sampled.log_weights, parts, energy_kt)
     ridges = [0, 5, 6, 11]
     assert inside.mean(axis=0)[ridges].min() > 4 * before.mean(axis=0)[ridges].min()
     assert inside.mean(axis=0)[ridges].min() > 0.03
-    assert flat.force_evaluations == plain.force_evaluations + 2 * 80 / 0.004
+    assert flat.force_evaluations == sampled.force_evaluations + 2 * 80 / 0.004
 
 
 def test_workers_and_the_global_generator_do_not_matter() -> None:

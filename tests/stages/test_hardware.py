@@ -23,7 +23,7 @@ def system_of(name: str, *overrides: str) -> System:
 
 def test_copies_run_the_whole_chain(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    changes = (*TINY_ALANINE, "hardware.copies=3", "hardware.workers=2")
+    changes = (*TINY_ALANINE, "hardware.copies=3")
     done = run_cli("run", "alanine_dipeptide", "-o", out, "--seed", "3", *settings(changes))
     assert done.returncode == 0, done.stderr
     summary = json.loads((out / "summary.json").read_text())

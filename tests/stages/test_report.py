@@ -19,21 +19,13 @@ from spacetime_tps.export.report import Table, render_report
 from spacetime_tps.export.scene import Scene, Track
 from spacetime_tps.export.verdict import Finding
 from spacetime_tps.paths.ensemble import PathEnsemble
-from tests.conftest import TINY_TOY, refusal, run_cli, settings
+from tests.conftest import refusal, run_cli
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("toy") / "run"
-    done = run_cli("run", "mueller_brown", "-o", out, *settings(TINY_TOY))
-    assert done.returncode == 0, done.stderr
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -146,17 +138,17 @@ def test_without_scripts_there_is_a_picture_and_all_else(browser, tiny_alanine_r
     assert page.asks_for_nothing()
 
 
-def test_a_potential_has_a_report_without_a_molecule(browser, toy_run: Path) -> None:
-    page = Page(browser, toy_run)
-    assert page.page.locator("h1").inner_text() == "mueller_brown: transition paths, seed 0"
+def test_a_potential_has_a_report_without_a_molecule(browser, tiny_toy_run: Path) -> None:
+    page = Page(browser, tiny_toy_run)
+    assert page.page.locator("h1").inner_text() == "mueller_brown: transition paths, seed 3"
     assert page.page.locator("#player").count() == 0
     assert page.page.locator("figure img").count() >= 4
     assert "not agree" not in page.page.inner_text("main")
     assert page.asks_for_nothing()
 
 
-def test_reports_are_small_and_name_no_other_place(tiny_alanine_run: Path, toy_run: Path) -> None:
-    for run in (tiny_alanine_run, toy_run):
+def test_reports_are_small_and_name_no_other_place(tiny_alanine_run: Path, tiny_toy_run: Path) -> None:
+    for run in (tiny_alanine_run, tiny_toy_run):
         text = (run / "report.html").read_text(encoding="utf-8")
         assert len(text.encode()) < 8_000_000
         tags = re.findall(r"<(?:script|link|img|iframe|object|embed)[^>]*(?:src|href)=\"([^\"]*)\"", text)

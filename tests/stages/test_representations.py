@@ -23,7 +23,7 @@ KINDS = {
 @pytest.fixture(scope="module", params=sorted(KINDS))
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    changes = (*TINY_ALANINE, f"representation.kind={request.param}", *KINDS[request.param], "hardware.workers=2")
+    changes = (*TINY_ALANINE, f"representation.kind={request.param}", *KINDS[request.param])
     made = Run.new("alanine_dipeptide", folder, seed=5, changes=changes)
     made.finish()
     return made

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ import mdtraj
 import numpy as np
 import pytest
 
+from spacetime_tps import files
+from spacetime_tps.files import read_arrays
 from spacetime_tps.stages import STAGES
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import (
+    MADE_ONCE,
     TINY_ALANINE,
     TINY_TOY,
     command_line,
@@ -29,6 +34,7 @@ from tests.conftest import (
 )
 
 UNREFINED = [name for name in STAGES if name != "refine"]
+TINY = {"alanine": TINY_ALANINE, "toy": TINY_TOY}
 MAY_DIFFER = {"wall_seconds", "versions", "platform", "created", "provenance"}
 FIGURES = {
     "free_energy_surface.png", "energies.png", "spacetime.png", "work.png", "training_loss.png", "windows.png",
@@ -137,19 +143,6 @@ def test_arrived_column_obeys_the_state_definitions(tiny_alanine_run: Path) -> N
     assert {row["direction"] for row in rows} == {"A->B", "B->A"}
 
 
-def test_two_workers_give_the_same_numbers_in_a_moved_folder(tiny_alanine_run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "two"
-    options = ["--seed", "5", "--workers", "2", *settings(TINY_ALANINE)]
-    done = run_cli("run", "alanine_dipeptide", "-o", out, *options, "--stop-after", "geodesic")
-    assert done.returncode == 0, done.stderr
-    moved = tmp_path / "moved"
-    out.rename(moved)
-    for stage in ("paths", "windows", "export"):
-        done = run_cli(stage, moved)
-        assert done.returncode == 0, done.stderr
-    assert comparable(moved) == comparable(tiny_alanine_run)
-
-
 def alive(pids: list[int]) -> list[int]:
     found = []
     for pid in pids:
@@ -182,47 +175,80 @@ def descendants(pid: int) -> list[int]:
     return [child for child in children if not is_tracker(child)]
 
 
-def all_end(pids: list[int], seconds: float = 10.0) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
+    """Whether something becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def all_end(pids: list[int]) -> bool:
     """Whether processes whose parent has ended are gone soon after it."""
-    deadline = time.time() + seconds
-    while alive(pids) and time.time() < deadline:
-        time.sleep(0.05)
-    return not alive(pids)
+    return wait_for(lambda: not alive(pids), 10.0)
 
 
-@pytest.mark.parametrize(
-    ("system", "tiny", "seed"), [("alanine_dipeptide", TINY_ALANINE, "5"), ("mueller_brown", TINY_TOY, "3")]
-)
-def test_killed_in_every_stage_and_resumed(
-    system: str, tiny: tuple[str, ...], seed: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    """SIGKILL in each stage: no orphan, no half-written file, and the resumed run ends with the same summary."""
-    out, options = tmp_path / "killed", ["--seed", seed, "--workers", "2", *settings(tiny)]
-    for number in range(len(UNREFINED)):
-        process = subprocess.Popen(
-            command_line("run", system, "-o", out, *options, "--resume"),
-            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        before = out / ("config.yaml" if number == 0 else f"stages/{UNREFINED[number - 1]}.json")
-        deadline = time.time() + 120
-        while not before.exists() and time.time() < deadline:
-            time.sleep(0.005)
-        time.sleep(0.15)
-        family = descendants(process.pid)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert not (out / "summary.json").exists() or number == len(UNREFINED) - 1
-        assert all_end(family)
-    done = run_cli("run", system, "-o", out, *options, "--resume")
+KILLED = {
+    "alanine_dipeptide": ("samples.npz", "train.json", "geodesic.npz", "paths.json", "windows.npz", "export.json"),
+    "mueller_brown": ("sample.json", "denoiser.npz", "geodesic.json", "paths.npz", "windows.json", "paths.csv"),
+}
+"""One file of every stage."""
+
+
+def killed_before(file: str, words: Sequence[str | Path]) -> int:
+    """Run a command in a copy of this process until it would give a file its name, and kill it there."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    move = files._move
+
+    def fatal(temporary: Path, path: Path) -> None:
+        if path.name == file:
+            os.kill(os.getpid(), signal.SIGKILL)
+        move(temporary, path)
+
+    try:
+        files._move = fatal
+        run_cli(*words)
+    finally:
+        os._exit(1)
+
+
+@pytest.mark.parametrize("name", ["alanine", "toy"])
+def test_killed_in_every_stage_and_resumed(name: str, copy_of_run: Callable[[str], Path], tmp_path: Path) -> None:
+    """SIGKILL while a file of each stage is written, half of them results and half records: nothing changes."""
+    undisturbed, out = copy_of_run(name), tmp_path / "killed"
+    words = (*MADE_ONCE[name], "-o", out, "--resume")
+    for number, file in enumerate(KILLED[words[1]]):
+        assert killed_before(file, words) == -signal.SIGKILL
+        assert [(out / f"stages/{stage}.json").exists() for stage in UNREFINED] == [k < number for k in range(6)]
+        assert len(list(out.rglob(".partial-*"))) == 1
+        assert not (out / "summary.json").exists()
+    done = run_cli(*words)
     assert done.returncode == 0, done.stderr
-    if system == "alanine_dipeptide":
-        undisturbed = request.getfixturevalue("tiny_alanine_run")
-    else:
-        undisturbed = tmp_path / "undisturbed"
-        done = run_cli("run", system, "-o", undisturbed, "--seed", seed, "--workers", "1", *settings(tiny))
-        assert done.returncode == 0, done.stderr
     assert comparable(out) == comparable(undisturbed)
+    for stage in ("samples", "geodesic", "paths"):
+        ours, theirs = (read_arrays(folder / f"{stage}.npz") for folder in (out, undisturbed))
+        assert all(np.array_equal(ours[key], theirs[key], equal_nan=ours[key].dtype.kind == "f") for key in theirs)
     assert not list(out.rglob(".partial-*"))
+
+
+@pytest.mark.parametrize("name", ["alanine", "toy"])
+def test_no_process_outlives_a_killed_run(name: str, tmp_path: Path) -> None:
+    """SIGKILL from outside, with two workers; the run goes on afterwards."""
+    out = tmp_path / "run"
+    words = (*MADE_ONCE[name], "-o", out, "--set", "hardware.workers=2")
+    process = subprocess.Popen(command_line(*words), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wanted = 3 if name == "alanine" else 0  # the workers and the server that they are forked from
+    assert wait_for(lambda: len(descendants(process.pid)) >= wanted and (out / "config.yaml").exists())
+    family = descendants(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (out / "stages/sample.json").exists()
+    assert all_end(family)
+    done = run_cli("sample", words[1], "-o", out, "--resume", *words[2:4], *settings(TINY[name]), "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert (out / "stages/sample.json").exists()
 
 
 def heed_interrupts() -> None:
@@ -232,16 +258,15 @@ def heed_interrupts() -> None:
 
 def test_interrupt_says_how_to_go_on_and_leaves_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "run"
+    endless = settings((*TINY_ALANINE, "sampling.build_time=50 ns", "hardware.workers=2"))
     process = subprocess.Popen(
-        command_line("run", "alanine_dipeptide", "-o", out, *settings((*TINY_ALANINE, "sampling.build_time=50 ns"))),
+        command_line("run", "alanine_dipeptide", "-o", out, *endless),
         stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
-    while not (out / "stages/platform.json").exists() and not (out / "config.yaml").exists():
-        time.sleep(0.05)
-    time.sleep(4)
+    assert wait_for(lambda: len(descendants(process.pid)) >= 3)
     family = descendants(process.pid)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "--resume" in errors
     assert "Traceback" not in errors
@@ -350,10 +375,9 @@ def test_full_disk_is_told_and_leaves_no_torn_file(tmp_path: Path) -> None:
 
 
 def test_quick_preset_says_that_it_is_not_for_science(tmp_path: Path) -> None:
-    out, started = tmp_path / "run", time.time()
-    done = run_process("run", "mueller_brown", "--preset", "quick", "-o", out)
+    out = tmp_path / "run"
+    done = run_cli("run", "mueller_brown", "--preset", "quick", "-o", out, *settings(TINY_TOY))
     assert done.returncode == 0, done.stderr
-    assert time.time() - started < 60
     assert "NOT FOR SCIENCE" in done.stdout
     assert (out / "paths.csv").read_text().startswith("# preset quick: not for science")
     assert json.loads((out / "summary.json").read_text())["for_science"] is False
@@ -366,7 +390,7 @@ def test_config_and_doctor_and_version() -> None:
     assert shown.returncode == 0
     assert "temperature: 300 K" in shown.stdout
     assert "count: 6" in shown.stdout
-    doctor = run_process("doctor")
+    doctor = run_cli("doctor")
     assert "Reference" in doctor.stdout
     assert "steps/s" in doctor.stdout
     assert run_process("--version").stdout.startswith("spacetime-tps, version ")

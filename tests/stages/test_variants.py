@@ -25,15 +25,6 @@ from tests.conftest import TINY_ALANINE, TINY_TOY, exploding_training, refusal, 
 SYSTEMS = find_system_file("alanine_dipeptide").parent.parent
 
 
-@pytest.fixture(scope="module")
-def tiny_toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Samples and denoiser of a tiny run of Müller-Brown."""
-    out = tmp_path_factory.mktemp("toy") / "run"
-    done = run_cli("run", "mueller_brown", "-o", out, "--stop-after", "train", *settings(TINY_TOY))
-    assert done.returncode == 0, done.stderr
-    return out
-
-
 def succeed(*arguments: str | Path) -> None:
     done = run_cli(*arguments)
     assert done.returncode == 0, done.stderr
@@ -146,7 +137,7 @@ def test_a_constraint_that_cannot_be_kept_is_told(tiny_toy_run: Path, tmp_path: 
     folder = tmp_path / "run"
     shutil.copytree(tiny_toy_run, folder)
     far = "geodesic.waypoints=[{ball: {x: 50, y: 50}, radius: 0.1}]"
-    done = run_cli("geodesic", folder, "--set", far)
+    done = run_cli("geodesic", folder, "--overwrite", "--set", far)
     assert done.returncode == 0
     assert "WARNING: the geodesic direct breaks its constraints: " in done.stderr
     assert "waypoint 1 by" in done.stderr
