@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from typing import Any, NoReturn, TypeVar
 
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from spacetime_tps.interruption import raise_if_interrupted
@@ -159,13 +160,14 @@ def worker_number() -> int:
 
 
 def _start_worker(counter: Any, environment: dict[str, str]) -> None:
-    """Take a number, leave Ctrl-C to the parent, and end when the parent ends, however it ends.
+    """Take a number and one core, leave Ctrl-C to the parent, and end when the parent ends, however it ends.
 
     The server has the environment of the time when it began, which may be another one by now.
     """
     global _number
     os.environ.clear()
     os.environ.update(environment)
+    threadpool_limits(1, "blas")
     with counter.get_lock():
         _number, counter.value = counter.value, counter.value + 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
+import json
 
 import numpy as np
 
 
 def seed_sequence(seed: int, *keys: str | int) -> np.random.SeedSequence:
     """Independent entropy for a named piece of work, for example ``seed_sequence(seed, "paths", 7)``."""
-    words = [zlib.crc32(key.encode()) if isinstance(key, str) else key for key in keys]
-    return np.random.SeedSequence([seed, *words])
+    text = json.dumps([seed, *keys], default=int)  # NumPy would pad a list of numbers with zeros
+    return np.random.SeedSequence(int.from_bytes(hashlib.sha256(text.encode()).digest()))
 
 
 def generator(seed: int, *keys: str | int) -> np.random.Generator:

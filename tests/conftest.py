@@ -58,7 +58,7 @@ TINY_ALANINE = (
     "denoiser.queries=2000", "denoiser.validation_queries=200", "denoiser.steps=100", "denoiser.factors=16",
     "denoiser.components=32", "geodesic.points=24", "geodesic.nodes=12", "geodesic.steps=40",
     "geodesic.polish_rounds=1", "geodesic.polish_steps=10", "geodesic.starts=2", "geodesic.scout_steps=10",
-    "paths.count=4", "paths.curve_points=60", "paths.steps_per_point=5", "paths.equilibration_steps=500",
+    "paths.count=4", "paths.curve_points=60", "paths.steps_per_point=20", "paths.equilibration_steps=500",
     "paths.release_steps=200", "paths.frames=20", "paths.max_doublings=0", "windows.spacing=3",
     "windows.equilibration_steps=100", "windows.steps=200", "windows.sample_every=20",
     "windows.free_walkers=2", "windows.free_steps=2000", "hardware.platform=Reference", "hardware.workers=1",

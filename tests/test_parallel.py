@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from spacetime_tps.parallel import WorkerPool, available_cores
 
@@ -20,10 +21,27 @@ def square_after(delay: float, x: int) -> tuple[int, int]:
     return x * x, os.getpid()
 
 
-def fail_or_sleep(x: int) -> None:
+def blas_threads() -> set[int]:
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def fail(x: int) -> None:
+    raise ZeroDivisionError(f"task {x} is broken")
+
+
+def fail_or_sleep(x: int, folder: Path) -> None:
+    """Task 0 fails as soon as another one sleeps."""
+    (folder / f"{x}.pid").write_text(f"{os.getpid()}.")
     if x == 0:
-        raise ZeroDivisionError("task 0 is broken")
+        wait_until(lambda: len(pids_in(folder)) == 2, 60)
+        fail(x)
     time.sleep(60)
+
+
+def pids_in(folder: Path) -> list[int]:
+    """Of the tasks that have begun."""
+    texts = [path.read_text() for path in folder.glob("*.pid")]
+    return [int(text[:-1]) for text in texts if text.endswith(".")]
 
 
 class Bar:
@@ -59,14 +77,24 @@ def test_no_tasks() -> None:
 
 def test_exception_in_this_process() -> None:
     with WorkerPool(1) as pool, pytest.raises(ZeroDivisionError, match="task 0 is broken"):
-        pool.map(fail_or_sleep, [(0,), (1,)])
+        pool.map(fail, [(0,), (1,)])
 
 
-def test_exception_in_a_worker_ends_the_others() -> None:
-    started = time.monotonic()
+def test_exception_in_a_worker_ends_the_others(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError, match="task 0 is broken"), WorkerPool(2) as pool:
-        pool.map(fail_or_sleep, [(1,), (0,), (1,)])
-    assert time.monotonic() - started < 30  # the sleepers would take 60 s
+        pool.map(fail_or_sleep, [(1, tmp_path), (0, tmp_path), (2, tmp_path)])
+    pids = pids_in(tmp_path)
+    assert len(set(pids)) == 2
+    assert wait_until(lambda: not any(is_running(pid) for pid in pids), 10)  # the sleeper would go on for a minute
+
+
+def test_workers_have_the_environment_of_now_and_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of BLAS: eight workers on eight cores would have 64. The server that they are forked from began earlier."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    monkeypatch.setenv("SET_JUST_NOW", "yes")
+    with WorkerPool(2) as pool:
+        assert pool.map(blas_threads, [()]) == [{1}]
+        assert pool.map(os.getenv, [("SET_JUST_NOW",)]) == ["yes"]
 
 
 def test_available_cores() -> None:
@@ -119,8 +147,7 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     pids: list[int] = []
 
     def both_started() -> bool:
-        texts = [path.read_text() for path in tmp_path.glob("*.pid")]
-        pids[:] = [int(text[:-1]) for text in texts if text.endswith(".")]
+        pids[:] = pids_in(tmp_path)
         return len(pids) == 2
 
     try:

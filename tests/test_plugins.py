@@ -7,13 +7,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from spacetime_tps.files import read_arrays
-from tests.conftest import TINY_TOY, command_line, settings
+from tests.conftest import TINY_TOY, command_line, refusal, run_cli, settings
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples/plugin"
 
@@ -28,33 +30,47 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def run(site: Path | None, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(site)} if site else dict(os.environ)
-    return subprocess.run(
-        command_line(*arguments), capture_output=True, text=True, env=environment, timeout=300, check=False
+@contextmanager
+def with_packages_of(site: Path) -> Iterator[None]:
+    """Packages installed in a folder are there, and forgotten afterwards."""
+    before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        try:
+            yield
+        finally:
+            for name in set(sys.modules) - before:
+                if name.split(".")[0] in ("spacetime_tps_example", "no_such_module"):
+                    del sys.modules[name]
+
+
+def test_its_system_runs_from_a_shell(installed: Path, tmp_path: Path) -> None:
+    """In a process of its own, with workers: the only one here, since a process takes seconds to begin."""
+    chosen = ("--denoiser", "thinned", "--set", "denoiser.options={count: 800}", "--set", "hardware.workers=2")
+    words = command_line("run", "three_wells", "-o", tmp_path / "run", *settings(TINY_TOY), *chosen)
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [*words, "--stop-after", "geodesic"], capture_output=True, text=True, env=environment, timeout=300, check=False
     )
-
-
-def error_of(site: Path | None, *arguments: str | Path) -> str:
-    done = run(site, *arguments)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    assert done.returncode == 0, done.stderr
+    assert read_arrays(tmp_path / "run/denoiser.npz")["statistics"].shape == (800, 3)
 
 
 def test_its_system_runs_by_name_with_its_potential_and_its_denoiser(installed: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     chosen = ("--denoiser", "thinned", "--set", "denoiser.options={count: 800}")
-    done = run(installed, "run", "three_wells", "-o", out, *settings(TINY_TOY), *chosen)
-    assert done.returncode == 0, done.stderr
+    with with_packages_of(installed):
+        done = run_cli("run", "three_wells", "-o", out, *settings(TINY_TOY), *chosen)
+        assert done.returncode == 0, done.stderr
     summary = json.loads((out / "summary.json").read_text())
     assert summary["system"] == "three_wells"
     assert summary["denoiser"]["kind"] == "thinned"
     assert read_arrays(out / "denoiser.npz")["statistics"].shape == (800, 3)
     assert (out / "report.html").is_file()
-    done = run(installed, "geodesic", out, "--overwrite")
-    assert done.returncode == 0, done.stderr
-    assert "not 'three_wells'" in error_of(None, "geodesic", out, "--overwrite")
+    with with_packages_of(installed):
+        done = run_cli("geodesic", out, "--overwrite")
+        assert done.returncode == 0, done.stderr
+    assert "'three_wells'" in refusal("geodesic", out, "--overwrite")
 
 
 def test_its_gradient_is_that_of_its_energy() -> None:
@@ -68,16 +84,17 @@ def test_its_gradient_is_that_of_its_energy() -> None:
 
 def test_what_is_not_installed_is_told(installed: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert "three_wells" in error_of(installed, "run", "four_wells", "-o", out)
-    message = error_of(None, "run", "three_wells", "-o", out)
+    message = refusal("run", "three_wells", "-o", out)
     assert "There is no system 'three_wells'" in message
     assert "mueller_brown" in message
-    message = error_of(None, "run", EXAMPLE / "spacetime_tps_example/three_wells", "-o", out)
+    message = refusal("run", EXAMPLE / "spacetime_tps_example/three_wells", "-o", out)
     assert "a potential of another package, not 'three_wells'" in message
-    message = error_of(installed, "run", "mueller_brown", "-o", out, "--denoiser", "thick")
-    assert "potential, exact, thinned, not 'thick'" in message
-    message = error_of(None, "run", "mueller_brown", "-o", out, "--set", "denoiser.options={count: 3}")
+    message = refusal("run", "mueller_brown", "-o", out, "--set", "denoiser.options={count: 3}")
     assert "options are for denoisers of other packages" in message
+    with with_packages_of(installed):
+        assert "three_wells" in refusal("run", "four_wells", "-o", out)
+        message = refusal("run", "mueller_brown", "-o", out, "--denoiser", "thick")
+        assert "potential, exact, thinned, not 'thick'" in message
     assert not out.exists()
 
 
@@ -86,7 +103,8 @@ def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     site.mkdir(parents=True)
     (site / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (site / "entry_points.txt").write_text("[spacetime_tps.systems]\nbroken = no_such_module:FOLDER\n")
-    message = error_of(site.parent, "run", "broken", "-o", tmp_path / "run")
-    assert "The plugin 'broken' (spacetime_tps.systems, no_such_module:FOLDER) cannot be loaded" in message
-    done = run(site.parent, "config", "mueller_brown")  # what is not used is not loaded
-    assert done.returncode == 0, done.stderr
+    with with_packages_of(site.parent):
+        message = refusal("run", "broken", "-o", tmp_path / "run")
+        assert "The plugin 'broken' (spacetime_tps.systems, no_such_module:FOLDER) cannot be loaded" in message
+        done = run_cli("config", "mueller_brown")  # what is not used is not loaded
+        assert done.returncode == 0, done.stderr

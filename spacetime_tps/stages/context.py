@@ -14,6 +14,7 @@ from typing import Any
 
 import openmm
 import torch
+from threadpoolctl import threadpool_limits
 
 from spacetime_tps.config import RunConfig
 from spacetime_tps.copies import MOST_COPIES, can_be_replicated, replicated
@@ -189,7 +190,11 @@ def opened(folder: RunFolder, config: RunConfig) -> Iterator[Context]:
     settings = f"seed {config.seed}, workers {workers}, torch device {wanted.device}, platform {wanted.platform}"
     logger.info("%s, preset %s, %s", config.name, config.preset, settings)
     reporter = reporter_of(config.reporter, folder / "tensorboard")
-    with WorkerPool(available_cores() if workers == "auto" else workers) as pool, closing(reporter):
+    with (
+        threadpool_limits(wanted.torch_threads, "blas"),  # threads of NumPy's would wait for cores of the workers
+        WorkerPool(available_cores() if workers == "auto" else workers) as pool,
+        closing(reporter),
+    ):
         yield Context(folder, system, pool, reporter=reporter)
 
 

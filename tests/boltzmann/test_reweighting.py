@@ -19,8 +19,10 @@ def test_ensembles_that_share_nothing_are_told_apart(distance: float) -> None:
     """Two that overlap, and one farther and farther away: the pair is solved, the groups say what is unknown."""
     reduced, counts = springs([0.0, 1.0, 1.0 + distance], 1.0, np.random.default_rng(0))
     found = solved(reduced, counts)
-    assert np.isfinite(found.free_energies).all()
+    assert found.weights.sum(axis=0) == pytest.approx(1.0)
     assert found.free_energies[1] == pytest.approx(0.0, abs=0.25)
+    if distance == 3.0:
+        assert found.free_energies[2] == pytest.approx(0.0, abs=0.5)
     assert len(set(found.groups[:2])) == 1
     assert len(set(found.groups)) == (1 if distance == 3.0 else 2)
 
@@ -28,7 +30,7 @@ def test_ensembles_that_share_nothing_are_told_apart(distance: float) -> None:
 def test_nothing_is_shared_at_all() -> None:
     reduced, counts = springs([0.0, 5e3, 1e4, 2e4], 1.0, np.random.default_rng(1))
     found = solved(reduced, counts)
-    assert np.isfinite(found.free_energies).all()
+    assert found.weights.sum(axis=0) == pytest.approx(1.0)
     assert len(set(found.groups)) == 4
 
 
@@ -45,5 +47,4 @@ def test_windows_of_few_samples_between_two_states() -> None:
         confined = [np.where(np.abs(x - center) < 0.4, 0.0, 1e4)[None] for center in (0.0, 2.5)]
         held = -stiffness[:, None] * np.cos(x - centers[:, None])
         found = solved(np.concatenate([confined[0], held, confined[1]]), np.array([len(part) for part in seen]))
-        assert np.isfinite(found.free_energies).all()
         assert found.weights.sum(axis=0) == pytest.approx(1.0)

@@ -254,8 +254,7 @@ def test_lifted_ends_of_the_identity_are_the_means() -> None:
     assert (start[0], end[0]) == pytest.approx((BEGIN[0], END[0]))
 
 
-@pytest.mark.parametrize("threads", ["2", "5"])
-def test_the_spline_basis_does_not_depend_on_the_number_of_blas_threads(threads: str) -> None:
+def test_the_spline_basis_does_not_depend_on_the_number_of_blas_threads() -> None:
     code = (
         "import numpy as np; from spacetime_tps.geometry.spline import SplineBasis;"
         "s = np.sort(np.random.default_rng(0).random((4, 2033)), axis=1);"
@@ -265,6 +264,6 @@ def test_the_spline_basis_does_not_depend_on_the_number_of_blas_threads(threads:
         subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, "OPENBLAS_NUM_THREADS": n}, capture_output=True, check=True
         ).stdout
-        for n in ("1", threads)
+        for n in "125"
     ]
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]

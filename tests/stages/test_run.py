@@ -19,6 +19,7 @@ import pytest
 
 from spacetime_tps import files
 from spacetime_tps.files import read_arrays
+from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.stages import STAGES
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import (
@@ -66,36 +67,54 @@ def test_plumed_gets_the_atoms_of_the_topology(tiny_alanine_run: Path) -> None:
     assert sum("STEP" in line for line in lines) == 200
 
 
-def test_summary_has_the_promised_keys(tiny_alanine_run: Path) -> None:
+def test_summary_follows_from_the_curves(tiny_alanine_run: Path) -> None:
+    """Energy, length, spread and barrier of every channel, from the points of its curve and the reference surface."""
     summary = json.loads((tiny_alanine_run / "summary.json").read_text())
-    for key in ("schema_version", "system", "seed", "preset", "versions", "platform", "created", "wall_seconds",
-                "force_evaluations", "denoiser", "health", "geodesic", "paths", "reference"):  # fmt: skip
-        assert key in summary
+    curves = read_arrays(tiny_alanine_run / "geodesic.npz")
+    surface = FreeEnergySurface.load(find_system_file("alanine_dipeptide").parent / "reference.npz")
+    rows = summary["geodesic"]["channels"]
+    assert [row["label"] for row in rows] == curves["labels"].tolist()
+    assert summary["geodesic"]["chosen"] == rows[0]["label"]
+    assert summary["reference"]["minimax_barrier_kj_mol"] == min(row["minimax_barrier_kj_mol"] for row in rows)
+    for k, row in enumerate(rows):
+        natural, mean, variance = (curves[name][k] for name in ("natural", "mean", "block_variance"))
+        chords = (np.diff(natural, axis=0) * np.diff(mean, axis=0)).sum(axis=-1)
+        assert row["energy"] == pytest.approx(0.5 * len(chords) * chords.sum())
+        assert row["length"] == pytest.approx(np.sqrt(np.maximum(chords, 0.0)).sum())
+        assert row["negative_chord_fraction"] == (chords < 0).mean()
+        spread = np.rad2deg(np.sqrt(-np.log1p(-variance))).max(axis=0)
+        assert row["max_posterior_std_deg"] == pytest.approx({"phi": spread[0], "psi": spread[1]})
+        angles = np.arctan2(mean[:, 1::2], mean[:, 0::2])
+        assert row["barrier_kj_mol"] == pytest.approx(surface(angles).max())
+        assert row["barrier_kj_mol"] > row["minimax_barrier_kj_mol"] - 0.5  # of points of the grid, to a step of it
+
+
+def test_summary_follows_from_the_tables(tiny_alanine_run: Path) -> None:
+    summary = json.loads((tiny_alanine_run / "summary.json").read_text())
+    assert summary["schema_version"] == 1
+    assert (summary["system"], summary["seed"], summary["preset"]) == ("alanine_dipeptide", 5, "standard")
     assert set(summary["force_evaluations"]) == set(UNREFINED)
     assert set(UNREFINED) < set(summary["wall_seconds"])
     assert summary["refinement"] is None
-    assert "rms_error_by_log_snr" in summary["denoiser"]
-    channel = summary["geodesic"]["channels"][0]
-    assert summary["geodesic"]["chosen"] == channel["label"]
-    for key in ("energy", "length", "max_posterior_variance", "negative_chord_fraction", "barrier_kj_mol",
-                "minimax_barrier_kj_mol", "converged", "max_posterior_std_deg", "max_posterior_std_exact_deg",
-                "constraint_violations", "energy_on_optimiser_grid"):  # fmt: skip
-        assert key in channel
-    paths = summary["paths"]
-    for key in ("count", "arrived_fraction", "started_fraction", "max_free_energy_kj_mol", "dissipated_work_kt",
-                "max_potential_energy_kj_mol", "delta_f_kj_mol", "hysteresis", "integrity", "kinetic_temperature_k",
-                "frames"):  # fmt: skip
-        assert key in paths
-    assert len(paths["hysteresis"]) == 3
+    paths, table = summary["paths"], list(csv.DictReader((tiny_alanine_run / "paths.csv").open()))
+    work = np.array([float(row["work_kt"]) for row in table])
+    forward = np.array([row["direction"] == "A->B" for row in table])
+    assert paths["count"] == len(table) == 4
+    assert paths["arrived_fraction"] == np.mean([row["arrived"] == "1" for row in table])
+    assert paths["started_fraction"] == np.mean([row["started"] == "1" for row in table])
+    assert paths["integrity"]["broken"] == sum(row["integrity"] != "ok" for row in table)
+    dissipated = 0.5 * (work[forward].mean() + work[~forward].mean())  # half of what both directions lose together
+    assert paths["dissipated_work_kt"]["forward"] == pytest.approx(dissipated, rel=1e-5)
     assert {row["name"] for row in paths["hysteresis_of_representation"]} == {"phi", "psi"}
-    windows = summary["windows"]
-    assert windows["count"] == len(windows["points"]) > 3
-    assert {"value", "error", "of"} == set(windows["barrier_kj_mol"])
+    windows, held = summary["windows"], read_arrays(tiny_alanine_run / "windows.npz")
+    assert windows["count"] == len(windows["points"]) == len(held["measured_variance"])
+    ratios = held["measured_variance"] / held["predicted_variance"]
+    assert [point["ratio"] for point in windows["points"]] == pytest.approx(ratios)
     assert windows["wrong"] == sum(point["flag"] == "wrong" for point in windows["points"])
-    sampling = summary["sampling"]
-    assert {"connected", "connection_gap_deg", "delta_f_states_kj_mol", "effective_samples"} <= set(sampling)
-    assert summary["reference"]["saddle"].keys() == {"phi", "psi"}
-    assert 38 < summary["reference"]["minimax_barrier_kj_mol"] < 41
+    off = held["measured_profile"] - held["predicted_profile"]
+    assert windows["profile_rms_difference_kj_mol"] == pytest.approx(off.std())
+    climb = held["smoothed_free_energy"] - held["smoothed_free_energy"][0]
+    assert windows["barrier_kj_mol"]["value"] == pytest.approx(climb.max(), abs=0.01)
 
 
 def test_force_evaluations_add_up(tiny_alanine_run: Path) -> None:

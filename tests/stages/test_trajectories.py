@@ -17,12 +17,13 @@ from tests.conftest import run_cli, settings
 
 SAMPLING = (
     "sampling.build_time=300 ps", "sampling.frozen_time=300 ps", "sampling.discard_time=20 ps",
-    "sampling.sample_interval=0.2 ps", "sampling.frame_interval=0.2 ps",
+    "sampling.sample_interval=0.5 ps", "sampling.frame_interval=0.5 ps",
 )  # fmt: skip
 """Enough to cross the barrier, with a frame for every sample."""
 GEODESIC = (
-    "reference=null", "hardware.platform=Reference", "denoiser.kind=exact", "geodesic.points=60", "geodesic.nodes=8",
-    "geodesic.starts=1", "geodesic.steps=80", "geodesic.polish_rounds=60", "geodesic.polish_steps=20",
+    "hardware.workers=1",
+    "reference=null", "hardware.platform=Reference", "denoiser.kind=exact", "geodesic.points=40", "geodesic.nodes=5",
+    "geodesic.starts=1", "geodesic.steps=80", "geodesic.polish_rounds=40", "geodesic.polish_steps=20",
     "geodesic.tolerance=1e-6", "geodesic.log_snr_end=3", "geodesic.channel=phi+ psi-",
     "geodesic.low_variance=30 deg", "geodesic.low_barrier=null",
 )  # fmt: skip

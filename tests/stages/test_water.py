@@ -57,6 +57,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = yaml.safe_load((systems_folder() / "alanine_dipeptide/system.yaml").read_text())
     text["system"] |= {"forcefield": files, "nonbonded": "pme", "cutoff": "0.8 nm"}
     text["states"]["a"]["pdb"], text["states"]["b"]["pdb"] = "a.pdb", "b.pdb"
+    text["states"]["b"]["any_of"] = [{"phi": ["20 deg", "100 deg"], "psi": ["-80 deg", "10 deg"]}]  # water moves psi
     del text["reference"]
     (folder / "system.yaml").write_text(yaml.safe_dump(text))
     return folder
