@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 _SAFE_PATH = "PYTHONSAFEPATH"
 _START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 _IMPORTED_ONCE = [
-    "torch", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "scipy.stats", "spacetime_tps.config",
+    "torch", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "spacetime_tps.config",
     "spacetime_tps.potentials",
 ]  # fmt: skip
 """By the server. OpenMM must not be there: its CUDA plugin could open the device, which no fork survives."""

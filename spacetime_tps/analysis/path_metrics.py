@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from spacetime_tps.analysis.metrics import mean_and_std
@@ -52,6 +51,8 @@ def wasserstein(
     Raises:
         ValueError: a set is empty.
     """
+    from scipy.stats import wasserstein_distance  # a second, which few commands need
+
     return float(wasserstein_distance(first, second, first_weights, second_weights))
 
 
