@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 _USE = """
 import spacetime_tps
 assert "site-packages" in spacetime_tps.__file__, spacetime_tps.__file__
-print(len(spacetime_tps.load_paths("run")), "paths")
+print(spacetime_tps.Run("run").summary["paths"]["count"], "paths")
 """
 
 
