@@ -87,7 +87,8 @@ def test_an_interrupted_refinement_goes_on_with_its_next_round(refined: Path, tm
 def test_a_new_geodesic_drops_the_refinement(refined: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(refined, out)
-    done = run_cli("geodesic", out, "--overwrite")
+    quick = settings(("geodesic.channel=phi- psi-", "geodesic.steps=5", "geodesic.polish_steps=2"))
+    done = run_cli("geodesic", out, "--overwrite", *quick)
     assert done.returncode == 0, done.stderr
     assert not (out / "refined").exists()
     assert not (out / "refinement.npz").exists()
