@@ -122,10 +122,10 @@ def load_denoiser(context: Context) -> Denoiser:
     try:
         if not all(bool(value.isfinite().all()) for value in tensors.values()):
             raise ValueError("numbers that are not finite")
-        if "axis_0" in tensors and isinstance(representation, Torsions | Identity):
-            axes = [tensors[name].numpy() for name in sorted(tensors) if name.startswith("axis_")]
-            return GridDenoiser(representation, axes, tensors["log_weights"])
         if context.config.denoiser.kind == "exact":
+            axes = [tensors[name].numpy() for name in sorted(tensors) if name.startswith("axis_")]
+            if axes and isinstance(representation, Torsions | Identity):
+                return GridDenoiser(representation, axes, tensors["log_weights"])
             return sample_denoiser(representation, tensors["statistics"], tensors["log_weights"])
         if context.config.denoiser.kind not in BUILT_IN_DENOISERS:
             brought: DenoiserPlugin = plugins.load(plugins.DENOISERS, context.config.denoiser.kind)

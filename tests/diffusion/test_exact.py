@@ -101,9 +101,14 @@ def test_products_over_a_grid_are_the_sums_over_its_points(system: str, monkeypa
         levels = levels.expand(-1, 2)
     noise = torch.randn(features.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     asked = representation.noised(torch.from_numpy(features), levels, noise).requires_grad_(True)
-    grid, direct = GridDenoiser.from_surface(representation, surface), []
-    monkeypatch.setattr(grid, "_with_direct_sums", lambda at, low: (direct.append(low), spied(at, low))[1])
-    spied = type(grid)._with_direct_sums.__get__(grid)
+    grid = GridDenoiser.from_surface(representation, surface)
+    by_sums, direct = grid._with_direct_sums, []
+
+    def noticed(at: torch.Tensor, low: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        direct.append(low)
+        return by_sums(at, low)
+
+    monkeypatch.setattr(grid, "_with_direct_sums", noticed)
     found, expected = grid(asked), SampleDenoiser(representation, grid.statistics, grid.log_weights)(asked)
     assert found.log_partition is not None
     assert expected.log_partition is not None
