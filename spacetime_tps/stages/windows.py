@@ -18,7 +18,7 @@ from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.files import write_arrays
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
-from spacetime_tps.representations import Molecular, Torsions
+from spacetime_tps.representations import Molecular, Representation, Torsions
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.placement import Placed, mostly_sound, place_windows, recorder_of, seen_in, simulated
@@ -261,12 +261,20 @@ def with_error(estimate: dict[str, Any], system: System) -> str:
 
 def _friction(context: Context, curve: FineCurve, share: np.ndarray, statistics: np.ndarray) -> Friction:
     """By T at looks at the windows, shape (n_windows, n_starts, n, n_parameters)."""
-    fine = np.union1d(np.linspace(0.0, 1.0, _INTEGRATED), share)
-    natural = context.system.representation.natural(torch.from_numpy(curve.at_shares(fine))).numpy()
-    slopes = np.gradient(natural, fine, axis=0)
-    velocity = np.stack([np.interp(share, fine, column) for column in slopes.T], axis=-1)
+    velocity = velocity_along(curve, context.system.representation, share)
     interval = context.config.windows.look_every * context.dynamics().time_step_ps
     return friction_of(share, velocity, statistics, interval)
+
+
+def velocity_along(curve: FineCurve, representation: Representation, share: np.ndarray) -> np.ndarray:
+    """dη/ds at shares s of a curve, shape (n_windows, n_parameters).
+
+    Its points are evenly spaced: between two that nearly coincide a difference would be rounding alone.
+    """
+    fine = np.linspace(0.0, 1.0, _FINE)
+    natural = representation.natural(torch.from_numpy(curve.at_shares(fine))).numpy()
+    slopes = np.gradient(natural, fine, axis=0)
+    return np.stack([np.interp(share, fine, column) for column in slopes.T], axis=-1)
 
 
 def _between_states(context: Context, windows: Pool) -> tuple[Pool, int]:

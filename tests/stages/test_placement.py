@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.representations import Torsions
@@ -16,7 +17,7 @@ from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.placement import Placed, place_windows
 from spacetime_tps.stages.train import load_denoiser
-from spacetime_tps.stages.windows import _log_partition
+from spacetime_tps.stages.windows import _log_partition, velocity_along
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,16 @@ def test_a_model_that_does_not_know_psi_has_its_profile_by_integration(run: RunF
         found = _log_partition(curve, lambda eta: replace(denoiser(eta), log_partition=None), share, torsions)
     assert (found - found[0]).numpy() == pytest.approx((known - known[0]).numpy(), abs=0.05)
     assert np.ptp(known.numpy()) > 1.0
+
+
+def test_the_velocity_along_a_curve_does_not_see_where_windows_stand(run: RunFolder) -> None:
+    """Integrated again it is the curve; a window that nearly coincides with a point of some grid changes nothing."""
+    with opened(run, run.config()) as context:
+        curve, representation = chosen_curve(context), context.system.representation
+        share = np.linspace(0.0, 1.0, 1600)
+        velocity = velocity_along(curve, representation, share)
+        moved = velocity_along(curve, representation, np.clip(share * (1 + 2e-16), 0.0, 1.0))
+        ends = representation.natural(torch.from_numpy(curve.at_shares(np.array([0.0, 1.0])))).numpy()
+    assert moved == pytest.approx(velocity, rel=1e-9, abs=1e-9 * np.abs(velocity).max())
+    travelled = (0.5 * (velocity[1:] + velocity[:-1]) * np.diff(share)[:, None]).sum(axis=0)
+    assert travelled == pytest.approx(ends[1] - ends[0], abs=0.01 * np.abs(velocity).mean())
