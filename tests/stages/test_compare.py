@@ -199,7 +199,10 @@ def test_a_molecule_gets_every_figure(tmp_path: Path) -> None:
         "umbrella",
     }
     check_figures(tmp_path / "out", [0])
-    print(json.dumps({m: {k: round(v["mean"], 3) for k, v in row.items()} for m, row in methods.items()}))
+    for method in ("tps_one_way", "tps_two_way"):
+        assert 0 < methods[method]["acceptance"]["mean"] <= 1
+        assert 0 < methods[method]["path_length"]["mean"] < 10  # ps
+        assert methods[method]["max_energy"]["mean"] > methods[method]["quenched_barrier"]["mean"]  # that has no heat
     assert methods["tps_one_way"]["below_bound"]["mean"] == 0.0
     assert methods["umbrella"]["below_bound"]["mean"] == 0.0
     assert methods["tps_one_way"]["quenched_barrier"]["mean"] > 20
