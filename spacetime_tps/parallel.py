@@ -2,8 +2,8 @@
 
 A task is a module-level function of picklable arguments that carries its own seed, so results never depend on the
 number of workers. Processes end with their parent. They are not forked from it (torch and OpenMM hold threads): on
-Linux they are forked from a server that has imported torch and done nothing else, which is there in a quarter of the
-time; elsewhere they are spawned.
+Linux they are forked from a server that has imported libraries and done nothing else, which is there in a quarter of
+the time; elsewhere they are spawned.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Result = TypeVar("Result")
 _SAFE_PATH = "PYTHONSAFEPATH"
 _START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 _IMPORTED_ONCE = [
-    "torch", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "spacetime_tps.config",
-    "spacetime_tps.potentials",
+    "torch", "scipy.cluster.hierarchy", "scipy.integrate", "scipy.interpolate", "scipy.ndimage", "scipy.optimize",
+    "matplotlib.figure", "matplotlib.backends.backend_agg", "mdtraj", "spacetime_tps.config", "spacetime_tps.potentials",
 ]  # fmt: skip
 """By the server. OpenMM must not be there: its CUDA plugin could open the device, which no fork survives."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -42,17 +42,22 @@ def _shorter(code: str) -> str:
     return code.replace('"--minutes", "2"', '"--minutes", "0.1"')
 
 
-def _printed(code: str, folder: Path) -> str:
-    if not WHOLE:
-        code = _shorter(code)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def _printed(code: str) -> str:
+    """What the code prints in the working folder."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code if WHOLE else _shorter(code), "<documentation>", "exec"), {"__name__": "__main__"})
+    return printed.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=list(BLOCKS.values()))
-def test_block_runs(block: str, tmp_path: Path) -> None:
-    printed = _printed(block, tmp_path)
+def test_block_runs(block: str) -> None:
+    printed = _printed(block)
     assert printed.strip()
     assert "False" not in printed  # geodesics converge
 
@@ -65,6 +70,6 @@ def test_every_page_with_code_is_seen() -> None:
 def test_notebook_runs(notebook: Path, tmp_path: Path) -> None:
     code = notebook.read_text(encoding="utf-8")
     assert 'preset="standard"' in code
-    printed = _printed(code, tmp_path)
+    printed = _printed(code)
     assert list(tmp_path.glob("runs/*/report.html"))
     assert "report.html" in printed

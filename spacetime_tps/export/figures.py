@@ -27,8 +27,7 @@ _ABREAST = 4
 
 
 def _figure(panels: int = 1, width: float = 6.4, height: float = 4.2) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(width * panels, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(width * panels, height), dpi=130, layout="constrained")
     return figure, figure.subplots(1, panels, squeeze=False)[0]
 
 
@@ -50,6 +49,8 @@ def _logarithmic(axes: Axes, which: str = "y") -> None:
 def save(figure: Figure, path: Path, note: str | None) -> None:
     """Write a PNG atomically; ``note`` is printed across its foot.
 
+    It is printed by its canvas, which draws it once: ``Figure.savefig`` draws it twice, first to find room for labels.
+
     Names of systems, states and variables stand in it as they are: a dollar sign begins no formula, and no LaTeX is
     started, whatever a ``matplotlibrc`` says.
     """
@@ -59,7 +60,7 @@ def save(figure: Figure, path: Path, note: str | None) -> None:
         text.set_parse_math(False)
         text.set_usetex(False)
     with replacing(path) as temporary, matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
-        figure.savefig(temporary, dpi=130, metadata={"Software": None})
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
 
 
 def _scale(surface: FreeEnergySurface) -> float:

@@ -59,14 +59,16 @@ class SmoothedDensity:
 
     def score(self, positions: Tensor, log_snr: float) -> Tensor:
         """Gradient of log q at a level, shape (..., n_positions); differentiable once more."""
+        wanted = positions.requires_grad
         with torch.enable_grad():
-            point = positions if positions.requires_grad else positions.detach().requires_grad_(True)
+            point = positions if wanted else positions.detach().requires_grad_(True)
             natural = self.natural(point, log_snr)
-            mean = self.denoiser(natural).mean
-            flat = self.representation.profile(natural, torch.zeros_like(natural[..., 0])).sum()
-            pulled = torch.autograd.grad(natural, point, grad_outputs=mean, create_graph=True)[0]
-            score = pulled - torch.autograd.grad(flat, point, create_graph=True)[0]
-        return score if positions.requires_grad else score.detach()
+            with torch.set_grad_enabled(wanted):
+                mean = self.denoiser(natural).mean
+            flat = self.representation.profile(natural, torch.zeros_like(natural[..., 0]))
+            outputs, weights = [natural, flat], [mean, -torch.ones_like(flat)]
+            score: Tensor = torch.autograd.grad(outputs, point, weights, create_graph=wanted)[0]
+        return score
 
     def flow(self, positions: Tensor, log_snr_from: float, log_snr_to: float, steps: int) -> Tensor:
         """Probability-flow ODE dp/dlambda = score / (2 SNR), fourth order: downwards encodes, upwards decodes."""

@@ -37,7 +37,14 @@ class ShotPath:
 
     def part(self, first: int, last: int) -> ShotPath:
         """Frames ``first`` to ``last``, the last not included."""
-        return ShotPath(**{f.name: getattr(self, f.name)[first:last] for f in fields(self)})
+        frames = slice(first, last)
+        return ShotPath(
+            self.positions[frames],
+            self.velocities[frames],
+            self.backward[frames],
+            self.variables[frames],
+            self.born[frames],
+        )
 
     def reversed(self) -> ShotPath:
         """The same frames in the opposite direction of time."""

@@ -80,8 +80,8 @@ def sampled(move: Move, steps: int, frames: int = 60, seed: int = 1) -> list[Sho
     engine = OverdampedEngine(WELL, 1.0, DT, (A, B), 1, seed)
     rng = np.random.default_rng(seed)
     states = [init(straight(frames)) for _ in range(CHAINS)]
-    for _ in range(steps):
-        states, _ = step(states, engine, move, rng)
+    for k, state, _ in walk(states, engine, move, rng, steps):
+        states[k] = state
     return states
 
 
@@ -149,13 +149,12 @@ def test_without_counting_rejections_it_does_not(truth: Truth) -> None:
     """Each chain's path when it has changed for the twelfth time, however long it was kept before."""
     engine, rng = OverdampedEngine(WELL, 1.0, DT, (A, B), 1, 2), np.random.default_rng(2)
     states, changes = [init(straight(60)) for _ in range(CHAINS)], np.zeros(CHAINS, dtype=int)
-    caught: dict[int, int] = {}
-    while len(caught) < CHAINS:
-        states, infos = step(states, engine, Move(two_way=True), rng)
-        changes += [info.accepted for info in infos]
-        for k in np.flatnonzero(changes == 12):
-            caught.setdefault(int(k), len(states[k].path))
-    assert not agree(np.array(list(caught.values())), truth.length)
+    while left := [k for k in range(CHAINS) if changes[k] < 12]:
+        made, infos = step([states[k] for k in left], engine, Move(two_way=True), rng)
+        for k, state, info in zip(left, made, infos, strict=True):
+            states[k] = state
+            changes[k] += info.accepted
+    assert not agree(lengths_of(states), truth.length)
 
 
 def test_a_rejected_chain_counts_its_path_again() -> None:
