@@ -30,7 +30,8 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 _START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 _IMPORTED_ONCE = [
     "torch", "scipy.cluster.hierarchy", "scipy.integrate", "scipy.interpolate", "scipy.ndimage", "scipy.optimize",
-    "matplotlib.figure", "matplotlib.backends.backend_agg", "mdtraj", "spacetime_tps.config", "spacetime_tps.potentials",
+    "matplotlib.figure", "matplotlib.backends.backend_agg", "mdtraj", "spacetime_tps.config",
+    "spacetime_tps.potentials",
 ]  # fmt: skip
 """By the server. OpenMM must not be there: its CUDA plugin could open the device, which no fork survives."""
 

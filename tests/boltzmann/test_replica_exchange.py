@@ -41,7 +41,7 @@ WATCHED = Watched(
 
 def config(**changes: Any) -> ReplicaExchangeConfig:
     given: dict[str, Any] = {
-        "walkers": 4, "highest_temperature": "1500 K", "exchange_interval": "0.2 ps", "time": "300 ps",
+        "walkers": 4, "highest_temperature": "1500 K", "exchange_interval": "0.4 ps", "time": "300 ps",
         "discard_time": "10 ps", "sample_interval": "0.4 ps", "frame_interval": "20 ps", "acceptance": 0.5,
     }  # fmt: skip
     return ReplicaExchangeConfig(kind="replica_exchange", **(given | changes))
@@ -118,7 +118,7 @@ def test_workers_and_the_global_generator_do_not_matter() -> None:
     assert after == random.random()
     assert not np.array_equal(first.seen, sample(seed=2, **short).seen)
     assert first.bias is None
-    assert first.force_evaluations == 2 * 3 * (2000 + 21 * 2 * (50 + 1))
+    assert first.force_evaluations == 2 * 3 * (2000 + 21 * (100 + 1))
 
 
 @pytest.mark.parametrize("dof", [20, 200])

@@ -38,8 +38,15 @@ def placed(run: RunFolder, **windows: object) -> tuple[Placed, np.ndarray]:
         return found, found.overlaps(context.system)
 
 
-def test_more_windows_stand_where_neighbours_overlap_too_little(run: RunFolder) -> None:
-    first, overlaps = placed(run, least_overlap=0.0)
+@pytest.fixture(scope="module")
+def evenly(run: RunFolder) -> tuple[Placed, np.ndarray]:
+    return placed(run, least_overlap=0.0)
+
+
+def test_more_windows_stand_where_neighbours_overlap_too_little(
+    run: RunFolder, evenly: tuple[Placed, np.ndarray]
+) -> None:
+    first, overlaps = evenly
     count = len(first.share)
     assert np.diff(first.share) == pytest.approx(1 / (count - 1))
     limit = float(np.median(overlaps))
@@ -54,8 +61,10 @@ def test_more_windows_stand_where_neighbours_overlap_too_little(run: RunFolder) 
     assert more.force_evaluations / first.force_evaluations == pytest.approx(len(more.share) / count)
 
 
-def test_there_are_not_more_than_the_most_and_the_worst_gaps_come_first(run: RunFolder) -> None:
-    first, overlaps = placed(run, least_overlap=0.0)
+def test_there_are_not_more_than_the_most_and_the_worst_gaps_come_first(
+    run: RunFolder, evenly: tuple[Placed, np.ndarray]
+) -> None:
+    first, overlaps = evenly
     count = len(first.share)
     more, _ = placed(run, least_overlap=0.49, most=count + 1)
     added = more.share[~np.isin(more.share, first.share)]

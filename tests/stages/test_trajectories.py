@@ -16,7 +16,7 @@ from spacetime_tps.systems import systems_folder
 from tests.conftest import run_cli, settings
 
 SAMPLING = (
-    "sampling.build_time=300 ps", "sampling.frozen_time=300 ps", "sampling.discard_time=20 ps",
+    "sampling.build_time=120 ps", "sampling.frozen_time=120 ps", "sampling.discard_time=20 ps",
     "sampling.sample_interval=0.5 ps", "sampling.frame_interval=0.5 ps",
 )  # fmt: skip
 """Enough to cross the barrier, with a frame for every sample."""
