@@ -23,7 +23,7 @@ from typing import Any, NoReturn, TypeVar
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from spacetime_tps.interruption import raise_if_interrupted
+from spacetime_tps.interruption import held_back, raise_if_interrupted
 
 Result = TypeVar("Result")
 _SAFE_PATH = "PYTHONSAFEPATH"
@@ -93,15 +93,21 @@ class WorkerPool:
     def __enter__(self) -> WorkerPool:
         return self
 
-    def _started(self) -> ProcessPoolExecutor:
-        """The processes, started when they are first needed."""
-        if self._executor is None:
-            context = multiprocessing.get_context(_START_METHOD)
-            context.set_forkserver_preload(_IMPORTED_ONCE)
-            self._executor = ProcessPoolExecutor(
-                self.workers, context, initializer=_start_worker, initargs=(context.Value("i", 0), dict(os.environ))
-            )
-        return self._executor
+    @contextmanager
+    def _starting(self, task: Callable[..., Any]) -> Iterator[ProcessPoolExecutor]:
+        """The processes, which start when they are first needed, within this block.
+
+        A signal waits until its end: a process that it left half begun would be nobody's, and complain when the
+        semaphores of its pool are gone.
+        """
+        with importing_nothing_from_here(), _script_stays_out(task), held_back():
+            if self._executor is None:
+                context = multiprocessing.get_context(_START_METHOD)
+                context.set_forkserver_preload(_IMPORTED_ONCE)
+                self._executor = ProcessPoolExecutor(
+                    self.workers, context, initializer=_start_worker, initargs=(context.Value("i", 0), dict(os.environ))
+                )
+            yield self._executor
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         if self._executor is None:
@@ -116,8 +122,8 @@ class WorkerPool:
     def submit(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Begin a task; with one worker it is done when this returns."""
         if self.workers > 1:
-            with importing_nothing_from_here(), _script_stays_out(task):
-                return self._started().submit(task, *arguments)
+            with self._starting(task) as executor:
+                return executor.submit(task, *arguments)
         future: Future[Result] = Future()
         future.set_result(task(*arguments))
         return future
@@ -138,8 +144,7 @@ class WorkerPool:
                 if bar is not None:
                     bar.update(weight)
             return results
-        with importing_nothing_from_here(), _script_stays_out(task):
-            executor = self._started()
+        with self._starting(task) as executor:
             futures: list[Future[Result]] = [executor.submit(task, *args) for args in arguments]
         pending = set(futures)
         while pending:

@@ -167,6 +167,36 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+INTERRUPTED = """
+import multiprocessing.popen_forkserver as popen, os, signal, sys
+from spacetime_tps.interruption import watch
+from spacetime_tps.parallel import WorkerPool, leave_at_once
+
+launch = popen.Popen._launch
+
+def launch_and_interrupt(self, process):
+    launch(self, process)
+    os.kill(os.getpid(), signal.SIGINT)
+
+popen.Popen._launch = launch_and_interrupt
+watch()
+try:
+    with WorkerPool(2) as pool:
+        pool.map(abs, [(1,), (2,)])
+except KeyboardInterrupt:
+    leave_at_once(7)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are spawned there")
+def test_no_worker_is_left_half_begun(tmp_path: Path) -> None:
+    """It would be nobody's, and complain that the semaphores of its pool are gone."""
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
 def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
