@@ -26,4 +26,4 @@ def openmm_seed(seed: int, *keys: str | int) -> int:
 
 def torch_seed(seed: int, *keys: str | int) -> int:
     """Seed of that stream for ``torch.Generator.manual_seed``."""
-    return int(seed_sequence(seed, *keys).generate_state(1, np.uint64)[0] >> 1)
+    return int(seed_sequence(seed, *keys).generate_state(1, np.uint64)[0]) >> 1

@@ -12,6 +12,8 @@ quickest first; tests that fail without the fault do not count. ``OUT/NAME.json`
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -24,6 +26,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from coverage.numbits import numbits_to_nums
 
@@ -38,6 +41,30 @@ sigterm = True
 """
 
 
+class _Shared:
+    """Told by pytest when it collects: the fixtures of every test that other tests share."""
+
+    def __init__(self) -> None:
+        self.fixtures: dict[str, list[str]] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            found = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+            self.fixtures[item.nodeid] = [
+                name
+                for name, made in found.items()
+                if made[-1].scope != "function" and made[-1].func.__module__.startswith("tests.")
+            ]
+
+
+def shared_fixtures() -> dict[str, list[str]]:
+    """By test, what is made for several tests at once."""
+    shared = _Shared()
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(io.StringIO()):
+        pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider"], plugins=[shared])
+    return shared.fixtures
+
+
 def cover(out: Path) -> None:
     """Run all tests, and write which lines each of them runs and how long it takes."""
     out.mkdir(parents=True, exist_ok=True)
@@ -46,18 +73,39 @@ def cover(out: Path) -> None:
     words = ["-n", "2", "--dist", "loadfile", "--cov", f"--cov-config={out / 'coveragerc'}", "--cov-context=test"]
     words += ["--cov-report=", "-q", f"--junitxml={out / 'times.xml'}", "-o", "junit_family=xunit1"]
     subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, env=environment, check=False)
-    lines: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    write_lines(out)
+
+
+def write_lines(out: Path) -> None:
+    """Write ``covered.json`` from what coverage found; the name of no test stands for the import of a file.
+
+    What a shared fixture runs, coverage tells of the first test that asks for it; it is a line of all that do.
+    """
+    own: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    made: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    fixtures = shared_fixtures()
     with sqlite3.connect(out / "coverage") as data:
         found = data.execute(
             "select context.context, file.path, numbits from line_bits "
             "join context on context_id = context.id join file on file_id = file.id"
         )
         for context, path, bits in found:
-            if "::" in context:
-                name = Path(path).relative_to(ROOT).as_posix()
-                lines[name][context.split("|")[0]] += numbits_to_nums(bits)
-    (out / "covered.json").write_text(json.dumps(lines))
-    print(f"{len({test for tests in lines.values() for test in tests})} tests run lines of {len(lines)} files")
+            test, _, phase = context.partition("|")
+            name, lines = Path(path).relative_to(ROOT).as_posix(), numbits_to_nums(bits)
+            own[name][test].update(lines)
+            if phase == "setup":
+                for fixture in fixtures.get(test, []):
+                    made[name][fixture].update(lines)
+    for name, by_fixture in made.items():
+        for test, names in fixtures.items():
+            for fixture in names:
+                own[name][test].update(by_fixture.get(fixture, ()))
+    lines_of = {
+        name: {test: sorted(lines) for test, lines in tests.items() if ("::" in test or not test) and lines}
+        for name, tests in own.items()
+    }
+    (out / "covered.json").write_text(json.dumps(lines_of))
+    print(f"{len({test for tests in lines_of.values() for test in tests})} tests run lines of {len(lines_of)} files")
 
 
 def times_in(out: Path) -> dict[str, float]:
@@ -71,12 +119,19 @@ def times_in(out: Path) -> dict[str, float]:
 
 
 def tests_of(fault: dict[str, Any], covered: dict[str, dict[str, list[int]]], times: dict[str, float]) -> list[str]:
-    """Tests that run a changed line, the quickest first; a deletion changes the line before it, too."""
+    """Tests that run a changed line, the quickest first; a deletion changes the line before it, too.
+
+    Of a line that runs when its file is imported, and in no test, all tests that run anything of the file; of a file
+    that holds nothing else, all tests.
+    """
     source = (ROOT / fault["file"]).read_text(encoding="utf-8")
     before = source[: source.index(fault["old"])].count("\n") + 1
     after = before + fault["old"].rstrip("\n").count("\n")
     changed = set(range(before, after + 1))
-    found = [test for test, lines in covered.get(fault["file"], {}).items() if changed & set(lines)]
+    by_test = covered.get(fault["file"], {})
+    found = [test for test, lines in by_test.items() if test and changed & set(lines)]
+    if not found and changed & set(by_test.get("", ())):
+        found = [test for test in by_test if test] or list(times)
     return sorted(found, key=lambda test: times.get(test, 1.0))
 
 
@@ -127,11 +182,14 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("faults", type=Path, nargs="?")
     parser.add_argument("--cover", action="store_true")
+    parser.add_argument("--lines", action="store_true", help="write covered.json again from what coverage found")
     parser.add_argument("--only", default="", help="faults whose file or sentence holds this text")
     given = parser.parse_args()
     out = given.out.resolve()
     if given.cover:
         cover(out)
+    elif given.lines:
+        write_lines(out)
     if given.faults is None:
         return
     covered, times = json.loads((out / "covered.json").read_text()), times_in(out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 
@@ -24,9 +25,10 @@ class SplineBasis:
         slopes = plain(grid, 1)
         products = slopes[:, :, None] * slopes[:, None, :]
         gram = 0.5 * np.einsum("i,ijk->jk", np.diff(grid), products[1:] + products[:-1])
-        # Whitened once and for all: products of large matrices round differently with every number of BLAS threads.
-        whiten = np.linalg.inv(np.linalg.cholesky(gram)).T
-        self._spline = CubicSpline(knots, np.eye(nodes + 2)[:, 1:-1] @ whiten, bc_type="natural")
+        # Whitened once and for all, on one thread: products of matrices round differently with every number of them.
+        with threadpool_limits(1, "blas"):
+            whiten = np.linalg.inv(np.linalg.cholesky(gram)).T
+            self._spline = CubicSpline(knots, np.eye(nodes + 2)[:, 1:-1] @ whiten, bc_type="natural")
         self._dtype, self._device = dtype, device
 
     def matrix(self, parameters: np.ndarray) -> Tensor:
