@@ -370,6 +370,12 @@ def test_committors_of_the_annealed_paths_and_of_given_frames(shot: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((shot / "committor/committor.csv").open()))
     assert [float(row["p_b"]) for row in rows] == [0.0, 1.0]  # frames in the states
+    path = mdtraj.load(str(next((shot / "shooting").glob("path_*.dcd"))), top=str(shot / "shooting/topology.pdb"))
+    path[[len(path) // 2] * 6].save_dcd(str(tmp_path / "six_times.dcd"))
+    done = run_cli("committor", shot, "--overwrite", "--frames", tmp_path / "six_times.dcd", "--shots", "20")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((shot / "committor/committor.csv").open()))
+    assert len({row["p_b"] for row in rows}) > 2  # the same frame, other velocities and noise each time
     ends.xyz *= 10
     ends.save_dcd(str(tmp_path / "angstrom.dcd"))
     assert "angstrom.dcd: frame 0 (of 2, counted from 0) cannot" in refusal(
