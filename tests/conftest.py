@@ -40,7 +40,7 @@ PHYSICS = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what tests are about; keep those together that share what a module makes; whole runs come first."""
+    """Mark what tests are about; keep together what shares what a module makes; with workers whole runs come first."""
     for item in items:
         if "stages" in item.path.parts or item.path.name in WHOLE:
             item.add_marker("whole")
@@ -49,7 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
         if any(found[-1].scope == "module" for found in fixtures):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: (item.path.name not in WHOLE, "stages" not in item.path.parts))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: (item.path.name not in WHOLE, "stages" not in item.path.parts))
 
 
 TINY_ALANINE = (

@@ -6,7 +6,8 @@
     python scripts/faults/run.py OUT scripts/faults/drawn.yaml --only boltzmann
 
 ``OUT/covered.json`` holds the lines of every test. A fault is caught if one of the tests that run its lines fails, the
-quickest first; tests that fail without the fault do not count. ``OUT/NAME.json`` gets a row for each fault.
+quickest first; tests that fail without the fault do not count. ``OUT/NAME.json`` gets a row for each fault; delete it
+to run them again.
 """
 
 from __future__ import annotations
@@ -193,16 +194,17 @@ def main() -> None:
     if given.faults is None:
         return
     covered, times = json.loads((out / "covered.json").read_text()), times_in(out)
-    rows = []
+    kept = out / f"{given.faults.stem}.json"
+    rows = json.loads(kept.read_text()) if kept.is_file() else []
     for number, fault in enumerate(yaml.safe_load(given.faults.read_text(encoding="utf-8")), 1):
-        if given.only not in f"{fault['file']} {fault['fault']}":
+        if given.only not in f"{fault['file']} {fault['fault']}" or number in [row["number"] for row in rows]:
             continue
         tests = tests_of(fault, covered, times)
         longest = _STARTING + _SLOWER * sum(times.get(test, 1.0) for test in tests)
         row = outcome_of(fault, tests, longest) if tests else {"result": "no test runs this line"}
         rows.append({"number": number, "file": fault["file"], "fault": fault["fault"], **row})
         print(f"{number:2d} {row['result']:12s} {fault['file']}: {row.get('by', '')}", flush=True)
-        (out / f"{given.faults.stem}.json").write_text(json.dumps(rows, indent=1))
+        kept.write_text(json.dumps(rows, indent=1))
     print(f"{sum(row['result'] == 'caught' for row in rows)} of {len(rows)} caught")
 
 
