@@ -184,6 +184,7 @@ def main() -> None:
     parser.add_argument("faults", type=Path, nargs="?")
     parser.add_argument("--cover", action="store_true")
     parser.add_argument("--lines", action="store_true", help="write covered.json again from what coverage found")
+    parser.add_argument("--first", type=Path, help="what another run found: the tests that caught a fault come first")
     parser.add_argument("--only", default="", help="faults whose file or sentence holds this text")
     given = parser.parse_args()
     out = given.out.resolve()
@@ -196,10 +197,11 @@ def main() -> None:
     covered, times = json.loads((out / "covered.json").read_text()), times_in(out)
     kept = out / f"{given.faults.stem}.json"
     rows = json.loads(kept.read_text()) if kept.is_file() else []
+    caught_by = {row["number"]: row.get("by") for row in json.loads(given.first.read_text())} if given.first else {}
     for number, fault in enumerate(yaml.safe_load(given.faults.read_text(encoding="utf-8")), 1):
         if given.only not in f"{fault['file']} {fault['fault']}" or number in [row["number"] for row in rows]:
             continue
-        tests = tests_of(fault, covered, times)
+        tests = sorted(tests_of(fault, covered, times), key=lambda test: test != caught_by.get(number))
         longest = _STARTING + _SLOWER * sum(times.get(test, 1.0) for test in tests)
         row = outcome_of(fault, tests, longest) if tests else {"result": "no test runs this line"}
         rows.append({"number": number, "file": fault["file"], "fault": fault["fault"], **row})

@@ -189,10 +189,12 @@ def test_a_wrong_model_is_flagged_where_it_is_wrong(angles: np.ndarray) -> None:
     assert found.ratio[[3, 5]] == pytest.approx([0.5, 3.0], rel=0.15)
 
 
-def test_what_the_starts_remember_shows() -> None:
-    """Two runs that never meet: their means are far apart, and the error of the barrier is that of two runs."""
+@pytest.mark.parametrize("turned", [0.0, np.pi])
+def test_what_the_starts_remember_shows(turned: float) -> None:
+    """Two runs that never meet: their means are far apart."""
     rng = np.random.default_rng(0)
-    angles = CENTERS[:, None, None, None] + np.array([0.3, -0.3])[:, None, None] + rng.normal(0, 0.1, (19, 2, 200, 1))
+    centers = CENTERS + turned  # on either side of the cut at 180 degrees, or far from it
+    angles = centers[:, None, None, None] + np.array([0.3, -0.3])[:, None, None] + rng.normal(0, 0.1, (19, 2, 200, 1))
     posterior, _ = exact()
     found = compare_windows(TORSION, NATURAL, posterior, TORSION.features_of_angles(angles))
     assert np.rad2deg(found.starts_apart) == pytest.approx(np.rad2deg(0.6), abs=2)
