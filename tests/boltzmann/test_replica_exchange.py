@@ -12,6 +12,7 @@ from spacetime_tps.boltzmann.ladder import EnergyCurve, temperature_ladder
 from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.replica_exchange import (
     ReplicaExchange,
+    exchange_round,
     lowest_rung_log_weights,
     round_trips,
     sample_replica_exchange,
@@ -48,8 +49,12 @@ def config(**changes: Any) -> ReplicaExchangeConfig:
 
 
 def sample(workers: int = 1, seed: int = 1, biased: np.ndarray | None = None, **changes: Any) -> ReplicaExchange:
+    return sample_in(WorkerPool(workers), seed, biased, **changes)
+
+
+def sample_in(pool: WorkerPool, seed: int = 1, biased: np.ndarray | None = None, **changes: Any) -> ReplicaExchange:
     isomers = Isomers(NONE, NONE, np.zeros((2, 0)), np.zeros((2, 0), dtype=bool))
-    with WorkerPool(workers) as pool:
+    with pool:
         return sample_replica_exchange(
             dihedral(), Recorder(QUADRUPLES), STRUCTURES, config(**changes), isomers, WATCHED, seed, pool, biased
         )
@@ -119,6 +124,34 @@ def test_workers_and_the_global_generator_do_not_matter() -> None:
     assert not np.array_equal(first.seen, sample(seed=2, **short).seen)
     assert first.bias is None
     assert first.force_evaluations == 2 * 3 * (2000 + 21 * (100 + 1))
+
+
+class WatchedPool(WorkerPool):
+    """Keeps the recorders of transitions of each round of one ladder, before and after it."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.before: list[set[int]] = []
+        self.after: list[set[int]] = []
+        self._alive: list[Any] = []  # or another object could have the same id
+
+    def map(self, task: Any, arguments: Any, *more: Any) -> list[Any]:
+        results = super().map(task, arguments, *more)
+        if task is exchange_round:
+            ((_, ladder, _, _),), ((left, _),) = arguments, results
+            self._alive += [*ladder.recorders, *left.recorders]
+            self.before.append(set(map(id, ladder.recorders)))
+            self.after.append(set(map(id, left.recorders)))
+        return results
+
+
+def test_transitions_are_counted_from_the_end_of_what_is_discarded() -> None:
+    """Three rounds of 0.4 ps settle; the recorders of the fourth are new, and stay until the end."""
+    pool = WatchedPool()
+    sample_in(pool, walkers=1, replicas=2, time="8 ps", discard_time="1.2 ps")
+    assert len(pool.before) == 3 + 20
+    kept = [earlier == later for earlier, later in zip(pool.after, pool.before[1:], strict=False)]
+    assert kept == [True, True, False] + [True] * 19
 
 
 @pytest.mark.parametrize("dof", [20, 200])
