@@ -94,3 +94,10 @@ def test_the_path_variable_counts_the_nodes() -> None:
         weights = np.exp(-lam * d)
         assert (weights @ np.arange(1, 10)) / weights.sum() == pytest.approx(k, abs=0.05)
         assert d[k - 1] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_neighbouring_nodes_are_told_apart_as_plumed_recommends() -> None:
+    """Lambda is 2.3 over the mean square distance of neighbours."""
+    ((_, _, words),) = [row for row in parsed(TEXT) if row[1] == "FUNCPATHMSD"]
+    following = [values(center)[words["ARG"].split(",")[k]] for k, center in enumerate(CENTERS[:-1], start=1)]
+    assert float(words["LAMBDA"]) * np.mean(following) == pytest.approx(2.3, rel=1e-3)
