@@ -205,6 +205,27 @@ def test_every_number_has_bounds(model: type[Model]) -> None:
         assert field.is_required() or low <= field.get_default() <= high
 
 
+def plain(value: Any) -> Any:
+    """A default as YAML has it."""
+    if isinstance(value, Model):
+        return {"of": type(value).__name__}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_defaults_are_those_of_record() -> None:
+    """A default that changes, changes the results of whoever relies on it: say so in CHANGELOG.md and here."""
+    found = {}
+    for model in {each for each in models() if each.__module__.startswith("spacetime_tps.")}:
+        fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
+        if fields:
+            defaults = {name: plain(field.get_default(call_default_factory=True)) for name, field in fields.items()}
+            found[model.__name__] = defaults
+    recorded = yaml.safe_load((Path(__file__).parent / "data/defaults.yaml").read_text(encoding="utf-8"))
+    assert set(found) == set(recorded)
+    for name, defaults in found.items():
+        assert defaults == recorded[name], name
+
+
 def test_the_walk_over_annotations_finds_what_has_no_bounds() -> None:
     loose = list[tuple[str | Annotated[float, Within(0, 1)], int | None]]
     assert [kind for kind, bounded in leaves(loose, False) if not bounded] == [str, int, type(None)]
