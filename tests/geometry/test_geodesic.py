@@ -216,6 +216,7 @@ def test_smoothed_surface_of_gaussian_samples() -> None:
     posterior = SampleDenoiser(Identity(1), torch.from_numpy(Identity(1).statistics(grid)), weights)
     surface = smoothed_surface(posterior, ["x"], [(-2.0, 2.0)], kt=2.0, log_snr=1.0, points=41)
     x = surface.axis(0)
+    assert x == pytest.approx(np.linspace(-2.0, 2.0, 41))
     assert surface.free_energy == pytest.approx(2.0 * 0.5 * x**2 / (1 + np.exp(-1.0)), abs=1e-6)
 
 
