@@ -166,6 +166,67 @@ def test_no_word_of_python(override: str, expected: str) -> None:
     assert problem(override) == f"my.yaml: {expected}"
 
 
+REPLICAS = "sampling={kind: replica_exchange, highest_temperature: 600 K, time: 100 ps}"
+BASINS = "sampling={kind: basins, time: 100 ps}"
+APART = [
+    ("alanine_dipeptide", ["name==x"], "should not begin with ="),
+    ("alanine_dipeptide", ["paths.count=true"], "my.yaml: paths.count is true or false, where a number"),
+    ("alanine_dipeptide", ["states.a.any_of=[{phi: [true, 3 deg]}]"], "states.a.any_of.0.phi.0 is true or false"),
+    ("alanine_dipeptide", ["denoiser.log_snr_range=[2, 2]"], "log_snr_range should be (low, high)"),
+    ("alanine_dipeptide", ["windows.look_every=3", "windows.sample_every=20"], "look_every should divide"),
+    ("alanine_dipeptide", ["windows.sample_every=100", "windows.steps=799"], "at least eight times"),
+    ("alanine_dipeptide", ["windows.sample_every=100", "windows.free_steps=799"], "at least eight times"),
+    ("alanine_dipeptide", ["sampling.hill_interval=60 ps"], "hill_interval should not be longer than exchange"),
+    ("alanine_dipeptide", ["sampling.exchange_interval=9 ns"], "exchange_interval should not be longer than build"),
+    ("alanine_dipeptide", [REPLICAS, "sampling.exchange_interval=2 ps"], "exchange_interval should not be longer than"),
+    ("alanine_dipeptide", [REPLICAS, "sampling.sample_interval=200 ps"], "sample_interval should not be longer than"),
+    ("alanine_dipeptide", [REPLICAS, "sampling.highest_temperature=300 K"], "highest_temperature should be above"),
+    ("alanine_dipeptide", [BASINS, "sampling.sample_interval=200 ps"], "sample_interval should not be longer than"),
+    ("alanine_dipeptide", ["sampling.bias=[phi, phi]"], "sampling.bias names a torsion twice"),
+    ("alanine_dipeptide", ["sampling.bias=[phi, psi, phi, psi]"], "metadynamics takes at most three torsions"),
+    ("alanine_dipeptide", ["representation.torsions=[phi, phi]"], "representation.torsions names a torsion twice"),
+    ("alanine_dipeptide", ["representation={kind: pca, torsions: [phi, psi], components: 5}"], "at most 4, twice"),
+    ("alanine_dipeptide", ["states.a.point=[1, 2]"], "give either 'pdb' (a molecule) or 'point'"),
+    ("alanine_dipeptide", ["system.prmtop=a.prmtop"], "give one of forcefield, prmtop and openmm_system"),
+    ("alanine_dipeptide", ["system.implicit_solvent=gbn2"], "implicit_solvent goes with prmtop"),
+    (
+        "alanine_dipeptide",
+        ["system.forcefield=null", "system.openmm_system=a.xml", "system.hydrogen_mass=2 Da"],
+        "has its own masses",
+    ),
+    ("alanine_dipeptide", ["shooting.move=one_way", "shooting.velocity_mixing=0.5"], "velocity_mixing needs the move"),
+    ("alanine_dipeptide", ["shooting.steps=50", "shooting.burn_in=50"], "burn_in should be smaller than steps"),
+    (
+        "alanine_dipeptide",
+        ["shooting.steps=50", "shooting.burn_in=45", "shooting.keep_every=6"],
+        "keep_every should not be larger",
+    ),
+    ("mueller_brown", ["refine.rounds=1"], "refine.rounds is for molecules"),
+    ("mueller_brown", ["sampling.steps=10", "sampling.sample_every=11"], "sample_every should not be larger than"),
+    ("mueller_brown", ["system.box=[[-1, 1], [1, 1]]"], "box should hold (low, high) pairs"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("system", "overrides", "words"), APART)
+def test_what_does_not_go_together(system: str, overrides: list[str], words: str) -> None:
+    assert words in problem(*overrides, system=system)
+
+
+@pytest.mark.parametrize(
+    ("system", "overrides"),
+    [
+        ("alanine_dipeptide", ["windows.sample_every=100", "windows.look_every=50", "windows.steps=800"]),
+        ("alanine_dipeptide", ["sampling.hill_interval=50 ps", "sampling.exchange_interval=50 ps"]),
+        ("alanine_dipeptide", ["representation={kind: pca, torsions: [phi, psi], components: 4}"]),
+        ("alanine_dipeptide", ["shooting.steps=50", "shooting.burn_in=45", "shooting.keep_every=5"]),
+        ("mueller_brown", ["sampling.steps=10", "sampling.sample_every=10"]),
+    ],
+)
+def test_what_just_goes_together(system: str, overrides: list[str]) -> None:
+    pca = any("pca" in each for each in overrides)
+    validate(settings(system, *overrides, *(["geodesic.low_variance=0.2"] if pca else [])), "my.yaml")
+
+
 def leaves(annotation: Any, bounded: bool) -> Iterator[tuple[Any, bool]]:
     """The plain types within an annotation, and whether bounds stand on the way to each."""
     if get_origin(annotation) is Annotated:

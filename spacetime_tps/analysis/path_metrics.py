@@ -201,9 +201,8 @@ def integrated_autocorrelation_time(series: np.ndarray, window: float = 5.0) -> 
     spectrum = np.fft.rfft(x, 2 * n)
     covariance = np.fft.irfft(spectrum * spectrum.conj(), 2 * n)[:n]
     tau = 2.0 * np.cumsum(covariance / covariance[0]) - 1.0
-    ends = np.flatnonzero(np.arange(n) >= window * tau)
-    ends = ends[ends > 0]
-    return float(max(1.0, tau[ends[0] if len(ends) else n - 1]))
+    last = 1 + int(np.argmax(np.arange(1, n) >= window * tau[1:]))  # there is one: the sum over all lags is zero
+    return float(max(1.0, tau[last]))
 
 
 def effective_size(series: np.ndarray) -> float:

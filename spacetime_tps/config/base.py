@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 from unicodedata import category
 
@@ -94,10 +94,13 @@ def _count_options(value: Any, depth: int) -> int:
 Options = Annotated[dict[str, Any], AfterValidator(checked_options)]
 
 
-def _holds_boolean(value: Any) -> bool:
+def _booleans_in(value: Any, where: str) -> Iterator[str]:
+    """Dotted keys of all booleans in nested settings."""
     if isinstance(value, dict | list | tuple):
-        return any(_holds_boolean(item) for item in (value.values() if isinstance(value, dict) else value))
-    return isinstance(value, bool)
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _booleans_in(item, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, bool):
+        yield where
 
 
 class Model(BaseModel):
@@ -109,9 +112,9 @@ class Model(BaseModel):
     @classmethod
     def _no_booleans(cls, values: Any) -> Any:
         """No setting is a yes or no, and pydantic would read ``true`` as 1."""
-        wrong = [key for key, value in values.items() if _holds_boolean(value)] if isinstance(values, dict) else []
+        wrong = next(_booleans_in(values, ""), None) if isinstance(values, dict) else None
         if wrong:
-            raise ValueError(f"{wrong[0]} is true or false, where a number or text is expected")
+            raise ValueError(f"{wrong} is true or false, where a number or text is expected")
         return values
 
 
