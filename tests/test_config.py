@@ -201,6 +201,12 @@ APART = [
         ["shooting.steps=50", "shooting.burn_in=45", "shooting.keep_every=6"],
         "keep_every should not be larger",
     ),
+    ("mueller_brown", ["geodesic.geometry=linear", "geodesic.avoid=[{x: [0, 1]}]"], "linear does not hold them"),
+    (
+        "mueller_brown",
+        ["geodesic.geometry=score", "geodesic.waypoints=[{ball: {x: 0, y: 0}, radius: 1}]"],
+        "score does not hold them",
+    ),
     ("mueller_brown", ["refine.rounds=1"], "refine.rounds is for molecules"),
     ("mueller_brown", ["sampling.steps=10", "sampling.sample_every=11"], "sample_every should not be larger than"),
     ("mueller_brown", ["system.box=[[-1, 1], [1, 1]]"], "box should hold (low, high) pairs"),

@@ -120,7 +120,7 @@ def times_in(out: Path) -> dict[str, float]:
 
 
 def tests_of(fault: dict[str, Any], covered: dict[str, dict[str, list[int]]], times: dict[str, float]) -> list[str]:
-    """Tests that run a changed line, the quickest first; a deletion changes the line before it, too.
+    """Tests that run a changed line, the quickest first, whole runs last; a deletion changes the line before it, too.
 
     Of a line that runs when its file is imported, and in no test, all tests that run anything of the file; of a file
     that holds nothing else, all tests.
@@ -133,7 +133,7 @@ def tests_of(fault: dict[str, Any], covered: dict[str, dict[str, list[int]]], ti
     found = [test for test, lines in by_test.items() if test and changed & set(lines)]
     if not found and changed & set(by_test.get("", ())):
         found = [test for test in by_test if test] or list(times)
-    return sorted(found, key=lambda test: times.get(test, 1.0))
+    return sorted(found, key=lambda test: ("stages" in test.split("::")[0], times.get(test, 1.0)))
 
 
 def outcome_of(fault: dict[str, Any], tests: list[str], longest: float) -> dict[str, Any]:
