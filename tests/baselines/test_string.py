@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from spacetime_tps.analysis.minimax import minimax_of_channel
-from spacetime_tps.baselines.string import StringPath, string_path, string_paths
+from spacetime_tps.baselines.string import StringPath, _tangents, string_path, string_paths
 from spacetime_tps.potentials import FreeEnergySurface, MuellerBrown
 from spacetime_tps.systems import systems_folder
 
@@ -120,3 +121,22 @@ def test_says_when_it_has_not_come_to_rest() -> None:
     assert not path.converged
     assert path.iterations == 4
     assert path.barrier > 40
+
+
+def test_it_rests_as_soon_as_no_image_moves_across_it() -> None:
+    """By more than the tolerance times its length; what images do along the string does not count."""
+    settings = {"images": 24, "tolerance": 1e-4, "smoothing": 0}
+    rested = string_path(reference("alanine_dipeptide"), C5, C7AX, **settings)
+    assert rested.converged
+    count = rested.iterations
+    strings = [
+        string_path(reference("alanine_dipeptide"), C5, C7AX, steps=steps, **settings).points
+        for steps in (count - 2, count - 1, count)
+    ]
+    moved = []
+    for before, after in pairwise(strings):
+        motion, tangents = after - before, _tangents(after[None])[0]
+        across = motion - (motion * tangents).sum(-1, keepdims=True) * tangents
+        length = np.linalg.norm(np.diff(after, axis=0), axis=-1).sum()
+        moved.append(np.linalg.norm(across, axis=-1).max() / length)
+    assert moved[0] > 1e-4 >= moved[1]
