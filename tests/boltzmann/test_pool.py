@@ -178,3 +178,17 @@ def test_ensembles_that_share_nothing_leave_the_difference_unknown() -> None:
     parts = [Pool.of_state(state, seen(x), 2) for state, x in zip((WITHIN_A, WITHIN_B), theta, strict=True)]
     _, error = difference_of_states(solve(parts[0].joined(parts[1]), TORSION))
     assert error == np.inf
+
+
+def test_simulations_and_ensembles_of_joined_pools_keep_apart() -> None:
+    """Whose samples are whose: the errors come from how simulations scatter."""
+    first, second = (pool(np.random.default_rng(seed), 20, walkers=3) for seed in (1, 2))
+    both = first.joined(second)
+    assert len(both) == len(first) + len(second)
+    for name in ("walker", "ensemble"):
+        before, after = getattr(both, name)[: len(first)], getattr(both, name)[len(first) :]
+        assert np.array_equal(before, getattr(first, name))
+        assert after.min() == before.max() + 1
+        assert np.array_equal(after - after.min(), getattr(second, name) - getattr(second, name).min())
+    assert np.array_equal(both.features[len(first) :], second.features)
+    assert np.array_equal(both.natural[len(first.natural) :], second.natural)
