@@ -17,7 +17,7 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.molecular import anneal_molecule, frame_points
 from spacetime_tps.paths.schedule import Schedule
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.representations import Torsions
+from spacetime_tps.representations import Torsions, wrap
 from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.states import Box, State
 from spacetime_tps.systems import Molecule, System, find_system_file, load_config
@@ -94,6 +94,25 @@ def test_every_path_arrives_over_the_barrier(paths: PathEnsemble) -> None:
     barrier = grid().free_energy.max()
     assert (paths.max_free_energy <= barrier + 1e-9).all()
     assert paths.max_free_energy.min() > 0.97 * barrier  # looked at every five steps, the ridge is not skipped
+
+
+def test_a_path_begins_where_it_was_equilibrated_however_long_the_trial_release_was(
+    system: System, schedule: Schedule
+) -> None:
+    """Looked at after two steps: a bond's vibration, nothing more, since positions and velocities are put back."""
+    begun = replace(schedule, natural=schedule.natural[:10])
+    config = CONFIG.model_copy(update={"count": 8, "frames": 10, "equilibration_steps": 500})
+    with WorkerPool(1) as pool:
+        short, long = (
+            anneal_molecule(
+                system, dihedral(), begun, config.model_copy(update={"release_steps": steps}), 2,
+                lambda k: openmm_seed(5, k), pool, 1,
+            )
+            for steps in (1, 2000)
+        )  # fmt: skip
+    forward = short.forward
+    apart = np.abs(wrap(short.variables[forward, 0, 0] - long.variables[forward, 0, 0]))
+    assert apart.max() < 0.05
 
 
 def test_energies_leave_the_restraint_out(paths: PathEnsemble) -> None:

@@ -146,3 +146,18 @@ def test_single_array_under_the_wrong_name(tmp_path: Path) -> None:
         np.save(handle, np.zeros(3))
     with pytest.raises(UserError, match=r"array\.npz cannot be read"):
         FreeEnergySurface.load(tmp_path / "array.npz")
+
+
+def test_lines_between_looks_take_the_short_way_around_periodic_axes_only() -> None:
+    """From 170 to -170 degrees they cross 180, where F is 0, and not 0 degrees, where it is 10."""
+    theta = 2 * np.pi * np.arange(180) / 180 - np.pi
+    height = 5 * (1 + np.cos(theta))
+    looks = np.deg2rad([[170.0, 170.0], [-170.0, -170.0]])
+    for periodic, highest in ((True, 5 * (1 + np.cos(np.deg2rad(170)))), (False, 10.0)):
+        surface = FreeEnergySurface(
+            names=("a", "b"), origin=np.full(2, -np.pi), spacing=np.full(2, 2 * np.pi / 180),
+            periodic=np.array([periodic, True]), free_energy=np.tile(height[:, None], (1, 180)),
+            error=np.zeros((180, 180)), source="test", kt=1.0,
+        )  # fmt: skip
+        assert surface.maximum_along(looks, 50) == pytest.approx(highest, abs=0.02)
+        assert surface.maximum_along(looks) == pytest.approx(5 * (1 + np.cos(np.deg2rad(170))), abs=0.02)
