@@ -22,6 +22,7 @@ from spacetime_tps.preparation.repair import repaired
 from spacetime_tps.preparation.system_file import quoted
 from spacetime_tps.preparation.torsions import candidates, quadruples_of
 from spacetime_tps.systems import find_system_file, load_config, load_system, systems_folder
+from tests.analysis.test_structure import rotated
 from tests.conftest import run_cli
 from tests.preparation.files import (
     ATOM,
@@ -246,6 +247,17 @@ def test_a_methyl_group_is_never_mirrored(tmp_path: Path) -> None:
 
     assert hand(found.positions) == hand(first.positions)
     assert found.positions == pytest.approx(first.positions)
+
+
+@pytest.mark.parametrize("degrees", range(-50, 60, 10))
+def test_a_methyl_group_turned_by_less_than_half_a_place_keeps_its_labels(degrees: int, tmp_path: Path) -> None:
+    """On whichever side of 180 degrees its hydrogens come to lie."""
+    first = structure(tmp_path, C5, "a.pdb")
+    index = {atom.name: atom.index for atom in first.topology.atoms() if atom.residue.name == "ALA"}
+    hydrogens = [index[name] for name in ("HB1", "HB2", "HB3")]
+    turned = rotated(first.positions, index["CA"], index["CB"], hydrogens, np.deg2rad(degrees))
+    found = matched(first, Structure("b.pdb", first.topology, turned))
+    assert found.positions == pytest.approx(turned)
 
 
 def peptide(tmp_path: Path, sequence: str, name: str) -> Structure:
