@@ -1,7 +1,10 @@
-"""Draw faults at random from all that cosmic-ray can put into the package, and write them as scripts/faults/drawn.yaml.
+"""Draw faults at random from all that cosmic-ray can put into the package, and write them as YAML beside this script.
 
     pip install cosmic-ray pyyaml
-    python scripts/faults/draw.py --seed 28 --count 30
+    python scripts/faults/draw.py drawn --seed 28 --count 30
+
+``drawn.yaml`` (seed 28) was drawn before tests were changed, and they were changed for what they had not caught;
+``drawn_again.yaml`` (seed 29) was drawn afterwards, and tells what these tests catch of faults that nobody had in mind.
 
 A fault is drawn uniformly from all mutations of all files. Left out is what changes annotations or docstrings alone:
 Python never evaluates these annotations.
@@ -71,6 +74,7 @@ def difference(source: str, changed: str) -> tuple[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="of the file, without .yaml")
     parser.add_argument("--seed", type=int, default=28)
     parser.add_argument("--count", type=int, default=30)
     given = parser.parse_args()
@@ -89,7 +93,7 @@ def main() -> None:
             {"area": where.split("/")[1], "file": where, "old": old, "new": new, "fault": f"{name} {occurrence}"}
         )
     print(f"{len(everything):,} mutations of {len(files)} files")
-    target = ROOT / "scripts/faults/drawn.yaml"
+    target = Path(__file__).parent / f"{given.name}.yaml"
     target.write_text(yaml.safe_dump(faults, sort_keys=False, allow_unicode=True, width=1000), encoding="utf-8")
 
 

@@ -2,7 +2,7 @@
 
     pip install coverage pytest-cov pyyaml                            # in the environment of the tests
     python scripts/faults/run.py OUT --cover                          # once: which test runs which line, and how long
-    python scripts/faults/run.py OUT scripts/faults/chosen.yaml       # about a minute for each fault
+    python scripts/faults/run.py OUT scripts/faults/chosen.yaml       # one to ten minutes for each fault
     python scripts/faults/run.py OUT scripts/faults/drawn.yaml --only boltzmann
 
 ``OUT/covered.json`` holds the lines of every test. A fault is caught if one of the tests that run its lines fails, the
