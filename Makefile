@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/spacetime-tps run alanine_dipeptide -o $(RUN) --resume
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2
 
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 -m "not whole"

@@ -11,13 +11,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two workers share two cores; read when NumPy is imported
 
 import pytest
 import torch
 from click.testing import CliRunner
+from xdist.scheduler import LoadScopeScheduling
 
 from spacetime_tps.cli import main
 
@@ -38,19 +41,42 @@ PHYSICS = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what a test is about."""
+    if "stages" in item.path.parts or item.path.name in WHOLE:
+        item.add_marker("whole")
+    if PHYSICS & set(item.path.parts):
+        item.add_marker("physics")
+
+
+@cache
+def _shares(file: Path) -> bool:
+    """Whether the tests of a file share what its module makes: it should be made on one worker only."""
+    return 'scope="module"' in file.read_text(encoding="utf-8")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what tests are about; keep together what shares what a module makes; with workers whole runs come first."""
-    for item in items:
-        if "stages" in item.path.parts or item.path.name in WHOLE:
-            item.add_marker("whole")
-        if PHYSICS & set(item.path.parts):
-            item.add_marker("physics")
-        fixtures = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
-        if any(found[-1].scope == "module" for found in fixtures):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """With workers the longest come first: whole runs, then what is shared."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: (item.path.name not in WHOLE, "stages" not in item.path.parts))
+        items.sort(
+            key=lambda item: (item.path.name not in WHOLE, "stages" not in item.path.parts, not _shares(item.path))
+        )
+
+
+class ByWhatIsShared(LoadScopeScheduling):
+    """One test at a time for each worker, or all tests of a file that share something."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = nodeid.split("::")[0]
+        return name if _shares(self.config.rootpath / name) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatIsShared | None:
+    """In place of ``--dist load``, which ``-n`` means by itself."""
+    if config.getvalue("dist") != "load":
+        return None
+    config.option.loadscopereorder = False
+    return ByWhatIsShared(config, log)
 
 
 TINY_ALANINE = (

@@ -230,7 +230,8 @@ def test_what_does_not_go_together(system: str, overrides: list[str], words: str
 )
 def test_what_just_goes_together(system: str, overrides: list[str]) -> None:
     pca = any("pca" in each for each in overrides)
-    validate(settings(system, *overrides, *(["geodesic.low_variance=0.2"] if pca else [])), "my.yaml")
+    given = settings(system, *overrides, *(["geodesic.low_variance=0.2"] if pca else []))
+    assert validate(given, "my.yaml").name == system
 
 
 def leaves(annotation: Any, bounded: bool) -> Iterator[tuple[Any, bool]]:

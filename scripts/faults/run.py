@@ -167,7 +167,7 @@ def failure_of(tests: list[str], fault: dict[str, Any] | None, longest: float) -
             file = copy / fault["file"]
             file.write_text(file.read_text(encoding="utf-8").replace(fault["old"], fault["new"]), encoding="utf-8")
         environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        words = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--no-loadscope-reorder", *tests]
+        words = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *words],
             cwd=copy, env=environment, capture_output=True, text=True, timeout=longest, check=False,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -30,21 +31,12 @@ def succeed(*arguments: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def rerun(base: Path, folder: Path, *arguments: str) -> dict[str, Any]:
-    """Summary of a copy of ``base`` whose geodesic and all after it ran anew with ``arguments``."""
+def rerun(base: Path, folder: Path, *arguments: str, then: Sequence[str] = ("paths", "windows", "export")) -> None:
+    """A copy of ``base`` whose geodesic ran anew with ``arguments``, and the stages ``then`` after it."""
     shutil.copytree(base, folder)
     succeed("geodesic", folder, "--overwrite", *arguments)
-    for stage in ("paths", "windows", "export"):
+    for stage in then:
         succeed(stage, folder)
-    return read_json(folder / "summary.json")
-
-
-def new_paths(base: Path, folder: Path, *arguments: str) -> dict[str, Any]:
-    """Summary of the geodesic of a copy of ``base``, made anew with ``arguments``; paths along it are annealed."""
-    shutil.copytree(base, folder)
-    succeed("geodesic", folder, "--overwrite", *arguments)
-    succeed("paths", folder)
-    return {"geodesic": read_json(folder / "stages/geodesic.json")["summary"]}
 
 
 @pytest.mark.parametrize("system", ["alanine", "toy"])
@@ -55,9 +47,10 @@ def test_other_geometries_run_through_the_chain(
     base = tiny_alanine_run if system == "alanine" else tiny_toy_run
     slow = geometry == "pullback" and system == "alanine"
     one_channel = settings(("geodesic.channel=phi+ psi-",)) if slow else []
-    again = rerun if system == "alanine" else new_paths
-    summary = again(base, tmp_path / "run", "--geometry", geometry, *one_channel)
-    assert summary["geodesic"]["geometry"] == geometry
+    then = ("paths", "windows", "export") if system == "alanine" else ("paths",)
+    rerun(base, tmp_path / "run", "--geometry", geometry, *one_channel, then=then)
+    found = read_json(tmp_path / "run/stages/geodesic.json")["summary"]
+    assert found["geometry"] == geometry
     assert read_yaml(tmp_path / "run/config.yaml")["geodesic"]["geometry"] == geometry
     data = np.load(tmp_path / "run/geodesic.npz")
     levels, positions = (0, 1) if system == "alanine" else (2, 0)
@@ -70,13 +63,14 @@ def test_other_geometries_run_through_the_chain(
             assert curve[:, positions] == pytest.approx(chord, abs=1e-9)
     if geometry == "pullback":
         # Of the chosen channel: behind walls of 70 kJ/mol, latent points cannot be told apart in double precision.
-        assert summary["geodesic"]["channels"][0]["deviation_from_straight"] < 1e-2
+        assert found["channels"][0]["deviation_from_straight"] < 1e-2
 
 
 def test_constraints_of_a_new_geodesic(tiny_toy_run: Path, tmp_path: Path) -> None:
     avoid = "geodesic.avoid=[{ball: {x: -0.05, y: 0.467}, radius: 0.2}]"
     passed = "geodesic.waypoints=[{ball: {x: 0.3, y: 0.8}, radius: 0.2}]"
-    summary = rerun(tiny_toy_run, tmp_path / "run", *settings((avoid, passed, "geodesic.polish_rounds=8")))
+    rerun(tiny_toy_run, tmp_path / "run", *settings((avoid, passed, "geodesic.polish_rounds=8")))
+    summary = read_json(tmp_path / "run/summary.json")
     channel = summary["geodesic"]["channels"][0]
     assert set(channel["constraint_violations"]) == {"trained_range", "low_variance", "avoid", "waypoint 1"}
     mean = np.load(tmp_path / "run/geodesic.npz")["mean"][0, :, :2]

@@ -35,8 +35,9 @@ TINY = (
     "sampling.hill_interval=0.1 ps", "sampling.frozen_time=2 ps", "sampling.sample_interval=0.04 ps",
     "sampling.frame_interval=0.4 ps", "paths.count=2", "paths.steps_per_point=3",
     "paths.equilibration_steps=300", "paths.release_steps=50",
-    "windows.spacing=6", "windows.sample_every=10", "windows.equilibration_steps=50", "windows.steps=100",
-    "windows.free_steps=100", "hardware.platform=CPU", "system.dynamics.friction=10 /ps",
+    "windows.spacing=24", "windows.most=4", "windows.sample_every=10", "windows.equilibration_steps=50",
+    "windows.steps=100", "windows.free_steps=100", "hardware.platform=CPU", "hardware.workers=1",
+    "system.dynamics.friction=10 /ps",
 )  # fmt: skip
 
 
