@@ -18,7 +18,7 @@ from scipy.special import logsumexp
 from spacetime_tps.boltzmann.reweighting import Estimate, Reweighted, estimated, solved
 from spacetime_tps.errors import DamagedFileError
 from spacetime_tps.files import read_arrays, write_arrays
-from spacetime_tps.representations import Molecular
+from spacetime_tps.representations import Identity, Molecular
 from spacetime_tps.shapes import check_finite, check_shapes
 
 SAMPLER, EVERYWHERE, WITHIN_A, WITHIN_B = -2, -1, 0, 1
@@ -217,7 +217,7 @@ class Solution:
         return estimated(self.reweighted, log_targets, self.pool.ensemble, self.pool.walker)
 
 
-def solve(pool: Pool, representation: Molecular) -> Solution:
+def solve(pool: Pool, representation: Molecular | Identity) -> Solution:
     """Weights of all samples and free energies of all ensembles.
 
     Args:
@@ -227,7 +227,7 @@ def solve(pool: Pool, representation: Molecular) -> Solution:
     return Solution(pool, solved(_reduced(pool, representation), pool.counts))
 
 
-def _reduced(pool: Pool, representation: Molecular) -> np.ndarray:
+def _reduced(pool: Pool, representation: Molecular | Identity) -> np.ndarray:
     """Potential of every sample in every ensemble, above the physical one [kT], shape (n_ensembles, n)."""
     reduced = representation.reduced(pool.natural, pool.features)
     for state in (WITHIN_A, WITHIN_B):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -56,11 +58,27 @@ def save(figure: Figure, path: Path, note: str | None) -> None:
     """
     if note:
         figure.text(0.5, 0.5, note, ha="center", va="center", rotation=25, fontsize=20, alpha=0.25, color="black")
-    for text in figure.findobj(Text):
+    for text in _texts(figure):
         text.set_parse_math(False)
         text.set_usetex(False)
     with replacing(path) as temporary, matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+
+
+def _texts(artist: Artist) -> Iterator[Text]:
+    """All texts of an artist that are there; labels of ticks that are made later copy the first of their axis.
+
+    ``findobj`` would have every tick made for it, and once more when it is drawn.
+    """
+    if isinstance(artist, Text):
+        yield artist
+    elif isinstance(artist, Axis):
+        yield from (artist.label, artist.offsetText)
+        for tick in (*artist.majorTicks, *artist.minorTicks):
+            yield from (tick.label1, tick.label2)
+    else:
+        for child in artist.get_children():
+            yield from _texts(child)
 
 
 def _scale(surface: FreeEnergySurface) -> float:

@@ -20,6 +20,10 @@ class Identity(Euclidean):
         """E[x], shape (..., d)."""
         return mean[..., :-1]
 
+    def reduced(self, natural: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """-eta . T of each sample, shape (n_ensembles, n)."""
+        return -natural @ self.statistics(features).T
+
     def restraint_gradient(self, x: Tensor, natural: Tensor) -> Tensor:
         """Gradient of -eta . T(x) with respect to x, in units of kT; shapes (..., d), (..., d + 1)."""
         return -(natural[..., :-1] + 2.0 * natural[..., -1:] * x)

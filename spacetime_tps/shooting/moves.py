@@ -173,28 +173,30 @@ def _trial(
     index = min(index, path.selectable)
     label = TWO_WAY if move.two_way else (FORWARD, BACKWARD)[rng.integers(2)]
     largest, bound = _longest(path, u, move)
-    before, point, after = path.part(0, index), path.part(index, index + 1), path.part(index + 1, len(path))
+    point, frames_before, frames_after = path.part(index, index + 1), index, len(path) - index - 1
     forward, backward = engine.starts([point], move.mixing if move.two_way else 1.0, rng)
-    if move.two_way:
-        point = replace(point, velocities=forward.velocities, backward=np.zeros(1, dtype=bool), born=np.array([made]))
+    behind = ahead = None
     new_frames = 0
 
     def rejected(reason: str) -> tuple[ShootingState, Info]:
         return ShootingState(path, made), Info(False, reason, label, new_frames)
 
     if label != FORWARD:
-        beyond = 1 if move.two_way else len(after)
-        segment = yield _Wish(backward, len(before) if move.fixed_length else largest - beyond + 1)
-        new_frames += len(segment)
-        if segment.state != IN_A:
-            return rejected(_failure(segment, bound, move))
-        before = segment.as_path(True, made)
+        beyond = 1 if move.two_way else frames_after
+        behind = yield _Wish(backward, frames_before if move.fixed_length else largest - beyond + 1)
+        new_frames += len(behind)
+        if behind.state != IN_A:
+            return rejected(_failure(behind, bound, move))
+        frames_before = len(behind)
     if label != BACKWARD:
-        segment = yield _Wish(forward, len(after) if move.fixed_length else largest - len(before) + 1)
-        new_frames += len(segment)
-        if segment.state != IN_B:
-            return rejected(_failure(segment, bound, move))
-        after = segment.as_path(False, made)
+        ahead = yield _Wish(forward, frames_after if move.fixed_length else largest - frames_before + 1)
+        new_frames += len(ahead)
+        if ahead.state != IN_B:
+            return rejected(_failure(ahead, bound, move))
+    if move.two_way:
+        point = replace(point, velocities=forward.velocities, backward=np.zeros(1, dtype=bool), born=np.array([made]))
+    before = path.part(0, index) if behind is None else behind.as_path(True, made)
+    after = path.part(index + 1, len(path)) if ahead is None else ahead.as_path(False, made)
     new = joined([before, point, after])
     if weights.sum() < u * move.selector.weights(new.variables[1:-1]).sum():
         return rejected(SELECTION)

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy.special import logsumexp
 
-from spacetime_tps.analysis.free_energies import profile_along, profile_of
+from spacetime_tps.analysis.free_energies import difference_of_states, profile_along, profile_of
 from spacetime_tps.analysis.windows import compare_windows, disagreement, torsions_apart
 from spacetime_tps.boltzmann.pool import Pool, Seen, Solution, solve
 from spacetime_tps.boltzmann.recording import Recorder
@@ -172,6 +173,12 @@ def test_windows_of_a_potential_are_its_posteriors_and_relax_at_its_pace() -> No
         mean = weights @ flat
         assert seen.mean(axis=(0, 1)) == pytest.approx(mean, abs=0.02)
         assert seen.var(axis=(0, 1)) == pytest.approx(weights @ np.square(flat - mean), rel=0.06)
+    walls = np.stack([points[..., 0] < -0.5, points[..., 0] > 0.5], axis=-1)
+    solution = solve(Pool.of_windows(natural, Seen(points, walls, points)), space)
+    log_z = [float(logsumexp(space.statistics(flat) @ eta - energy)) for eta in natural]
+    assert solution.reweighted.free_energies == pytest.approx(log_z[0] - np.array(log_z), abs=0.05)
+    difference, error = difference_of_states(solution)
+    assert abs(difference) < 4 * error < 0.4  # both wells are alike
     y = points[2, :, :, 1]  # harmonic: curvature 10 of the well and kT exp(1) of the restraint
     correlation = ((y[:, 1:] * y[:, :-1]).mean() - y.mean() ** 2) / y.var()
     assert -np.log(correlation) / (steps.every * steps.time_step) == pytest.approx(10.0 + kt * np.e, rel=0.15)

@@ -425,5 +425,5 @@ def test_the_command_says_what_it_decided_and_what_comes_next(tmp_path: Path) ->
     assert done.stderr == ""
     assert "omega_2" in done.stdout
     assert f"spacetime-tps run {tmp_path / 'pro'}" in done.stdout
-    again = run_cli("init", *files, "-o", tmp_path / "pro", "--minutes", "0.1", "--overwrite")
+    again = run_cli("init", *files, "-o", tmp_path / "pro", "--minutes", "0.05", "--overwrite")
     assert again.returncode == 0

@@ -24,10 +24,11 @@ from tests.conftest import TINY_ALANINE, TINY_TOY, refusal, run_cli, settings
 
 compare_module = importlib.import_module("spacetime_tps.stages.compare")  # the package has a function of that name
 TOY = (
-    *TINY_TOY, "system.dynamics.time_step=4.0e-5", "shooting.chains=8", "shooting.steps=4", "shooting.burn_in=1",
+    *TINY_TOY, "system.dynamics.time_step=4.0e-5", "paths.release_steps=100",
+    "shooting.chains=8", "shooting.steps=4", "shooting.burn_in=1",
     "shooting.keep_every=1", "shooting.temperature_factor=2.5",
     "comparison.shooting_steps=4", "comparison.seeded_steps=2", "comparison.ratchet_steps=4000",
-    "comparison.unbiased_steps=20000", "comparison.unbiased_walkers=64", "comparison.examined_paths=4",
+    "comparison.unbiased_steps=5000", "comparison.unbiased_walkers=256", "comparison.examined_paths=4",
 )  # fmt: skip
 MOLECULE = (
     *TINY_ALANINE, "shooting.chains=2", "shooting.burn_in=5", "shooting.keep_every=5", "comparison.shooting_steps=40",

@@ -30,7 +30,8 @@ def run(tiny_alanine_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
 def placed(run: RunFolder, **windows: object) -> tuple[Placed, np.ndarray]:
     """Windows of a run with other settings, long enough for their runs to meet, and the overlaps of neighbours."""
     config = run.config()
-    config = config.model_copy(update={"windows": config.windows.model_copy(update={"steps": 3000, **windows})})
+    fewer = config.windows.model_copy(update={"steps": 3000, "spacing": 6.0, **windows})
+    config = config.model_copy(update={"windows": fewer})
     with opened(run, config) as context:
         paths = PathEnsemble.load(run / "paths.npz")
         found = place_windows(context, chosen_curve(context), load_denoiser(context), paths, "windows")

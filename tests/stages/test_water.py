@@ -47,9 +47,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("water")
     files = ["amber14/protein.ff14SB.xml", *SOLVENTS["water"]]
     first, second = (read_structure_file(file) for file in ENDS)
-    both = solvated(first, matched(first, second), app.ForceField(*files), WaterBox(0.6, 0.0, 0.8), seed=0)
+    both = solvated(first, matched(first, second), app.ForceField(*files), WaterBox(0.35, 0.0, 0.6), seed=0)
     description = MoleculeConfig.model_validate(
-        {"kind": "molecule", "temperature": "300 K", "forcefield": files, "nonbonded": "pme", "cutoff": "0.8 nm"}
+        {"kind": "molecule", "temperature": "300 K", "forcefield": files, "nonbonded": "pme", "cutoff": "0.6 nm"}
         | {"dynamics": {"time_step": "2 fs", "friction": "1 /ps"}}
     )
     described = openmm_system(description, both[0].topology, folder, "a.pdb")
@@ -57,7 +57,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, structure in zip(("a.pdb", "b.pdb"), both, strict=True):
         (folder / name).write_text(pdb_text(structure.topology, relaxed(dynamics, structure.positions, name)))
     text = yaml.safe_load((systems_folder() / "alanine_dipeptide/system.yaml").read_text())
-    text["system"] |= {"forcefield": files, "nonbonded": "pme", "cutoff": "0.8 nm"}
+    text["system"] |= {"forcefield": files, "nonbonded": "pme", "cutoff": "0.6 nm"}
     text["states"]["a"]["pdb"], text["states"]["b"]["pdb"] = "a.pdb", "b.pdb"
     text["states"]["b"]["any_of"] = [{"phi": ["20 deg", "100 deg"], "psi": ["-80 deg", "10 deg"]}]  # water moves psi
     del text["reference"]
@@ -71,11 +71,11 @@ def test_a_run_in_water_writes_the_molecule_and_says_what_lags(system: Path, tmp
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert "not in the posterior" in summary["paths"]["solvent"]
     assert summary["definition"]["nonbonded"] == "pme"
-    assert summary["definition"]["cutoff"] == "0.8 nm"
+    assert summary["definition"]["cutoff"] == "0.6 nm"
     trajectory = mdtraj.load(str(tmp_path / "run/paths/path_0000.dcd"), top=str(tmp_path / "run/topology.pdb"))
     assert trajectory.n_atoms == 22
     frames = read_arrays(tmp_path / "run/paths.npz", ("frames",))["frames"]
-    assert frames.shape[2] > 600  # shooting goes on from whole frames
+    assert frames.shape[2] > 300  # shooting goes on from whole frames
     phi = mdtraj.compute_phi(trajectory)[1][:, 0]
     whole = app.PDBFile(str(system / "a.pdb"))
     by_water = mdtraj.Trajectory(frames[0], mdtraj.Topology.from_openmm(whole.topology))
