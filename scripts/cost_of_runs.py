@@ -17,7 +17,7 @@ import openmm
 from spacetime_tps import Run
 from spacetime_tps.errors import UserError, plain_errors
 
-STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "export")
+STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "transitions", "export")
 
 
 def row(folder: Path) -> list[str]:

@@ -15,12 +15,15 @@ from pydantic import BeforeValidator, PlainSerializer
 GAS_CONSTANT = 8.31446261815324e-3
 """Molar gas constant [kJ/mol/K] (CODATA 2018)."""
 
-_KCAL = 4.184
+KCAL = 4.184
+"""Kilojoules in a kilocalorie."""
+_PLANCK_OVER_BOLTZMANN = 4.799243073366221e1
+"""h / kB [K ps] (CODATA 2018)."""
 UNITS: dict[str, dict[str, float]] = {
     "temperature": {"K": 1.0},
     "time": {"ps": 1.0, "fs": 1e-3, "ns": 1e3, "us": 1e6},
     "rate": {"/ps": 1.0, "/fs": 1e3, "/ns": 1e-3},
-    "energy": {"kJ/mol": 1.0, "kcal/mol": _KCAL},
+    "energy": {"kJ/mol": 1.0, "kcal/mol": KCAL},
     "angle": {"deg": math.pi / 180.0, "rad": 1.0},
     "length": {"nm": 1.0, "A": 0.1, "Å": 0.1},
     "mass": {"Da": 1.0, "amu": 1.0},
@@ -88,3 +91,12 @@ Energy = _quantity("energy")
 Angle = _quantity("angle")
 Length = _quantity("length")
 Mass = _quantity("mass")
+
+
+def eyring_barrier(log_rate: float, temperature: float) -> float:
+    """Free energy of activation -RT log(k h / (kB T)) [kJ/mol] of log k [log 1/ps] at a temperature [K].
+
+    It stands for a rate constant and no more: the transmission coefficient counts as one (Eyring, J. Chem. Phys. 3, 107
+    (1935)).
+    """
+    return -GAS_CONSTANT * temperature * (log_rate + math.log(_PLANCK_OVER_BOLTZMANN / temperature))

@@ -88,7 +88,8 @@ TINY_ALANINE = (
     "paths.count=4", "paths.curve_points=60", "paths.steps_per_point=20", "paths.equilibration_steps=500",
     "paths.release_steps=200", "paths.frames=20", "paths.max_doublings=0", "windows.spacing=3",
     "windows.equilibration_steps=100", "windows.steps=200", "windows.sample_every=20",
-    "windows.free_walkers=2", "windows.free_steps=2000", "hardware.platform=Reference", "hardware.workers=1",
+    "windows.free_walkers=2", "windows.free_steps=2000", "transitions.shots=0",
+    "hardware.platform=Reference", "hardware.workers=1",
 )  # fmt: skip
 """Overrides that push alanine dipeptide through the whole chain in seconds; its results mean nothing."""
 
@@ -98,7 +99,9 @@ TINY_TOY = (
     "denoiser.components=32", "geodesic.points=32", "geodesic.nodes=12", "geodesic.steps=40",
     "geodesic.polish_rounds=1", "geodesic.polish_steps=10", "geodesic.starts=2", "geodesic.scout_steps=10",
     "paths.count=8", "paths.curve_points=100", "paths.steps_per_point=10", "paths.equilibration_steps=200",
-    "paths.frames=20", "paths.max_doublings=0", "hardware.workers=1",
+    "paths.frames=20", "paths.max_doublings=0", "windows.steps=400", "windows.equilibration_steps=100",
+    "windows.sample_every=20", "windows.free_walkers=2", "windows.free_steps=2000", "transitions.shots=0",
+    "hardware.workers=1",
 )  # fmt: skip
 
 

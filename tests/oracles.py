@@ -106,3 +106,35 @@ def ratio_with_error(numerators: np.ndarray, denominators: np.ndarray) -> tuple[
 def is_one_sentence(message: str) -> bool:
     """One line that ends in a full stop and holds no other end of a sentence."""
     return "\n" not in message and message.endswith(".") and not re.search(r"[.!?]\s+[A-Z]", message)
+
+
+# --- rates of a discretised overdamped chain ------------------------------------------------------------------------
+
+
+def euler_maruyama_rates(
+    drift: Callable[[np.ndarray], np.ndarray], kt: float, dt: float, a: float, b: float, grid: np.ndarray
+) -> tuple[float, float, float]:
+    """k_AB and k_BA per unit of time, and p_A, of x -> x + dt drift + sqrt(2 kT dt) xi, A below ``a``, B above ``b``.
+
+    The chain as it is run, looked at after every step: its own stationary distribution, its committor, and that of the
+    reversed chain for where it came from, by solving linear equations on a grid.
+    """
+    mean = grid + dt * drift(grid)
+    forward = np.exp(-((grid[None, :] - mean[:, None]) ** 2) / (4 * kt * dt))
+    forward /= forward.sum(axis=1, keepdims=True)
+    balance = forward.T - np.eye(len(grid))
+    balance[-1] = 1.0
+    stationary = np.linalg.solve(balance, np.eye(len(grid))[-1])
+    reversed_chain = forward.T * stationary[None, :] / stationary[:, None]
+    in_a, in_b = grid <= a, grid >= b
+
+    def first(chain: np.ndarray, target: np.ndarray, other: np.ndarray) -> np.ndarray:
+        between, found = ~(target | other), target.astype(float)
+        inner = np.eye(int(between.sum())) - chain[np.ix_(between, between)]
+        found[between] = np.linalg.solve(inner, chain[np.ix_(between, target)].sum(axis=1))
+        return found
+
+    to_b, from_a = first(forward, in_b, in_a), first(reversed_chain, in_a, in_b)
+    flux = float((stationary * in_a) @ (forward @ to_b)) / dt
+    p_a = float(stationary @ from_a)
+    return flux / p_a, flux / (1.0 - p_a), p_a

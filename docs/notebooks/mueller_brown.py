@@ -46,6 +46,7 @@ for log_snr in (1.0, 3.0, 5.0):
 # %%
 run.paths()
 run.windows()
+run.transitions()
 run.export()
 channel = run.summary["geodesic"]["channels"][0]
 print(f"barrier {channel['barrier_kt']:.2f} kT, least possible {run.summary['reference']['minimax_barrier_kt']:.2f}")

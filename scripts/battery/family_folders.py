@@ -149,9 +149,8 @@ def _judge(masters: Path, kind: str, verb: str, file: str, way: str) -> Callable
         unread = any(fnmatch.fnmatch(file, pattern) for pattern in NO_CONSEQUENCE)
         if verb != "run --resume" or unread:
             return ""
-        if file == "files.txt" and way.endswith(
-            "of another seed"
-        ):  # names alone: what it lacks is kept as a stranger's
+        if file == "files.txt" and ("flipped" in way or way.endswith("of another seed")):
+            # names alone: a file whose name it lacks is kept as a stranger's
             master = masters / f"{kind}_0/run"
             lost = [each for each in master.rglob("*") if not (box / "run" / each.relative_to(master)).exists()]
             return f"{lost[0].name} is lost" if lost else ""

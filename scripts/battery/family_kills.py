@@ -17,7 +17,20 @@ _SECONDS = 240.0
 _KINDS = ("toy", "alanine")
 _APART = ("committor", "shoot")
 """Verbs that leave their numbers in files of their own; after another, the run goes on to its end."""
-_VERBS = ("run", "run", "run", "run", "train", "geodesic", "paths", "windows", "export", "committor", "shoot")
+_VERBS = (
+    "run",
+    "run",
+    "run",
+    "run",
+    "train",
+    "geodesic",
+    "paths",
+    "windows",
+    "transitions",
+    "export",
+    "committor",
+    "shoot",
+)
 
 
 def killed_after(child: int, seconds: float) -> bool:

@@ -46,7 +46,7 @@ def _both(*fills: Fill) -> Fill:
 
 def _unfinished(masters: Path, box: Path) -> None:
     copy_run(masters, "toy_0", box / "out")
-    for name in ("geodesic", "paths", "windows", "export"):
+    for name in ("geodesic", "paths", "windows", "transitions", "export"):
         (box / f"out/stages/{name}.json").unlink()
 
 

@@ -48,7 +48,10 @@ def verbs_of(kind: str) -> dict[str, tuple[str, ...]]:
         "run --resume": (*run_words(kind), "--resume"),
         "report": ("report", "run"),
         "committor": ("committor", "run", "--overwrite"),
-        **{name: (name, "run", "--overwrite") for name in ("train", "geodesic", "paths", "windows", "export")},
+        **{
+            name: (name, "run", "--overwrite")
+            for name in ("train", "geodesic", "paths", "windows", "transitions", "export")
+        },
     }
     if kind == "toy":
         return {**verbs, "shoot": ("shoot", "run", "--overwrite")}

@@ -10,6 +10,8 @@ SMALL = (
     "paths.steps_per_point=20", "paths.equilibration_steps=50", "paths.release_steps=50", "paths.frames=10",
     "paths.max_doublings=0", "windows.most=3", "windows.equilibration_steps=10", "windows.steps=160",
     "windows.free_steps=160", "windows.sample_every=20", "windows.free_walkers=1", "hardware.workers=1",
+    "transitions.shots=12", "transitions.walkers=2", "transitions.equilibration_steps=10", "transitions.max_steps=50",
+    "transitions.spacing_steps=10", "transitions.trajectories=2",
     "committor.frames=2", "committor.shots=2", "committor.max_steps=200", "shooting.chains=1", "shooting.steps=6",
     "shooting.burn_in=2", "shooting.keep_every=2", "shooting.block_steps=3", "shooting.trajectories=2",
     "reference=null",

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from spacetime_tps.analysis.path_metrics import binomial_error
 
 UNDECIDED, REACHED_A, REACHED_B = 0, 1, 2
 """Fates of a trajectory; the first is one that had reached neither state when it was given up."""
+_PENALTY = 2e-3
+"""Of the slope along one coordinate, where it is only to stay finite."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,50 @@ def explained_share(p_b: np.ndarray, shots: np.ndarray, coordinates: np.ndarray)
     return float(1.0 - np.square(residual).sum() / (n - k) * (n - 1) / total)
 
 
+@dataclass(frozen=True)
+class LogisticCommittor:
+    """p_B = 1 / (1 + exp(-(offset + slopes . x))).
+
+    Attributes:
+        offset: a number.
+        slopes: shape (k,).
+    """
+
+    offset: float
+    slopes: np.ndarray
+
+    def __call__(self, coordinates: np.ndarray) -> np.ndarray:
+        """p_B, shape (...), of coordinates, shape (..., k)."""
+        return expit(self.offset + coordinates @ self.slopes)
+
+
+def logistic_committor(
+    coordinates: np.ndarray, reached: np.ndarray, tried: np.ndarray, penalty: float
+) -> LogisticCommittor:
+    """The most likely logistic function of some coordinates.
+
+    Args:
+        coordinates: of the points, shape (n, k).
+        reached: trajectories of each that reached B, shape (n,).
+        tried: those that were decided, shape (n,).
+        penalty: on half the squares of the slopes of coordinates in units of their scatter, which keeps them finite
+            where both outcomes are apart.
+    """
+    middle = coordinates.mean(axis=0)
+    scale = np.maximum(coordinates.std(axis=0), 1e-12)
+    z = (coordinates - middle) / scale
+
+    def unlikeliness(at: np.ndarray) -> tuple[float, np.ndarray]:
+        logit = at[0] + z @ at[1:]
+        excess = tried * expit(logit) - reached
+        value = (tried * np.logaddexp(0.0, logit) - reached * logit).sum() + 0.5 * penalty * np.square(at[1:]).sum()
+        return float(value), np.append(excess.sum(), excess @ z + penalty * at[1:])
+
+    found = minimize(unlikeliness, np.zeros(1 + z.shape[1]), jac=True, method="L-BFGS-B").x
+    slopes = found[1:] / scale
+    return LogisticCommittor(float(found[0] - slopes @ middle), slopes)
+
+
 def half_at(coordinate: np.ndarray, p_b: np.ndarray, shots: np.ndarray) -> float:
     """Where along a coordinate the committor is one half, by the most likely logistic function.
 
@@ -133,13 +180,6 @@ def half_at(coordinate: np.ndarray, p_b: np.ndarray, shots: np.ndarray) -> float
     if used.sum() < 2:
         return float("nan")
     s, reached, tried = coordinate[used], p_b[used] * shots[used], shots[used]
-    scale = max(float(s.std()), 1e-12)
-    z = (s - s.mean()) / scale
-
-    def unlikeliness(at: np.ndarray) -> float:
-        logit = at[0] + at[1] * z
-        return float((tried * np.logaddexp(0.0, logit) - reached * logit).sum() + 1e-3 * at[1] ** 2)
-
-    offset, slope = minimize(unlikeliness, np.array([0.0, 1.0])).x
-    found = float(s.mean() - offset / slope * scale) if slope else float("nan")
-    return found if s.min() <= found <= s.max() else float("nan")
+    fit = logistic_committor(s[:, None], reached, tried, _PENALTY)
+    found = -fit.offset / fit.slopes[0] if fit.slopes[0] else float("nan")
+    return float(found) if s.min() <= found <= s.max() else float("nan")

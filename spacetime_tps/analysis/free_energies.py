@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from scipy.special import logsumexp
 
 from spacetime_tps.boltzmann.pool import Solution
-from spacetime_tps.representations import Torsions
+from spacetime_tps.representations import Identity, Molecular, Torsions
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,27 @@ def profile_along(
     top = int(np.argmax(height - np.minimum.accumulate(height)))
     bottom = int(np.argmin(height[: top + 1]))
     return Profile(height - height.min(), *found.difference(bottom, top))
+
+
+def along_by_samples(
+    solution: Solution, representation: Molecular | Identity, natural: np.ndarray, features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What samples say of a curve: where its posteriors lie, and their free energy A/kT.
+
+    Args:
+        solution: of samples around the curve.
+        representation: of the curve.
+        natural: eta along it, shape (n, n_parameters).
+        features: of the solution's samples, in whatever is to be averaged, shape (n_samples, n_features).
+
+    Returns:
+        means of the features, shape (n, n_features), and free energies up to a constant [kT], shape (n,).
+    """
+    logs = solution.log_weights - representation.reduced(natural, solution.pool.features)
+    log_partition = logsumexp(logs, axis=1)
+    means = np.exp(logs - log_partition[:, None]) @ features
+    profile = representation.profile(torch.from_numpy(natural), torch.from_numpy(log_partition)).numpy()
+    return means, profile - profile.min()
 
 
 @dataclass(frozen=True)

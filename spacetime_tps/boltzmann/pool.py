@@ -7,6 +7,7 @@ samples of a sampler are one more. MBAR gives all of them their weights in the u
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ import numpy as np
 from scipy.spatial import KDTree
 from scipy.special import logsumexp
 
-from spacetime_tps.boltzmann.reweighting import Estimate, Reweighted, estimated, solved
+from spacetime_tps.boltzmann.reweighting import Estimate, Reweighted, SampleSum, estimated, solved
 from spacetime_tps.errors import DamagedFileError
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.representations import Identity, Molecular
 from spacetime_tps.shapes import check_finite, check_shapes
 
-SAMPLER, EVERYWHERE, WITHIN_A, WITHIN_B = -2, -1, 0, 1
+RIDGE, SAMPLER, EVERYWHERE, WITHIN_A, WITHIN_B = -3, -2, -1, 0, 1
 _IMPOSSIBLE_KT = 1e4
 """Potential outside the state that an ensemble is confined to."""
 _NEIGHBOURS, _REACH = 16, 2.0 * np.sin(0.5 * np.deg2rad(15.0))
@@ -132,6 +133,19 @@ class Pool:
         return replace(found, sampler=(seen.features, log_weights))
 
     @classmethod
+    def of_ridges(cls, seen: Seen, window: np.ndarray, walker: np.ndarray, n_parameters: int) -> Pool:
+        """Samples of ridge windows, whose restraint the pool does not know: see ``solve``.
+
+        Args:
+            seen: of leading shape (n,), those of window 0 first, then those of window 1, and so on.
+            window: shape (n,).
+            walker: shape (n,).
+            n_parameters: of the representation.
+        """
+        count = int(window.max()) + 1
+        return cls._of(np.zeros((count, n_parameters)), np.full(count, RIDGE), seen, window, walker)
+
+    @classmethod
     def _of(
         cls, natural: np.ndarray, confined: np.ndarray, seen: Seen, ensemble: np.ndarray, walker: np.ndarray
     ) -> Pool:
@@ -212,19 +226,23 @@ class Solution:
         """Of the samples in the unrestrained ensemble, shape (n,)."""
         return -self.reweighted.log_mixture
 
-    def estimate(self, log_targets: np.ndarray) -> Estimate:
-        """Free energies -log <h> of functions whose log h(x_n) are given, shape (n, n_targets)."""
-        return estimated(self.reweighted, log_targets, self.pool.ensemble, self.pool.walker)
+    def estimate(self, log_targets: np.ndarray, sums: Sequence[SampleSum] = ()) -> Estimate:
+        """Free energies -log <h> of functions whose log h(x_n) are given, shape (n, n_targets), and other sums."""
+        return estimated(self.reweighted, log_targets, self.pool.ensemble, self.pool.walker, sums)
 
 
-def solve(pool: Pool, representation: Molecular | Identity) -> Solution:
+def solve(pool: Pool, representation: Molecular | Identity, ridges: np.ndarray | None = None) -> Solution:
     """Weights of all samples and free energies of all ensembles.
 
     Args:
         pool: samples, those of ensemble 0 first, then those of ensemble 1, and so on.
         representation: of its features.
+        ridges: log-weights of all samples in the pool's ridge windows, shape (n_ridges, n).
     """
-    return Solution(pool, solved(_reduced(pool, representation), pool.counts))
+    reduced = _reduced(pool, representation)
+    if ridges is not None:
+        reduced[pool.confined == RIDGE] = -ridges
+    return Solution(pool, solved(reduced, pool.counts))
 
 
 def _reduced(pool: Pool, representation: Molecular | Identity) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -141,7 +142,28 @@ class Estimate:
         return float(self.values[j] - self.values[i]), float(error)
 
 
-def estimated(found: Reweighted, log_targets: np.ndarray, ensemble: np.ndarray, walker: np.ndarray) -> Estimate:
+@dataclass(frozen=True)
+class SampleSum:
+    """A positive sum over samples that depends on the free energies, S = sum_n s_n(f), as one more estimate -log S.
+
+    Attributes:
+        terms: s_n / S, shape (n,).
+        shares: -d log S / d f_k, shape (n_ensembles,).
+        value: -log S.
+    """
+
+    terms: np.ndarray
+    shares: np.ndarray
+    value: float
+
+
+def estimated(
+    found: Reweighted,
+    log_targets: np.ndarray,
+    ensemble: np.ndarray,
+    walker: np.ndarray,
+    sums: Sequence[SampleSum] = (),
+) -> Estimate:
     """Free energies of functions h, with errors by the spread of blocks of time.
 
     MBAR solves sum_n w_nk = 1, a sum over samples for each ensemble k; h is one ensemble more, of which there are no
@@ -155,11 +177,15 @@ def estimated(found: Reweighted, log_targets: np.ndarray, ensemble: np.ndarray, 
         log_targets: log h(x_n), shape (n, n_targets); -inf where h is zero.
         ensemble: that each sample was drawn in, shape (n,).
         walker: the simulation that each sample comes from, shape (n,), in the order of time within an ensemble.
+        sums: estimates of other forms, which come behind these.
     """
     logits = log_targets - found.log_mixture[:, None]
-    sums = logsumexp(logits, axis=0)
-    targets = np.exp(logits - sums)
+    log_sums = logsumexp(logits, axis=0)
+    targets = np.exp(logits - log_sums)
     shares = targets.T @ (found.weights * found.counts)
+    if sums:
+        targets = np.column_stack([targets, *(each.terms for each in sums)])
+        shares = np.vstack([shares, *(each.shares for each in sums)])
     sampled, many = len(found.counts), targets.shape[1]
     jacobian = np.eye(sampled + many)
     jacobian[:sampled, :sampled] -= found.overlap
@@ -172,7 +198,8 @@ def estimated(found: Reweighted, log_targets: np.ndarray, ensemble: np.ndarray, 
     covariances = [inverse @ _scatter(weights, ensemble, block) @ inverse.T for block in blocks]
     covariance = max(covariances, key=lambda c: np.diagonal(c + c[0, 0] - c[0] - c[:, :1].T).sum())
     of_group = shares @ (found.groups[:, None] == np.arange(found.groups.max() + 1))
-    return Estimate(-sums, covariance, of_group.argmax(axis=1))
+    values = np.append(-log_sums, [each.value for each in sums])
+    return Estimate(values, covariance, of_group.argmax(axis=1))
 
 
 def _scatter(weights: np.ndarray, ensemble: np.ndarray, block: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class _Commands(click.Group):
     """Imports a verb's module when it is called, and turns failures into one sentence each."""
 
-    stage_verbs = ("train", "geodesic", "refine", "paths", "windows", "export")
+    stage_verbs = ("train", "geodesic", "refine", "paths", "windows", "transitions", "export")
     later_verbs = ("shoot", "committor", "report", "compare", "distance", "config", "doctor")
     resumable = ("run", "sample", "shoot", "compare")
     verbs = ("init", "run", "sample", *stage_verbs, *later_verbs)

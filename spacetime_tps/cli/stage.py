@@ -26,6 +26,7 @@ _HELP = {
     "refine": "Let restrained windows correct the denoiser and the geodesic in the run folder OUT, round by round.",
     "paths": "Anneal all-atom paths along the chosen geodesic in the run folder OUT.",
     "windows": "Measure the posteriors along the geodesic in the run folder OUT by restrained simulations.",
+    "transitions": "Shoot across the ridge in the run folder OUT: unguided transition paths and rate constants.",
     "export": "Write trajectories, tables, figures and the summary of the run folder OUT.",
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from spacetime_tps.export.answer import answer_lines
 from spacetime_tps.files import read_json
 from spacetime_tps.stages import REPORT, RunFolder
 from spacetime_tps.units import shown_number
@@ -141,10 +142,12 @@ def _files(folder: RunFolder, molecule: bool) -> list[str]:
         sampled = read_json(folder / "shooting/summary.json")
         accepted, paths = sampled["acceptance"]["all"]["share"], sampled["decorrelated_paths"]
         lines.append(
-            f"true ensemble     {paths} decorrelated paths, acceptance {accepted:.0%}, in {folder / 'shooting'}"
+            f"chains            {paths} decorrelated paths, acceptance {accepted:.0%}, in {folder / 'shooting'}"
         )
     if molecule:
-        lines.append(f"trajectories      {folder / 'paths'}/path_*.dcd with {folder / 'topology.pdb'}")
+        if (folder / "ensemble/paths.npz").is_file():
+            lines.append(f"unguided paths    {folder / 'ensemble'}/path_*.dcd, weights in weights.csv")
+        lines.append(f"annealed paths    {folder / 'paths'}/path_*.dcd, both with {folder / 'topology.pdb'}")
     lines.append(f"summary           {folder / 'summary.json'}")
     if (folder / REPORT).is_file():
         lines.append(f"read first        {folder / REPORT}")
@@ -158,6 +161,7 @@ def print_summary(folder: RunFolder) -> None:
     suffix, unit = ("kj_mol", "kJ/mol") if molecule else ("kt", "kT")
     lines = [
         *([] if summary["for_science"] else ["PRESET QUICK: NOT FOR SCIENCE"]),
+        *(f"{name:<18}{words}" for name, words in answer_lines(summary)),
         *_channel(summary["geodesic"], suffix, unit, "avoided_share" in paths),
         *_paths(summary, suffix, unit),
         *_windows(summary, suffix, unit),

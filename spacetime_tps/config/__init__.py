@@ -14,7 +14,7 @@ from spacetime_tps.config.sampling import (
     ReplicaExchangeConfig,
     TrajectoriesConfig,
 )
-from spacetime_tps.config.shooting import SelectorConfig, ShootingConfig
+from spacetime_tps.config.shooting import SelectorConfig, ShootingConfig, TransitionsConfig
 from spacetime_tps.config.states import BallConfig, BoxConfig, NativeContactsConfig, RMSDConfig, StateConfig
 from spacetime_tps.config.systems import MolecularDynamicsConfig, MoleculeConfig, OverdampedConfig, ToyConfig
 from spacetime_tps.config.validation import dump, validate
@@ -49,6 +49,7 @@ __all__ = [
     "TorsionsConfig",
     "ToyConfig",
     "TrajectoriesConfig",
+    "TransitionsConfig",
     "WindowsConfig",
     "checked_label",
     "dump",

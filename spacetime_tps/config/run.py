@@ -25,7 +25,7 @@ from spacetime_tps.config.sampling import (
     ReplicaExchangeConfig,
     SamplingConfig,
 )
-from spacetime_tps.config.shooting import CommittorConfig, ComparisonConfig, ShootingConfig
+from spacetime_tps.config.shooting import CommittorConfig, ComparisonConfig, ShootingConfig, TransitionsConfig
 from spacetime_tps.config.states import StatesConfig, VariableConfig
 from spacetime_tps.config.systems import MoleculeConfig, SystemKind
 from spacetime_tps.units import parse_quantity
@@ -67,6 +67,7 @@ class RunConfig(Model):
     refine: RefineConfig = RefineConfig()
     paths: PathsConfig
     windows: WindowsConfig = WindowsConfig()
+    transitions: TransitionsConfig = TransitionsConfig()
     tps: Annotated[int, Within(0, 10_000)] = 0
     """Paths of the true ensemble with which ``run`` ends, by shooting from its annealed ones; 0: none."""
     shooting: ShootingConfig = ShootingConfig()

@@ -72,6 +72,26 @@ class UmbrellaConfig(SelectorConfig):
     """Integration steps between the points that are shot from."""
 
 
+class TransitionsConfig(Model):
+    """Shots from windows on the ridge: unguided transition paths, their weights, and rate constants."""
+
+    shots: Annotated[int, Within(0, 10**8)] = 1200
+    """Points that are followed both ways, of all windows together; 0: none, and no rates."""
+    walkers: Annotated[int, Within(2, 10**4)] = 4
+    """Of each window; each is independent of the others."""
+    equilibration_steps: Annotated[int, Within(1, 10**9)] = 2000
+    spacing_steps: Annotated[int, Within(1, 10**9)] = 200
+    """Integration steps between the points of a walker."""
+    frame_every: Annotated[int, Within(1, 10**6)] = 5
+    """Integration steps from frame to frame; states are looked for at frames only."""
+    max_steps: Annotated[int, Within(1, 10**9)] = 100_000
+    """Integration steps after which a trajectory is given up as undecided."""
+    least_flux: Annotated[float, Within(1e-12, 1)] = 0.01
+    """Channels whose barrier lets them carry less than this share of the best one's flux are left out."""
+    trajectories: Annotated[int, Within(1, 10**5)] = 16
+    """Paths that are exported."""
+
+
 class CommittorConfig(Model):
     """Fresh trajectories from frames, to see which state they reach first."""
 

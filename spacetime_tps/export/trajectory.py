@@ -43,6 +43,16 @@ class MoleculeWriter:
         app.PDBFile.writeFooter(self._topology, text)
         return text.getvalue()
 
+    def models(self, frames_nm: np.ndarray, remark: str | None = None) -> str:
+        """Frames of all atoms, shape (n, n_atoms, 3) [nm], as models of one PDB file, superposed."""
+        text = io.StringIO()
+        if remark:
+            text.write(f"REMARK   1 {remark}\n")
+        for number, frame in enumerate(self.superposed(frames_nm).xyz, start=1):
+            app.PDBFile.writeModel(self._topology, frame * unit.nanometer, text, modelIndex=number, keepIds=True)
+        app.PDBFile.writeFooter(self._topology, text)
+        return text.getvalue()
+
     def superposed(self, frames_nm: np.ndarray) -> mdtraj.Trajectory:
         """Frames of all atoms, shape (T, n_atoms, 3) [nm], as those of the molecule alone, onto the structure."""
         return superposed(self._converted, frames_nm[:, self._atoms], self._structure)

@@ -24,7 +24,11 @@ _VAGUE_KT = 2.0
 """Error of a free-energy difference beyond which it agrees with anything."""
 _MISSED = 0.1
 """Share of the committor's variance by which a torsion has to explain more to be named."""
-_ASIDE = ("Is there a true path ensemble?",)
+_ENOUGH_PATHS, _SHARP_LOG = 50.0, 0.5
+"""Effective paths, and error of a log rate, from which on an ensemble and its rates are worth something."""
+_WHOLE = 0.1
+"""By how much p_A + p_B may fall short of one."""
+_ASIDE = ("Is there a true path ensemble?", "Are there rates?")
 """Questions that say nothing of the annealed paths."""
 
 
@@ -57,7 +61,7 @@ def verdict(
         _hysteresis, _height, _temperature,
     ]  # fmt: skip
     found = [finding for ask in askers if (finding := ask(summary)) is not None]
-    return [*found, _top(committor, paths), _ensemble(shooting, paths)]
+    return [*found, _top(committor, paths), _rates(summary["transitions"]), _ensemble(summary, shooting, paths)]
 
 
 def _earlier(found: Mapping[str, Any], paths: str | None) -> bool:
@@ -398,8 +402,33 @@ def _top(committor: Mapping[str, Any] | None, paths: str | None) -> Finding:
     return Finding(question, f"{answer}.", DOUBT, advice)
 
 
-def _ensemble(shooting: Mapping[str, Any] | None, paths: str | None) -> Finding:
-    question = "Is there a true path ensemble?"
+def _rates(shots: Mapping[str, Any]) -> Finding:
+    question = "Are there rates?"
+    if not shots.get("shots"):
+        reason = shots.get("no_rates_because")
+        return Finding(question, f"No: {reason or 'no shots were asked for (transitions.shots)'}.", OPEN)
+    if shots.get("no_rates_because"):
+        return Finding(question, f"No: {shots['no_rates_because']}.", DOUBT)
+    error = max(shots[key]["error_of_log"] for key in ("rate_a_to_b", "rate_b_to_a"))
+    whole = shots["accounted_population"]
+    answer = (
+        f"{shots['connected_share']:.0%} of {shots['shots']:,} shots connect the states; log k is known to {error:.2f}"
+    )
+    answer += f", p_A + p_B come to {whole:.2f}."
+    if whole < 1.0 - _WHOLE:
+        return Finding(question, answer, DOUBT, "Something populated lies outside both states: widen their regions.")
+    if error > _SHARP_LOG:
+        return Finding(question, answer, DOUBT, "More shots (transitions.shots), or longer windows (windows.steps).")
+    return Finding(question, answer, GOOD)
+
+
+def _ensemble(summary: Mapping[str, Any], shooting: Mapping[str, Any] | None, paths: str | None) -> Finding:
+    question, effective = "Is there a true path ensemble?", summary["transitions"].get("effective_paths", 0.0)
+    if shooting is None and effective:
+        answer = f"{summary['transitions']['paths']} unguided paths by shots, worth {effective:.0f} of equal weight."
+        if effective < _ENOUGH_PATHS:
+            return Finding(question, answer, DOUBT, "More shots: transitions.shots.")
+        return Finding(question, answer, GOOD)
     if shooting is None:
         return Finding(question, "Not yet: the paths above are guided.", OPEN, "spacetime-tps shoot OUT")
     accepted, independent = shooting["acceptance"]["all"]["share"], shooting["decorrelated_paths"]

@@ -16,7 +16,7 @@ from spacetime_tps.shooting.engine import NOWHERE, OneByOne, Phase, Segment, mem
 from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.states import State
 
-_CHUNK = 16
+_CHUNK = 4
 """Frames between two looks at the states; what runs on past a state that was reached is dropped, and counted."""
 _TOLERANCE = 1e-8
 

@@ -11,6 +11,7 @@ from spacetime_tps.stages.paths import paths
 from spacetime_tps.stages.refine import refine
 from spacetime_tps.stages.sample import sample
 from spacetime_tps.stages.train import train
+from spacetime_tps.stages.transitions import transitions
 from spacetime_tps.stages.windows import windows
 
 STAGE_FUNCTIONS: dict[str, Stage] = {
@@ -20,6 +21,7 @@ STAGE_FUNCTIONS: dict[str, Stage] = {
     "refine": refine,
     "paths": paths,
     "windows": windows,
+    "transitions": transitions,
     "export": export,
 }
 

@@ -21,18 +21,15 @@ from spacetime_tps.files import write_csv, write_json
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.progress import progress_bar
 from spacetime_tps.representations.torsions import wrap
 from spacetime_tps.run_log import versions
 from spacetime_tps.seeds import generator
-from spacetime_tps.shooting.chains import EngineRecipe
-from spacetime_tps.shooting.engine import IN_A, IN_B
-from spacetime_tps.shooting.first import still
+from spacetime_tps.shooting.fates import fates_of
 from spacetime_tps.stages.context import Context, opened
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION
 from spacetime_tps.stages.first_paths import frames_from_file, unphysical
 from spacetime_tps.stages.folder import RunFolder
-from spacetime_tps.stages.measure import noise_seed, recipe_of
+from spacetime_tps.stages.measure import recipe_of
 from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.topology import NamedTorsions, free_torsions
@@ -62,30 +59,6 @@ class _Chosen:
     along: np.ndarray | None = None
     top: float | None = None
     of_paths: bool = True
-
-
-@dataclass(frozen=True)
-class _Shots:
-    """Trajectories from some frames, picklable."""
-
-    recipe: EngineRecipe
-    frames: np.ndarray
-    shots: int
-    max_frames: int
-    seeds: tuple[int, np.random.Generator]
-
-
-def _shoot(task: _Shots) -> tuple[np.ndarray, int]:
-    """Fates, shape (n_frames, n_shots), and the force evaluations of them."""
-    noise, rng = task.seeds
-    engine = task.recipe.build(noise)
-    points = [still(frame, task.recipe) for frame in task.frames for _ in range(task.shots)]
-    starts, _ = engine.starts(points, 0.0, rng)
-    segments = engine.integrate(starts, np.full(len(points), task.max_frames), stop=True)
-    fates = np.array([segment.state for segment in segments]).reshape(len(task.frames), task.shots)
-    a, b = (state.contains(task.recipe.variables(task.frames)) for state in task.recipe.states)
-    fates[a], fates[b] = IN_A, IN_B
-    return fates, engine.force_evaluations
 
 
 def committor_in(
@@ -119,22 +92,7 @@ def committor_in(
         frames = chosen.frames
         recipe, settings = recipe_of(context), config.committor
         limit = max(1, settings.max_steps // recipe.frame_every)
-        batches = [frames] if recipe.potential is not None else [frame[None] for frame in frames]
-        tasks = [
-            (
-                _Shots(
-                    recipe,
-                    batch,
-                    settings.shots,
-                    limit,
-                    (noise_seed(context, FOLDER, k), generator(config.seed, FOLDER, k)),
-                ),
-            )
-            for k, batch in enumerate(batches)
-        ]
-        with progress_bar(len(tasks), "committors", "frame") as bar:
-            results = [_shoot(*tasks[0])] if len(tasks) == 1 else context.pool.map(_shoot, tasks, bar)
-        fates, cost = np.concatenate([fate for fate, _ in results]), sum(cost for _, cost in results)
+        fates, cost = fates_of(recipe, frames, settings.shots, limit, config.seed, FOLDER, context.pool)
         run.previous.set_aside(run.own(FOLDER), done=[f"{FOLDER}/committor.json"])
         summary = _write(context, target, chosen, committor(fates), cost, time.perf_counter() - started)
     run.previous.settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 import time
@@ -16,11 +17,11 @@ import openmm
 import torch
 from threadpoolctl import threadpool_limits
 
-from spacetime_tps.config import RunConfig
+from spacetime_tps.config import RunConfig, dump
 from spacetime_tps.copies import MOST_COPIES, can_be_replicated, replicated
 from spacetime_tps.dynamics import GPU_PLATFORMS, MolecularDynamics, available_platforms, choose_platform
 from spacetime_tps.errors import DamagedFileError, UserError, ran_out_of_memory
-from spacetime_tps.files import read_json, write_json
+from spacetime_tps.files import read_json, write_json, write_text
 from spacetime_tps.interruption import raise_if_interrupted
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.reporting import NullReporter, Reporter, reporter_of
@@ -33,6 +34,9 @@ from spacetime_tps.stages.sizes import check_sizes
 from spacetime_tps.systems import System, load_system
 
 logger = logging.getLogger(__name__)
+
+_DIGEST = "settings.txt"
+"""Of a work folder: the digest of the settings that what it holds was made with."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,16 @@ class Context:
             return self
         rounds = len(self.folder.record("refine")["summary"]["rounds"])
         return replace(self, folder=RunFolder(self.folder / f"refined/round_{rounds}"))
+
+    def work_folder(self, name: str) -> Path:
+        """A folder for parts of a stage, which an interrupted one finds again; empty if they were of other settings."""
+        work = self.folder / name
+        settings = hashlib.sha256(dump(self.config).encode()).hexdigest()
+        stamp = work / _DIGEST
+        if not stamp.is_file() or stamp.read_text().strip() != settings:
+            self.folder.drop(name)
+            write_text(stamp, settings + "\n")
+        return work
 
     def device(self) -> str:
         """The torch device for training."""
@@ -207,6 +221,7 @@ _LARGE = {
     "refine": "refine.channels, refine.curve_points, windows.most, denoiser.reference_samples",
     "paths": "paths.count, paths.frames, paths.curve_points, hardware.copies",
     "windows": "windows.most, windows.steps (over windows.sample_every), windows.free_steps, hardware.copies",
+    "transitions": "transitions.shots, transitions.max_steps",
     "export": "paths.count, paths.frames",
 }
 """Settings by which the memory of each stage grows."""

@@ -1,4 +1,4 @@
-"""Stage 7: trajectories, tables, figures and the summary."""
+"""Stage 8: trajectories, tables, figures and the summary."""
 
 from __future__ import annotations
 
@@ -327,6 +327,8 @@ def finish_summary(context: Context) -> dict[str, Any]:
         "refinement": records["refine"]["summary"] if "refine" in records else None,
         "paths": exported["paths"],
         "windows": records["windows"]["summary"],
+        "transitions": records["transitions"]["summary"],
+        "answer": _answer(context, records),
         "reference": exported["reference"],
         "versions": versions(),
         "platform": _platform(context),
@@ -336,6 +338,23 @@ def finish_summary(context: Context) -> dict[str, Any]:
     }
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def _answer(context: Context, records: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What was asked for, each with value, error and unit; None where it is not known."""
+    system, windows, shots = context.system, records["windows"]["summary"], records["transitions"]["summary"]
+    unit = {"unit": system.energy_unit}
+
+    def energy(found: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if found is None else {key: found[key] for key in ("value", "error")} | unit
+
+    keys = ("value", "error", "unit")
+    rates = {name: shots.get(name) for name in ("rate_a_to_b", "rate_b_to_a")}
+    return {
+        "barrier": energy(windows.get(f"barrier_{system.suffix}")),
+        "delta_f_states": energy(windows.get(f"delta_f_states_{system.suffix}")),
+        **{name: None if found is None else {key: found[key] for key in keys} for name, found in rates.items()},
+    }
 
 
 def _platform(context: Context) -> dict[str, Any]:

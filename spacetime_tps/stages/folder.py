@@ -18,7 +18,7 @@ from spacetime_tps.settings import apply_override, read_yaml
 from spacetime_tps.stages.inputs import contents_of, with_inputs
 from spacetime_tps.stages.owned_folder import OwnedFolder
 
-STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "export")
+STAGES = ("sample", "train", "geodesic", "refine", "paths", "windows", "transitions", "export")
 CONFIG, SUMMARY, REPORT = "config.yaml", "summary.json", "report.html"
 _UNTOUCHED = (IDENTITY, LEDGER, LOCK, LOG)
 """What stays when a run is deleted for a new one."""
@@ -28,6 +28,7 @@ _FIRST_USED = {
     "refine": "refine",
     "paths": "paths",
     "windows": "windows",
+    "transitions": "transitions",
     "tps": "export",
     "shooting": "export",
     "committor": "export",
@@ -43,6 +44,7 @@ _OUTPUT = {
     "refine": "refinement.npz",
     "paths": "paths.npz",
     "windows": "windows.npz",
+    "transitions": "shots.npz",
     "export": "paths.csv",
 }
 """The file of each stage that later ones need."""
@@ -50,6 +52,8 @@ _MORE_OUTPUT = {
     "sample": ("transitions.npz", "torsions.npz", "representation.npz"),
     "geodesic": ("surface.npz",),
     "refine": ("refined/*",),
+    "windows": ("window_samples.npz",),
+    "transitions": ("ensemble/*",),
     "export": (
         "colvar.csv",
         "profiles.csv",
@@ -312,6 +316,7 @@ class RunFolder(OwnedFolder):
         patterns = [pattern for name in dropped for pattern in (_OUTPUT[name], *_MORE_OUTPUT.get(name, ()))]
         patterns += [SUMMARY, *(f"stages/{name}.json" for name in dropped)]
         patterns += ["refining/*"] if "refine" in dropped[1:] else []
+        patterns += ["shooting_ridges/*"] if "transitions" in dropped[1:] else []
         names = [name for name in self.own() if any(fnmatchcase(name, pattern) for pattern in patterns)]
         done = [f"stages/{stage}.json"]
         if stage == STAGES[-1]:

@@ -15,11 +15,15 @@ from spacetime_tps.diffusion.denoiser import Denoiser, Posterior
 from spacetime_tps.files import require_finite
 from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
+from spacetime_tps.paths.molecular import anneal_molecule
+from spacetime_tps.paths.schedule import schedule_along
+from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.stages.context import Context
 from spacetime_tps.systems import System
 
 _TOO_MANY = 0.5
 """Share of stuck windows from which on none is left out."""
+_QUICK_PATHS = {"count": 2, "equilibration_steps": 5000, "release_steps": 1, "frames": 200}
 _FILLINGS = 2
 """Times that windows are put between neighbours that overlap too little."""
 
@@ -156,6 +160,36 @@ def place_windows(
             break
         placed = placed.joined(at(0.5 * (placed.share[poor] + placed.share[poor + 1]), f"{name}, between {filling}"))
     return placed
+
+
+def explored(
+    context: Context, denoiser: Denoiser, curve: FineCurve, name: str, exchange_every: int = 0
+) -> tuple[Placed, PathEnsemble, int]:
+    """Windows along a curve of which there are no paths yet, two quick ones from whose frames they start, and the cost.
+
+    Args:
+        context: of the run.
+        denoiser: that the curve belongs to.
+        curve: along which they stand.
+        name: of the simulations and their random streams.
+        exchange_every: see ``place_windows``.
+    """
+    config = context.config
+    schedule = schedule_along(
+        curve, context.system.representation, denoiser, config.refine.curve_points, config.paths.schedule
+    )
+    paths = anneal_molecule(
+        context.system,
+        context.dynamics(),
+        schedule,
+        config.paths.model_copy(update=_QUICK_PATHS),
+        config.refine.steps_per_point,
+        lambda k: openmm_seed(config.seed, name, "paths", k),
+        context.pool,
+        context.copies(),
+    )
+    windows = place_windows(context, curve, denoiser, paths, name, exchange_every=exchange_every)
+    return windows, paths, windows.force_evaluations + int(paths.force_evaluations.sum())
 
 
 def simulated(

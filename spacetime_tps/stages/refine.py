@@ -8,10 +8,8 @@ run's own model for all later stages.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,19 +19,16 @@ from spacetime_tps.analysis.free_energies import Profile, profile_along
 from spacetime_tps.analysis.windows import WindowComparison
 from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, solve
 from spacetime_tps.boltzmann.samples import WeightedSamples
-from spacetime_tps.config import BasinsConfig, dump
+from spacetime_tps.config import BasinsConfig
 from spacetime_tps.errors import UserError
-from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json, write_text
+from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json
 from spacetime_tps.geometry.curve import FineCurve, evaluate, read_curves
-from spacetime_tps.paths.molecular import anneal_molecule
-from spacetime_tps.paths.schedule import schedule_along
 from spacetime_tps.reporting import NullReporter
 from spacetime_tps.representations import wrap
-from spacetime_tps.seeds import openmm_seed
 from spacetime_tps.stages.context import Context, StageResult, run_stage
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.geodesic import geodesic
-from spacetime_tps.stages.placement import Placed, place_windows, seen_in
+from spacetime_tps.stages.placement import Placed, explored, seen_in
 from spacetime_tps.stages.sample import drawn_samples, variables_of_samples
 from spacetime_tps.stages.train import load_denoiser, train
 from spacetime_tps.stages.windows import states_difference, with_error
@@ -44,10 +39,8 @@ _CENTERS = 200
 """Points of a curve at which free energies are read, and at which two curves are compared."""
 _FROM_SAMPLER = 20_000
 """Samples of the sampler at most that enter the pool."""
-_QUICK_PATHS = {"count": 2, "equilibration_steps": 5000, "release_steps": 1, "frames": 200}
 _SIGMAS = 2.0
 """Standard errors that a measured variance may be off beyond the tolerance."""
-_DIGEST = "settings.txt"
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,7 @@ def refine(context: Context) -> StageResult:
     config = context.config.refine
     if not config.rounds:
         raise UserError("refine.rounds is 0, so nothing is refined; give --set refine.rounds=5.")
-    work = _work_folder(context)
+    work = context.work_folder("refining")
     rows: list[dict[str, Any]] = []
     here, pool = context, None
     for number in range(1, config.rounds + 1):
@@ -107,17 +100,6 @@ def words_of(row: dict[str, Any], context: Context) -> str:
     words = f"{row['chosen']}, barrier {with_error(barrier, system)}, "
     words += f"variance within a factor {row['variance_ratio_max']:.2f}"
     return words if states is None else f"{words}, B-A {with_error(states, system)}"
-
-
-def _work_folder(context: Context) -> Path:
-    """The folder of the rounds so far, empty if they were of other settings."""
-    work = context.folder / "refining"
-    settings = hashlib.sha256(dump(context.config).encode()).hexdigest()
-    stamp = work / _DIGEST
-    if not stamp.is_file() or stamp.read_text().strip() != settings:
-        context.folder.drop(work.name)
-        write_text(stamp, settings + "\n")
-    return work
 
 
 def first_pool(context: Context) -> Pool:
@@ -211,23 +193,9 @@ def _promising(here: Context) -> list[tuple[str, FineCurve]]:
 
 def _measure(context: Context, here: Context, label: str, curve: FineCurve, number: int) -> _Measured:
     """Windows along one geodesic, from frames of two quick paths along it."""
-    system, config = context.system, context.config
-    denoiser = load_denoiser(here)
-    schedule = schedule_along(curve, system.representation, denoiser, config.refine.curve_points, config.paths.schedule)
-    name, seed = f"refine {number} {label}", config.seed
-    paths = anneal_molecule(
-        system,
-        context.dynamics(),
-        schedule,
-        config.paths.model_copy(update=_QUICK_PATHS),
-        config.refine.steps_per_point,
-        lambda k: openmm_seed(seed, name, "paths", k),
-        context.pool,
-        context.copies(),
-    )
-    windows = place_windows(context, curve, denoiser, paths, name, exchange_every=config.refine.exchange_every)
-    compared = windows.compared(system, evaluate(denoiser, torch.from_numpy(windows.natural)))
-    cost = windows.force_evaluations + int(paths.force_evaluations.sum())
+    denoiser, name = load_denoiser(here), f"refine {number} {label}"
+    windows, _, cost = explored(context, denoiser, curve, name, context.config.refine.exchange_every)
+    compared = windows.compared(context.system, evaluate(denoiser, torch.from_numpy(windows.natural)))
     return _Measured(label, windows, compared, _centers(curve, here), cost)
 
 

@@ -12,20 +12,22 @@ from spacetime_tps.analysis.comparison import table, verdicts
 from spacetime_tps.analysis.path_metrics import channel_labels
 from spacetime_tps.config import dump
 from spacetime_tps.errors import DamagedFileError, UserError
+from spacetime_tps.export.answer import answer_lines, model_in_words
 from spacetime_tps.export.report import Picture, Table, plain_tables, render_report
 from spacetime_tps.export.scene import Scene, Track, still_picture
 from spacetime_tps.export.trajectory import MoleculeWriter
 from spacetime_tps.export.verdict import overall, suffix_and_unit, verdict
 from spacetime_tps.files import read_arrays, read_json, write_text
 from spacetime_tps.paths.ensemble import PathEnsemble
-from spacetime_tps.shooting.path import unpack
+from spacetime_tps.shooting.path import ShotPath, unpack
 from spacetime_tps.stages.context import Context
 from spacetime_tps.stages.export import SOLVENT_LAGS, finish_summary
 from spacetime_tps.stages.folder import REPORT, RunFolder, check_files
-from spacetime_tps.stages.shoot import NATURE_OF_SAMPLES
+from spacetime_tps.stages.shoot import NATURE_OF_SAMPLES, frame_interval
+from spacetime_tps.stages.transitions import whole_frames
 from spacetime_tps.systems import System, load_system
 
-_ANNEALED, _SAMPLED = 6, 6
+_UNGUIDED, _ANNEALED, _SAMPLED = 6, 6, 6
 _FRAMES, _BYTES = 200, 2_000_000
 """Frames of a path at most, and bytes of all positions."""
 _FIGURES = {
@@ -94,12 +96,14 @@ def _page(folder: RunFolder, comparison: Path | None) -> str:
     pictures = [
         Picture((folder / name).read_bytes(), *words) for name, words in _FIGURES.items() if (folder / name).is_file()
     ]
-    tables = [_channels(summary), *plain_tables(summary)]
+    tables = [_answer(summary), _channels(summary), *plain_tables(summary)]
     if comparison is not None:
         compared, picture = _comparison(comparison, summary["system"])
         tables.insert(0, compared)
         pictures.append(picture)
     notes = [summary["paths"]["nature"]]
+    if summary["transitions"].get("paths"):
+        notes += [f"In ensemble/: {summary['transitions']['nature']}", model_in_words(summary["definition"])]
     if shooting is not None:
         notes.append(f"In shooting/: {NATURE_OF_SAMPLES}")
     if system.molecule is not None and system.molecule.solvated:
@@ -127,6 +131,10 @@ def _optional(file: Path, verb: str) -> dict[str, Any] | None:
         raise DamagedFileError(f"{file} is damaged; run '{verb}' again with --overwrite.")
     check_files(file.parent, found.pop("files", {}), verb)
     return found
+
+
+def _answer(summary: dict[str, Any]) -> Table:
+    return Table("Answer", ["what", "value"], [[name, words] for name, words in answer_lines(summary)])
 
 
 def _channels(summary: dict[str, Any]) -> Table:
@@ -179,7 +187,11 @@ def _scene(folder: RunFolder, system: System, summary: dict[str, Any]) -> tuple[
     assert system.molecule is not None
     writer = MoleculeWriter(system.molecule.topology, system.structures[0])
     ends = writer.superposed(system.structures)
-    tracks = [*_annealed(folder, system, writer, summary), *_sampled(folder, system, writer)]
+    tracks = [
+        *_unguided(folder, system, writer),
+        *_annealed(folder, system, writer, summary),
+        *_sampled(folder, system, writer),
+    ]
     most = _BYTES // (6 * ends.n_atoms * len(tracks))
     tracks = [track.thinned(int(np.clip(most, 2, _FRAMES))) for track in tracks]
     names = [state.name for state in system.states]
@@ -213,6 +225,18 @@ def _annealed(folder: RunFolder, system: System, writer: MoleculeWriter, summary
         )
 
 
+def _unguided(folder: RunFolder, system: System, writer: MoleculeWriter) -> Iterator[Track]:
+    """Paths out of ridge windows, drawn by their weights."""
+    file = folder / "ensemble/paths.npz"
+    if not file.is_file():
+        return
+    assert system.molecule is not None
+    interval = frame_interval(system.config, system.config.transitions.frame_every)
+    for k, path in enumerate(unpack(read_arrays(file))[:_UNGUIDED]):
+        positions = writer.superposed(whole_frames(system.molecule, path.positions)).xyz
+        yield _track(f"path_{k:04d} of the ensemble", "unguided (shots)", system, path, positions, interval)
+
+
 def _sampled(folder: RunFolder, system: System, writer: MoleculeWriter) -> Iterator[Track]:
     """Paths by shooting, spread over the chains."""
     file = folder / "shooting/summary.json"
@@ -220,18 +244,17 @@ def _sampled(folder: RunFolder, system: System, writer: MoleculeWriter) -> Itera
         return
     interval, paths = read_json(file)["frame_interval"], unpack(read_arrays(folder / "shooting/paths.npz"))
     for k in np.unique(np.linspace(0, len(paths) - 1, min(_SAMPLED, len(paths))).astype(int)):
-        path = paths[k]
-        along = system.variables.unwrapped(path.variables)
-        (channel,) = channel_labels((along[-1] - along[0])[None], system.turning)
-        energies = {}
-        if system.reference is not None:
-            columns = [system.variables.names.index(name) for name in system.reference.names]
-            energies[f"reference free energy [{system.energy_unit}]"] = system.reference(path.variables[:, columns])
-        yield Track(
-            f"path {k} of the chains",
-            f"true ensemble (shooting), {channel}",
-            writer.superposed(path.positions).xyz,
-            interval * np.arange(len(path)),
-            f"time [{system.time_unit}]",
-            energies,
-        )
+        positions = writer.superposed(paths[k].positions).xyz
+        yield _track(f"path {k} of the chains", "true ensemble (shooting)", system, paths[k], positions, interval)
+
+
+def _track(name: str, kind: str, system: System, path: ShotPath, positions: np.ndarray, interval: float) -> Track:
+    """An unguided path of the viewer."""
+    along = system.variables.unwrapped(path.variables)
+    (channel,) = channel_labels((along[-1] - along[0])[None], system.turning)
+    energies = {}
+    if system.reference is not None:
+        columns = [system.variables.names.index(name) for name in system.reference.names]
+        energies[f"reference free energy [{system.energy_unit}]"] = system.reference(path.variables[:, columns])
+    times = interval * np.arange(len(path))
+    return Track(name, f"{kind}, {channel}", positions, times, f"time [{system.time_unit}]", energies)

@@ -24,6 +24,7 @@ from spacetime_tps.stages.report import conclude, write_report
 from spacetime_tps.stages.sample import sample
 from spacetime_tps.stages.shoot import end_with_paths_of_the_ensemble, shoot_in
 from spacetime_tps.stages.train import train
+from spacetime_tps.stages.transitions import transitions
 from spacetime_tps.stages.windows import windows
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
@@ -122,6 +123,10 @@ class Run:
     def windows(self, changes: Iterable[str] = (), again: bool = False) -> None:
         """Check the denoiser along the geodesic by restrained simulations."""
         self._stage("windows", windows, changes, again)
+
+    def transitions(self, changes: Iterable[str] = (), again: bool = False) -> None:
+        """Shoot across the ridge: unguided transition paths and rate constants."""
+        self._stage("transitions", transitions, changes, again)
 
     def export(self) -> None:
         """Write trajectories, tables, figures, ``summary.json`` and the report."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from spacetime_tps.analysis.free_energies import Profile, difference_of_states, least_overlap, profile_along, profile_of
 from spacetime_tps.analysis.friction import Friction, friction_of
+from spacetime_tps.analysis.rates import Stay
 from spacetime_tps.analysis.windows import CLOSE, WindowComparison, remembered, slow_torsions, torsions_apart
 from spacetime_tps.boltzmann.pool import EVERYWHERE, WITHIN_A, WITHIN_B, Pool, Solution, solve
 from spacetime_tps.diffusion.denoiser import Denoiser
@@ -29,6 +30,8 @@ from spacetime_tps.units import shown_number
 
 logger = logging.getLogger(__name__)
 
+WINDOW_SAMPLES = "window_samples.npz"
+"""The pool of windows and free simulations."""
 _CENTERS = 200
 """Points of the curve at which the windows' free energy is read."""
 _BINS = 72
@@ -59,7 +62,7 @@ def windows(context: Context) -> StageResult:
     beside = free_torsions(system.molecule.topology, represented).about_other_bonds(represented)
     looks = place_windows(context, curve, denoiser, paths, "windows", config.look_every, watched=beside.quadruples)
     placed = looks.every(config.sample_every // config.look_every)
-    pool, more = _between_states(context, placed.pool(system))
+    pool, stays, more = _between_states(context, placed.pool(system))
     solution = solve(pool, system.molecular)
     measured = _Measured(
         placed,
@@ -74,7 +77,8 @@ def windows(context: Context) -> StageResult:
         context.reporter.scalars(w, {"windows/variance_ratio": float(ratio), "windows/curve_parameter": float(share)})
     _warn(measured, placed.stuck(system), isinstance(system.representation, Torsions))
     context.make_room()
-    write_arrays(context.folder / "windows.npz", **_arrays(context, measured))
+    pool.save(context.folder / WINDOW_SAMPLES)
+    write_arrays(context.folder / "windows.npz", **_arrays(context, measured), stays=stays)
     summary = _summary(context, measured)
     words = (
         f"variance within a factor {CLOSE:g} of the model's at {measured.compared.close.sum()} of "
@@ -277,11 +281,14 @@ def velocity_along(curve: FineCurve, representation: Representation, share: np.n
     return np.stack([np.interp(share, fine, column) for column in slopes.T], axis=-1)
 
 
-def _between_states(context: Context, windows: Pool) -> tuple[Pool, int]:
-    """The windows between free simulations in A and in B, as far as these stayed there, and their cost."""
+def _between_states(context: Context, windows: Pool) -> tuple[Pool, np.ndarray, int]:
+    """The windows between free simulations in A and in B, as far as these stayed there; their stays, and their cost.
+
+    Stays are (share inside, error of its logarithm) of A and of B, shape (2, 2); see ``Stay``.
+    """
     system, config = context.system, context.config.windows
     if not config.free_walkers:
-        return windows, 0
+        return windows, np.full((2, 2), np.nan), 0
     free = np.zeros((2, system.representation.n_parameters))
     starts = np.repeat(system.structures[:, None], config.free_walkers, axis=1)
     found = simulated(context, free, starts, config.free_steps, "free simulations")
@@ -289,7 +296,9 @@ def _between_states(context: Context, windows: Pool) -> tuple[Pool, int]:
     seen = seen_in(system, recorded.variables(found.seen, system.variables), recorded.positions(found.seen))
     in_a, in_b = (Pool.of_state(k, seen[k], free.shape[1]) for k in (WITHIN_A, WITHIN_B))
     pool = in_a.joined(windows) if len(in_a) else windows
-    return pool.joined(in_b) if len(in_b) else pool, found.force_evaluations
+    stays = [Stay.of(seen.in_states[k, ..., k], seen.in_states[k, ..., 1 - k]) for k in (WITHIN_A, WITHIN_B)]
+    told = np.array([[stay.inside, stay.error] for stay in stays])
+    return pool.joined(in_b) if len(in_b) else pool, told, found.force_evaluations
 
 
 def _points(compared: WindowComparison, share: np.ndarray, representation: Molecular) -> list[dict[str, Any]]:

@@ -42,6 +42,10 @@ SOUND: dict[str, Any] = {
         "barrier_kj_mol": {"value": 39.2, "error": 0.5}, "delta_f_ends_kj_mol": {"value": 5.1, "error": 0.3},
         "delta_f_states_kj_mol": {"value": 8.5, "error": 0.5}, "slow_torsions": [],
     },
+    "transitions": {
+        "shots": 1200, "connected_share": 0.3, "paths": 360, "effective_paths": 200.0, "no_rates_because": None,
+        "accounted_population": 0.98, "rate_a_to_b": {"error_of_log": 0.25}, "rate_b_to_a": {"error_of_log": 0.2},
+    },
     "reference": {"minimax_barrier_kj_mol": 39.3, "error_kj_mol": 0.2},
 }  # fmt: skip
 MIXED = {"gelman_rubin": 1.02}
@@ -185,9 +189,33 @@ def test_without_a_reference_model_and_windows_are_held_against_each_other() -> 
 
 
 def test_what_was_not_asked_is_open_and_no_fault() -> None:
-    found = verdict(SOUND, None, None)
-    assert [finding.level for finding in found[-2:]] == [OPEN, OPEN]
+    found = verdict(changed("transitions", {}), None, None)
+    assert [finding.level for finding in found[-3:]] == [OPEN] * 3
     assert overall(found, for_science=True)[0] == GOOD
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "level", "words"),
+    [
+        ("no_rates_because", "none of 1200 shots connects the states", DOUBT, "No: none of 1200 shots connects"),
+        ("rate_b_to_a", {"error_of_log": 0.6}, DOUBT, "log k is known to 0.60"),
+        ("accounted_population", 0.8, DOUBT, "come to 0.80"),
+        ("accounted_population", 1.3, GOOD, "come to 1.30"),
+        ("shots", 0, OPEN, "no shots were asked for"),
+    ],
+)
+def test_rates_are_judged_and_say_nothing_of_annealed_paths(place: str, value: Any, level: str, words: str) -> None:
+    found = verdict(changed(f"transitions.{place}", value), SHOT, DIVIDED)
+    (rates,) = [finding for finding in found if finding.question == "Are there rates?"]
+    assert rates.level == level
+    assert words in rates.answer
+    assert overall(found, for_science=True)[0] == GOOD
+
+
+def test_few_unguided_paths_are_an_ensemble_with_a_doubt() -> None:
+    question = "Is there a true path ensemble?"
+    assert levels(SOUND, shooting=None)[question] == GOOD
+    assert levels(changed("transitions.effective_paths", 20.0), shooting=None)[question] == DOUBT
 
 
 def test_chains_and_committors_are_judged() -> None:

@@ -29,6 +29,7 @@ def test_the_chain_stage_by_stage_in_a_moved_folder(tiny_alanine_run: Path, tmp_
     run = Run(tmp_path / "run")
     run.paths()
     run.windows()
+    run.transitions()
     with pytest.raises(UserError, match="no summary yet"):
         _ = run.summary
     run.export()

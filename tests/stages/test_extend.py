@@ -28,9 +28,9 @@ def run(tiny_alanine_run: Path, tmp_path: Path) -> Path:
 def finish_again(run: Path, records: dict[str, dict[str, Any]]) -> None:
     """Records as if their stages had found something else."""
     folder = RunFolder(run)
-    later = {name: folder.record(name) for name in ("windows", "export")} | records
+    later = {name: folder.record(name) for name in ("windows", "transitions", "export")} | records
     with folder.locked(existing=True):
-        for name in ("windows", "export"):
+        for name in ("windows", "transitions", "export"):
             folder.finish(name, later[name])
 
 

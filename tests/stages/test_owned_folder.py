@@ -32,7 +32,7 @@ from tests.conftest import refusal, run_cli
 SYSTEM = find_system_file("mueller_brown")
 OUTPUT = {
     "sample": "samples.npz", "train": "denoiser.npz", "geodesic": "geodesic.npz", "paths": "paths.npz",
-    "windows": "windows.npz", "export": "paths.csv",
+    "windows": "windows.npz", "transitions": "shots.npz", "export": "paths.csv",
 }  # fmt: skip
 SETTINGS = ("--workers", "1", "--set", "reference=null")
 OLD_RUN = Path(__file__).resolve().parent.parent / "data/run_of_version_0_1"
@@ -139,7 +139,7 @@ def test_overwrite_leaves_the_files_of_others_within_a_run(folder: RunFolder) ->
 
 
 def test_a_file_of_others_in_the_way_is_refused_and_kept(tmp_path: Path) -> None:
-    folder = run(tmp_path / "run", last="windows")
+    folder = run(tmp_path / "run", last="transitions")
     (folder / "figures").mkdir()
     (folder / "figures/work.png").write_text("mine")
     with pytest.raises(UserError, match=r"figures/work.png was not written by this run"):

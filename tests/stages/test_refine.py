@@ -123,6 +123,6 @@ def test_a_finished_run_is_refined_with_the_samples_of_its_sampler(tiny_alanine_
     last = json.loads((out / "refined/round_1/stages/geodesic.json").read_text())["summary"]
     assert row["chosen"] in [channel["label"] for channel in last["channels"]]
     assert abs(row["delta_f_states_kj_mol"]["value"] - 9.1) < 6 * row["delta_f_states_kj_mol"]["error"]  # the reference
-    for stage in ("paths", "windows", "export"):
+    for stage in ("paths", "windows", "transitions", "export"):
         done = run_cli(stage, out)
         assert done.returncode == 0, done.stderr

@@ -208,9 +208,13 @@ def all_end(pids: list[int]) -> bool:
 
 
 KILLED = {
-    "alanine_dipeptide": ("samples.npz", "train.json", "geodesic.npz", "paths.json", "windows.npz", "export.json"),
-    "mueller_brown": ("sample.json", "denoiser.npz", "geodesic.json", "paths.npz", "windows.json", "paths.csv"),
-}
+    "alanine_dipeptide": (
+        "samples.npz", "train.json", "geodesic.npz", "paths.json", "windows.npz", "transitions.json", "paths.csv",
+    ),
+    "mueller_brown": (
+        "sample.json", "denoiser.npz", "geodesic.json", "paths.npz", "windows.json", "shots.npz", "export.json",
+    ),
+}  # fmt: skip
 """One file of every stage."""
 
 
@@ -240,7 +244,7 @@ def test_killed_in_every_stage_and_resumed(name: str, copy_of_run: Callable[[str
     words = (*MADE_ONCE[name], "-o", out, "--resume")
     for number, file in enumerate(KILLED[words[1]]):
         assert killed_before(file, words) == -signal.SIGKILL
-        assert [(out / f"stages/{stage}.json").exists() for stage in UNREFINED] == [k < number for k in range(6)]
+        assert [(out / f"stages/{stage}.json").exists() for stage in UNREFINED] == [k < number for k in range(7)]
         assert len(list(out.rglob(".partial-*"))) == 1
         assert not (out / "summary.json").exists()
     done = run_cli(*words)

@@ -39,8 +39,8 @@ def test_force_fields_of_one_name_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damaged", "stage"),
     [("samples.npz", "train"), ("denoiser.npz", "geodesic"), ("geodesic.npz", "paths"), ("paths.npz", "windows"),
-     ("windows.npz", "export"), ("stages/paths.json", "export"), ("config.yaml", "export"),
-     ("inputs/c5.pdb", "export")],
+     ("windows.npz", "transitions"), ("shots.npz", "export"), ("stages/paths.json", "export"),
+     ("config.yaml", "export"), ("inputs/c5.pdb", "export")],
 )  # fmt: skip
 def test_damaged_run_folder_is_told(damaged: str, stage: str, tiny_alanine_run: Path, tmp_path: Path) -> None:
     for k, content in enumerate((b"", (tiny_alanine_run / damaged).read_bytes()[:100], b"{}")):
@@ -58,7 +58,7 @@ def test_an_emptied_record_is_told(stage: str, tiny_alanine_run: Path, tmp_path:
     file = copy / f"stages/{stage}.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"summary": {}}))
     before = read_json(copy / "summary.json")
-    for again in ("export", "windows", "paths"):
+    for again in ("export", "transitions", "windows", "paths"):
         if UNREFINED.index(again) > UNREFINED.index(stage):
             assert f"run '{stage}' again with --overwrite" in refusal(again, copy, "--overwrite")
     assert read_json(copy / "summary.json") == before

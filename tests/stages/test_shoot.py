@@ -371,7 +371,8 @@ def test_committors_of_the_annealed_paths_and_of_given_frames(shot: Path, tmp_pa
     rows = list(csv.DictReader((shot / "committor/committor.csv").open()))
     assert [float(row["p_b"]) for row in rows] == [0.0, 1.0]  # frames in the states
     path = mdtraj.load(str(next((shot / "shooting").glob("path_*.dcd"))), top=str(shot / "shooting/topology.pdb"))
-    path[[len(path) // 2] * 6].save_dcd(str(tmp_path / "six_times.dcd"))
+    top = int(np.abs(mdtraj.compute_phi(path)[1]).argmin())  # phi is zero on the ridge
+    path[[top] * 6].save_dcd(str(tmp_path / "six_times.dcd"))
     done = run_cli("committor", shot, "--overwrite", "--frames", tmp_path / "six_times.dcd", "--shots", "20")
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((shot / "committor/committor.csv").open()))

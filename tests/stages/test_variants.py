@@ -31,7 +31,9 @@ def succeed(*arguments: str | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def rerun(base: Path, folder: Path, *arguments: str, then: Sequence[str] = ("paths", "windows", "export")) -> None:
+def rerun(
+    base: Path, folder: Path, *arguments: str, then: Sequence[str] = ("paths", "windows", "transitions", "export")
+) -> None:
     """A copy of ``base`` whose geodesic ran anew with ``arguments``, and the stages ``then`` after it."""
     shutil.copytree(base, folder)
     succeed("geodesic", folder, "--overwrite", *arguments)
@@ -47,7 +49,7 @@ def test_other_geometries_run_through_the_chain(
     base = tiny_alanine_run if system == "alanine" else tiny_toy_run
     slow = geometry == "pullback" and system == "alanine"
     one_channel = settings(("geodesic.channel=phi+ psi-",)) if slow else []
-    then = ("paths", "windows", "export") if system == "alanine" else ("paths",)
+    then = ("paths", "windows", "transitions", "export") if system == "alanine" else ("paths",)
     rerun(base, tmp_path / "run", "--geometry", geometry, *one_channel, then=then)
     found = read_json(tmp_path / "run/stages/geodesic.json")["summary"]
     assert found["geometry"] == geometry

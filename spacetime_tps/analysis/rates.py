@@ -1,0 +1,203 @@
+"""Rate constants and the transition path ensemble from shots out of ridge windows.
+
+With f_k the free energies of the windows above the unrestrained ensemble and n_k their points of n in all, the points
+have the density rho(x) w(x), w(x) = sum_k (n_k / n) exp(f_k + u_k(x)), and <w> = 1 at equilibrium. Every transition
+path is found in proportion to its probability times W_i, the sum of w over its interior frames. So, with frames tau
+apart,
+
+* weighted by 1 / W_i the paths are samples of the transition path ensemble;
+* the reactive flux is Phi = 1 / (2 tau n) sum_i 1 / W_i (Hummer, J. Chem. Phys. 120, 516 (2004), section II, with a
+  mixture of windows in place of a dividing surface);
+* k_AB = Phi / p_A, p_A the probability that the state visited last is A.
+
+Free energies are those of MBAR, and one sandwich estimate covers them and the shots (``estimated``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import genpareto
+
+from spacetime_tps.boltzmann.blocks import jackknife_error
+from spacetime_tps.boltzmann.pool import RIDGE, Pool, Seen, Solution, solve
+from spacetime_tps.boltzmann.reweighting import Estimate, SampleSum
+from spacetime_tps.representations import Identity, Molecular
+from spacetime_tps.representations.ridge import RidgeWindows
+from spacetime_tps.shooting.shots import RidgeSpace, Shots
+
+_LEAST_TAIL = 5
+"""Weights that a tail is fitted to, at least."""
+
+
+@dataclass(frozen=True)
+class ShotEnsemble:
+    """Shots out of ridge windows, their weights, and what ties the windows to the states.
+
+    Attributes:
+        shots: points and paths.
+        solution: MBAR over all that was sampled: windows of every kind and free simulations, the points last.
+        log_factors: log(n_k / n) + f_k of each ridge window, with free energies as ``solution`` counts them, shape
+            (n_windows,).
+        log_sums: log W_i of each path by these, shape (n_paths,).
+        shares: of each ridge window in W_i, shape (n_paths, n_windows).
+    """
+
+    shots: Shots
+    solution: Solution
+    log_factors: np.ndarray
+    log_sums: np.ndarray
+    shares: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """1 / W_i over their sum, shape (n_paths,)."""
+        return np.exp(-self.log_sums - logsumexp(-self.log_sums)) if len(self.log_sums) else np.zeros(0)
+
+    @property
+    def effective(self) -> float:
+        """Kish's effective number of paths."""
+        return float(1.0 / np.square(self.weights).sum()) if len(self.log_sums) else 0.0
+
+    def flux(self) -> SampleSum:
+        """sum_i 1 / W_i / n as a sum over the points."""
+        terms = np.zeros(len(self.solution.pool))
+        np.add.at(terms, len(terms) - len(self.shots) + self.shots.shot, self.weights)
+        shares = np.zeros(len(self.solution.pool.counts))
+        shares[self.solution.pool.confined == RIDGE] = self.weights @ self.shares
+        return SampleSum(terms, shares, -float(logsumexp(-self.log_sums)) + np.log(len(self.shots)))
+
+    def estimate(self) -> Estimate:
+        """-log of the probabilities of A, of B and of everything, and of the flux times 2 tau, in this order."""
+        everywhere = np.ones((len(self.solution.pool), 1))
+        with np.errstate(divide="ignore"):
+            targets = np.log(np.hstack([self.solution.pool.in_states.astype(float), everywhere]))
+        return self.solution.estimate(targets, [self.flux()])
+
+
+def shot_ensemble(
+    pool: Pool,
+    representation: Molecular | Identity,
+    windows: RidgeWindows,
+    space: RidgeSpace,
+    shots: Shots,
+    points: Seen,
+) -> ShotEnsemble:
+    """Weigh shots by all that is known of their windows.
+
+    Args:
+        pool: samples of tube windows and free simulations.
+        representation: of its features.
+        windows: that were shot from.
+        space: of the windows.
+        shots: what became of their points.
+        points: these points as the pool wants them, leading shape (n,).
+    """
+    drawn = Pool.of_ridges(points, shots.window, shots.walker, representation.n_parameters)
+    both = pool.joined(drawn)
+    logs = windows.log_weights(space.features(both.variables)).T
+    solution = solve(both, representation, logs)
+    free = solution.reweighted.free_energies[both.confined == RIDGE]
+    offset = free + np.log(drawn.counts / len(shots))
+    sums, shares = np.zeros(len(shots.paths)), np.zeros((len(shots.paths), len(windows)))
+    for i, path in enumerate(shots.paths):
+        each = logsumexp(offset + windows.log_weights(space.features(path.variables[1:-1])), axis=0)
+        sums[i] = logsumexp(each)
+        shares[i] = np.exp(each - sums[i])
+    return ShotEnsemble(shots, solution, offset, sums, shares)
+
+
+@dataclass(frozen=True)
+class Stay:
+    """How long free simulations that came from a state stayed in it.
+
+    Attributes:
+        inside: share of the time inside the state until the other one is reached.
+        error: standard error of its logarithm, by simulations.
+    """
+
+    inside: float
+    error: float
+
+    @classmethod
+    def of(cls, own: np.ndarray, other: np.ndarray) -> Stay:
+        """Of simulations that started in a state.
+
+        Args:
+            own: whether each look finds them in it, shape (n_walkers, n).
+            other: whether in the other state, shape (n_walkers, n).
+        """
+        before = np.cumsum(other, axis=1) == 0
+        inside, until = (own & before).sum(axis=1).astype(float), before.sum(axis=1).astype(float)
+        share = inside.sum() / until.sum() if until.any() else 0.0
+        if len(until) < 2 or not share > 0.0:
+            return cls(float(share), float("nan"))
+        left = (inside.sum() - inside) / np.maximum(until.sum() - until, 1.0)
+        return cls(float(share), float(jackknife_error(np.log(np.maximum(left, 1e-300)))))
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rate constants of both directions, A to B first.
+
+    Attributes:
+        log_constants: log k, per unit of time, shape (2,).
+        errors: standard errors of these, shape (2,).
+        log_flux: log of the reactive flux per unit of time.
+        populations: p_A and p_B, the shares of time that the state visited last was A and B, shape (2,).
+        accounted: what p_A + p_B come to beside the weight of all samples: less than one where something populated was
+            entered from neither state, more where the samples miss what lies around a state.
+        transition_time: mean duration of the transition paths.
+    """
+
+    log_constants: np.ndarray
+    errors: np.ndarray
+    log_flux: float
+    populations: np.ndarray
+    accounted: float
+    transition_time: float
+
+
+def rates_of(found: ShotEnsemble, stays: tuple[Stay, Stay], interval: float) -> Rates:
+    """Rate constants by shots.
+
+    Args:
+        found: paths and their weights.
+        stays: of A and of B.
+        interval: time between frames.
+    """
+    estimate = found.estimate()
+    logs, errors, shares = [], [], []
+    for state, stay in enumerate(stays):
+        value, error = estimate.difference(3, state)
+        logs.append(value - np.log(2.0 * interval) + np.log(stay.inside))
+        errors.append(float(np.hypot(error, stay.error)))
+        shares.append(np.exp(-estimate.difference(2, state)[0]) / stay.inside)
+    populations = np.array(shares) / sum(shares)
+    lengths = np.array([len(path) - 1 for path in found.shots.paths])
+    return Rates(
+        log_constants=np.array(logs),
+        errors=np.array(errors),
+        log_flux=float(logs[0] + np.log(populations[0])),
+        populations=populations,
+        accounted=float(sum(shares)),
+        transition_time=float(interval * found.weights @ lengths),
+    )
+
+
+def pareto_k(weights: np.ndarray) -> float:
+    """Shape of the generalised Pareto distribution of the largest weights; above 0.7 no average of them is sound.
+
+    The tail is min(n / 5, 3 sqrt(n)) of n weights (Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance
+    sampling" (2024), section 3), the shape its maximum-likelihood estimate. NaN for fewer than 25 weights.
+    """
+    tail = int(min(len(weights) / 5, 3 * np.sqrt(len(weights))))
+    if tail < _LEAST_TAIL:
+        return float("nan")
+    ordered = np.sort(weights)
+    excess = ordered[-tail:] - ordered[-tail - 1]
+    if not excess.max() > 0.0:
+        return -np.inf
+    return float(genpareto.fit(excess[excess > 0.0] / excess.max(), floc=0.0)[0])

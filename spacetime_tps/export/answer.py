@@ -1,0 +1,67 @@
+"""What a run was asked for, in five lines: the barrier, the difference of the states, both rates, and the paths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from spacetime_tps.units import shown_number
+
+
+def answer_lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A name and a sentence each, from ``summary.json``."""
+    return list(_lines(summary))
+
+
+def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    answer, shots = summary["answer"], summary["transitions"]
+    chosen = summary["geodesic"]["chosen"]
+    yield "barrier", f"{_energy(answer['barrier'])}, along {chosen}"
+    yield "states", f"B - A {_energy(answer['delta_f_states'])}"
+    for name, key in (("rate A to B", "rate_a_to_b"), ("rate B to A", "rate_b_to_a")):
+        yield name, _rate(shots.get(key)) if shots.get(key) else f"unknown: {_why(shots)}"
+    yield "true ensemble", _paths(shots)
+
+
+def _energy(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "unknown"
+    error = found["error"]
+    known = f"{error:.2g}" if error is not None and math.isfinite(error) else "unknown"
+    return f"{shown_number(found['value'], 1)} +- {known} {found['unit']}"
+
+
+def _rate(found: Mapping[str, Any]) -> str:
+    words = f"{found['value']:.2g} {found['unit']}, within a factor {math.exp(found['error_of_log']):.2f}"
+    if "eyring_barrier_kj_mol" not in found:
+        return words
+    kj, kcal = found["eyring_barrier_kj_mol"], found["eyring_barrier_kcal_mol"]
+    return f"{words}; by Eyring's equation {kj:.1f} kJ/mol ({kcal:.1f} kcal/mol)"
+
+
+def _paths(shots: Mapping[str, Any]) -> str:
+    if not shots.get("paths"):
+        return f"no unguided path: {_why(shots)}"
+    shares = sorted(shots["channels"].items(), key=lambda item: -item[1])
+    through = ", ".join(f"{share:.0%} {label}" for label, share in shares[:2])
+    return f"{shots['paths']} unguided paths, worth {shots['effective_paths']:.0f} of equal weight; {through}"
+
+
+def _why(shots: Mapping[str, Any]) -> str:
+    return str(shots.get("no_rates_because") or "transitions.shots is 0")
+
+
+def model_in_words(definition: Mapping[str, Any]) -> str:
+    """What rates depend on beside the energy: friction, masses, solvent."""
+    if definition["kind"] != "molecule":
+        return "Rates are those of overdamped dynamics in reduced units."
+    dynamics = definition["dynamics"]
+    solvent = "water and ions" if definition.get("nonbonded") == "pme" else "no explicit solvent"
+    if definition.get("implicit_solvent"):
+        solvent = f"implicit solvent {definition['implicit_solvent']}"
+    masses = f"hydrogens of {definition['hydrogen_mass']}" if definition.get("hydrogen_mass") else "physical masses"
+    return (
+        f"Rates are those of this model: Langevin dynamics at {definition['temperature']}, friction "
+        f"{dynamics['friction']}, {masses}, {solvent}."
+    )

@@ -1,0 +1,313 @@
+"""Shots out of ridge windows: points of restrained ensembles, followed forward and backward by unguided dynamics.
+
+A point drawn with density rho(x) w(x), rho that of equilibrium, is given Maxwell-Boltzmann velocities and integrated
+both ways until it reaches a state. Where one end lies in A and the other in B, each transition path comes up in
+proportion to its probability times the sum of w over its interior frames, since any of them could have been the point
+(Hummer, J. Chem. Phys. 120, 516 (2004), with windows in place of a dividing surface).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import openmm
+import torch
+from torch import Tensor
+
+from spacetime_tps.errors import DamagedFileError
+from spacetime_tps.files import read_arrays, write_arrays
+from spacetime_tps.parallel import WorkerPool
+from spacetime_tps.potentials import Potential
+from spacetime_tps.progress import progress_bar
+from spacetime_tps.representations.ridge import RidgeWindows, TorsionRidge
+from spacetime_tps.representations.torsions import Torsions
+from spacetime_tps.seeds import generator, openmm_seed, torch_seed
+from spacetime_tps.shooting.chains import EngineRecipe
+from spacetime_tps.shooting.engine import IN_A, IN_B, NOWHERE, Engine, Phase
+from spacetime_tps.shooting.first import still
+from spacetime_tps.shooting.path import ShotPath, joined, pack, unpack
+
+_ARRAYS = ("window", "walker", "positions", "variables", "ends", "inside", "shot")
+_OF_PATHS = "path_"
+"""Before the names of what is stored of paths."""
+
+
+@dataclass(frozen=True)
+class RidgeSpace:
+    """The features that ridge windows are linear in: (cos, sin) of torsions, or the coordinates of a point.
+
+    Attributes:
+        columns: of the collective variables that are these torsions or coordinates.
+        torsions: of a molecule.
+    """
+
+    columns: tuple[int, ...]
+    torsions: Torsions | None = None
+
+    def features(self, variables: np.ndarray) -> np.ndarray:
+        """Shape (..., n_features), of collective variables, shape (..., n_cv)."""
+        own = variables[..., list(self.columns)]
+        return own if self.torsions is None else self.torsions.features_of_angles(own)
+
+
+@dataclass(frozen=True)
+class ShotPlan:
+    """How much of a window is sampled, and shot from.
+
+    Attributes:
+        equilibration_frames: at the start of each walker.
+        spacing_frames: between the points that are shot from.
+        shots: of each walker.
+        max_frames: of either part of a path.
+        atoms: whose positions are kept of paths, shape (n,); None: all.
+    """
+
+    equilibration_frames: int
+    spacing_frames: int
+    shots: int
+    max_frames: int
+    atoms: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Shots:
+    """Points of windows and what became of them, walker after walker, those of each in the order of time.
+
+    Attributes:
+        window: of each point, shape (n,).
+        walker: of each, shape (n,).
+        positions: of the points [nm], shape (n, n_atoms, 3), or points, shape (n, d).
+        variables: collective variables of the points, shape (n, n_cv).
+        ends: where the trajectories backward and forward in time arrived, shape (n, 2): ``IN_A``, ``IN_B`` or
+            ``NOWHERE``, if they arrived nowhere in time or the point lies in a state already.
+        inside: points in a state, shape (n,).
+        paths: transition paths, from A to B, without velocities; positions in single precision.
+        shot: number of the point behind each path, shape (n_paths,).
+        force_evaluations: of the restrained dynamics and of the shots.
+    """
+
+    window: np.ndarray
+    walker: np.ndarray
+    positions: np.ndarray
+    variables: np.ndarray
+    ends: np.ndarray
+    inside: np.ndarray
+    paths: list[ShotPath]
+    shot: np.ndarray
+    force_evaluations: int
+
+    def __len__(self) -> int:
+        return len(self.window)
+
+    def save(self, file: Path) -> None:
+        """Write to an ``.npz`` file."""
+        own = {name: getattr(self, name) for name in _ARRAYS}
+        paths = {f"{_OF_PATHS}{name}": values for name, values in pack(self.paths).items()}
+        write_arrays(file, **own, **paths, force_evaluations=np.array(self.force_evaluations))
+
+    @classmethod
+    def load(cls, file: Path) -> Shots:
+        """Read a file written by ``save``.
+
+        Raises:
+            DamagedFileError: it is missing, or its arrays are not those of shots.
+        """
+        data = read_arrays(file, (*_ARRAYS, "force_evaluations", f"{_OF_PATHS}lengths"))
+        packed = {name.removeprefix(_OF_PATHS): data[name] for name in data if name.startswith(_OF_PATHS)}
+        try:
+            own = {name: data[name] for name in _ARRAYS}
+            return cls(**own, paths=unpack(packed), force_evaluations=int(data["force_evaluations"]))
+        except (KeyError, ValueError) as error:
+            raise DamagedFileError(f"{file} is damaged; run 'transitions' again with --overwrite.") from error
+
+    @property
+    def unfinished(self) -> np.ndarray:
+        """Points outside both states of which an end arrived nowhere, shape (n,)."""
+        return ~self.inside & (self.ends == NOWHERE).any(axis=1)
+
+    def of_windows(self, windows: np.ndarray) -> Shots:
+        """Those from some windows, counted anew in the order of their numbers; what they cost is not known."""
+        rows = np.flatnonzero(np.isin(self.window, windows))
+        return replace(self._of_rows(rows), window=np.searchsorted(windows, self.window[rows]))
+
+    def of_walkers(self, walkers: np.ndarray) -> Shots:
+        """Those of some walkers, as if there had been no others; what they cost is not known."""
+        return self._of_rows(np.flatnonzero(np.isin(self.walker, walkers)))
+
+    def _of_rows(self, rows: np.ndarray) -> Shots:
+        kept = np.isin(self.shot, rows)
+        return Shots(
+            self.window[rows], self.walker[rows], self.positions[rows], self.variables[rows], self.ends[rows],
+            self.inside[rows], [path for path, keep in zip(self.paths, kept, strict=True) if keep],
+            np.searchsorted(rows, self.shot[kept]), 0,
+        )  # fmt: skip
+
+    def joined(self, other: Shots, first_window: int) -> Shots:
+        """Both, the windows of ``other`` counted from ``first_window``."""
+        walkers = int(self.walker.max(initial=-1)) + 1
+        return Shots(
+            np.concatenate([self.window, other.window + first_window]),
+            np.concatenate([self.walker, other.walker + walkers]),
+            np.concatenate([self.positions, other.positions]),
+            np.concatenate([self.variables, other.variables]),
+            np.concatenate([self.ends, other.ends]),
+            np.concatenate([self.inside, other.inside]),
+            [*self.paths, *other.paths],
+            np.concatenate([self.shot, other.shot + len(self)]),
+            self.force_evaluations + other.force_evaluations,
+        )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Some walkers, one window each: ``seeds`` are those of the windows' noise, the shots' noise and of velocities."""
+
+    recipe: EngineRecipe
+    space: RidgeSpace
+    windows: RidgeWindows
+    plan: ShotPlan
+    starts: np.ndarray
+    seeds: tuple[int, int, np.random.Generator]
+
+
+def shots_from(
+    recipe: EngineRecipe,
+    space: RidgeSpace,
+    windows: RidgeWindows,
+    starts: np.ndarray,
+    plan: ShotPlan,
+    seed: int,
+    name: str,
+    pool: WorkerPool,
+) -> Shots:
+    """Sample ridge windows and shoot from their points.
+
+    Args:
+        recipe: of the unguided dynamics.
+        space: of the windows.
+        windows: of every one the walkers of ``starts``.
+        starts: configurations near each window, shape (n_windows, n_walkers, n_atoms, 3) [nm] or (..., d).
+        plan: how much.
+        seed: of the run.
+        name: of the random streams.
+        pool: where walkers of a molecule run.
+    """
+    toy = recipe.potential is not None
+    count, each = starts.shape[:2]
+    window = np.repeat(np.arange(count), each)
+    rows = starts.reshape(count * each, *starts.shape[2:])
+    batches = [np.arange(len(rows))] if toy else [np.array([k]) for k in range(len(rows))]
+    noise = torch_seed if toy else openmm_seed
+    tasks = [
+        _Task(
+            recipe, space, windows[window[batch]], plan, rows[batch],
+            (noise(seed, name, "windows", k), noise(seed, name, "shots", k), generator(seed, name, "velocities", k)),
+        )
+        for k, batch in enumerate(batches)
+    ]  # fmt: skip
+    with progress_bar(len(tasks), "shooting from ridge windows", "walker") as bar:
+        results = [_walk(tasks[0])] if toy else pool.map(_walk, [(task,) for task in tasks], bar)
+    found = [one for result in results for one in result[0]]
+    paths = [(path, walker * plan.shots + k) for walker, one in enumerate(found) for k, path in one.paths]
+    positions, variables, ends, inside = (
+        np.concatenate([getattr(one, part) for one in found]) for part in ("positions", "variables", "ends", "inside")
+    )
+    return Shots(
+        window=np.repeat(window, plan.shots),
+        walker=np.repeat(np.arange(len(rows)), plan.shots),
+        positions=positions,
+        variables=variables,
+        ends=ends,
+        inside=inside,
+        paths=[path for path, _ in paths],
+        shot=np.array([k for _, k in paths], dtype=int),
+        force_evaluations=sum(cost for _, cost in results),
+    )
+
+
+@dataclass(frozen=True)
+class _Walked:
+    """Of one walker: points, shape (shots, ...), where they went, and paths with the number of the point."""
+
+    positions: np.ndarray
+    variables: np.ndarray
+    ends: np.ndarray
+    inside: np.ndarray
+    paths: list[tuple[int, ShotPath]]
+
+
+def _walk(task: _Task) -> tuple[list[_Walked], int]:
+    """What some walkers found, and their cost."""
+    plan, (of_windows, of_shots, rng) = task.plan, task.seeds
+    sampler = _held(task.recipe, task.space, task.windows).build(of_windows)
+    engine = task.recipe.build(of_shots)
+    here, _ = sampler.starts([still(start, task.recipe) for start in task.starts], 0.0, rng)
+    count = len(task.starts)
+    here, _ = _moved(sampler, here, plan.equilibration_frames)
+    columns: list[list[np.ndarray]] = [[], [], [], []]
+    paths: list[list[tuple[int, ShotPath]]] = [[] for _ in range(count)]
+    limits = np.full(count, plan.max_frames)
+    for number in range(plan.shots):
+        here, points = _moved(sampler, here, plan.spacing_frames)
+        forward, backward = engine.starts(points, 0.0, rng)
+        at = joined(points)
+        inside = np.any([s.contains(at.variables) for s in task.recipe.states], axis=0)
+        behind = engine.integrate(backward, np.where(inside, 0, limits), stop=True)
+        worth = np.array([segment.state != NOWHERE for segment in behind])
+        ahead = engine.integrate(forward, np.where(worth, limits, 0), stop=True)
+        ends = np.array([[first.state, last.state] for first, last in zip(behind, ahead, strict=True)], dtype=np.int8)
+        for column, values in zip(columns, (at.positions, at.variables, ends, inside), strict=True):
+            column.append(values)
+        for k in np.flatnonzero((np.sort(ends, axis=1) == [IN_A, IN_B]).all(axis=1)):
+            point = replace(points[k], velocities=forward.velocities[k : k + 1])
+            path = joined([behind[k].as_path(True, 0), point, ahead[k].as_path(False, 0)])
+            paths[k].append((number, _slim(path if ends[k, 0] == IN_A else path.reversed(), plan.atoms)))
+    positions, variables, fates, within = (np.stack(column, axis=1) for column in columns)
+    found = [_Walked(positions[k], variables[k], fates[k], within[k], paths[k]) for k in range(count)]
+    return found, sampler.force_evaluations + engine.force_evaluations
+
+
+def _slim(path: ShotPath, atoms: np.ndarray | None) -> ShotPath:
+    """What is kept of a path."""
+    positions = path.positions if atoms is None else path.positions[:, atoms]
+    return replace(path, positions=positions.astype(np.float32), velocities=np.zeros((len(path), 0)))
+
+
+def _moved(sampler: Engine, here: Phase, frames: int) -> tuple[Phase, list[ShotPath]]:
+    """Some frames later, and the points there."""
+    segments = sampler.integrate(here, np.full(len(here.positions), frames), stop=False)
+    points = [segment.as_path(False, 0).part(len(segment) - 1, len(segment)) for segment in segments]
+    at = joined(points)
+    return Phase(at.positions, at.velocities), points
+
+
+def _held(recipe: EngineRecipe, space: RidgeSpace, windows: RidgeWindows) -> EngineRecipe:
+    """The dynamics of walkers in windows, one each; of a molecule, of a single one."""
+    if recipe.potential is not None:
+        return replace(recipe, potential=_Held(recipe.potential, recipe.kt, windows))
+    assert recipe.dynamics is not None
+    assert space.torsions is not None
+    restraint = TorsionRidge(space.torsions.quadruples, windows, recipe.dynamics.kt)
+    system = openmm.XmlSerializer.deserialize(recipe.dynamics.system_xml)
+    system.addForce(restraint.force)
+    return replace(recipe, dynamics=replace(recipe.dynamics, system_xml=openmm.XmlSerializer.serialize(system)))
+
+
+class _Held:
+    """A potential and, for every row of a batch, the restraint of a window."""
+
+    def __init__(self, potential: Potential, kt: float, windows: RidgeWindows):
+        self.dimension = potential.dimension
+        self._potential, self._kt = potential, kt
+        parts = (windows.direction, windows.center, windows.stiffness, windows.tilt)
+        self._n, self._s, self._k, self._a = (torch.from_numpy(np.asarray(part, dtype=float)) for part in parts)
+
+    def energy(self, x: Tensor) -> Tensor:
+        away = (x * self._n).sum(-1) - self._s
+        return self._potential.energy(x) + self._kt * (0.5 * self._k * away**2 - (x * self._a).sum(-1))
+
+    def gradient(self, x: Tensor) -> Tensor:
+        away = (x * self._n).sum(-1) - self._s
+        return self._potential.gradient(x) + self._kt * ((self._k * away)[..., None] * self._n - self._a)

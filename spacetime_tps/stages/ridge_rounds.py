@@ -1,0 +1,272 @@
+"""Rounds of shots across the ridges of channels: first across the curve, then where p_B by these is one half."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spacetime_tps.analysis.committor import LogisticCommittor, logistic_committor
+from spacetime_tps.analysis.free_energies import along_by_samples
+from spacetime_tps.boltzmann.pool import Seen, Solution
+from spacetime_tps.config import TransitionsConfig
+from spacetime_tps.files import require_finite
+from spacetime_tps.geometry.curve import FineCurve
+from spacetime_tps.parallel import WorkerPool
+from spacetime_tps.representations import Identity
+from spacetime_tps.representations.ridge import RidgeWindows
+from spacetime_tps.shooting.chains import EngineRecipe
+from spacetime_tps.shooting.engine import IN_B, NOWHERE
+from spacetime_tps.shooting.fates import fates_of
+from spacetime_tps.shooting.ridges import Ridge, around_top, ridge_through
+from spacetime_tps.shooting.shots import RidgeSpace, ShotPlan, Shots, shots_from
+from spacetime_tps.stages.placement import seen_in
+from spacetime_tps.systems import System
+
+logger = logging.getLogger(__name__)
+
+_POINTS = 400
+"""Of a curve at which its free energy is read."""
+_TILTS_KT = (0.0, 5.0, 10.0, 20.0, 40.0)
+_STIFFER = (1.0, 1.5, 2.25, 3.4, 5.0)
+"""Tilts and factors of stiffness that are tried, one after the other."""
+_SPILL = 0.05
+"""Share of a window's ensemble that may lie in the states, or in the angle with the same sine."""
+_ROUNDS = (0.2, 0.2, 0.6)
+"""Shares of the shots."""
+_PENALTY = 1.0
+"""Of slopes of a committor, in units of the scatter of features."""
+_PROBES = 4
+"""Trajectories from each frame along the curve."""
+_REACH = (0.01, 0.1)
+"""Of a ridge to either side, in shares of the curve, by probes."""
+_FEWEST_ENDS = 3
+"""Trajectories to either state with which a committor is fitted."""
+_LARGE = 500
+"""Atoms of a system from which on paths are kept without its water."""
+
+
+def ridge_space(system: System) -> RidgeSpace:
+    """In which the ridge windows of a system are linear."""
+    if system.molecule is None:
+        return RidgeSpace(tuple(range(len(system.variables.names))))
+    return RidgeSpace(tuple(system.represented), system.torsions)
+
+
+@dataclass(frozen=True)
+class RidgeShots:
+    """Shots across the ridges of some channels.
+
+    Attributes:
+        windows: of all rounds and channels.
+        channel: number of the channel of each, shape (n_windows,).
+        shots: of all.
+        connected: share of shots that connect the states, by channel, round by round.
+        committors: of each channel, by its shots.
+    """
+
+    windows: RidgeWindows
+    channel: np.ndarray
+    shots: Shots
+    connected: list[list[float]]
+    committors: list[LogisticCommittor]
+
+
+@dataclass(frozen=True)
+class Shooter:
+    """How shots are made.
+
+    Attributes:
+        system: of the run.
+        recipe: of its unguided dynamics.
+        config: how many, and how long.
+        seed: of the run.
+        pool: where walkers run.
+        store: folder in which finished rounds are kept and found again.
+    """
+
+    system: System
+    recipe: EngineRecipe
+    config: TransitionsConfig
+    seed: int
+    pool: WorkerPool
+    store: Path | None = None
+
+    def plan(self, share: float, windows: int) -> ShotPlan:
+        """Of a round."""
+        config, molecule = self.config, self.system.molecule
+        every = config.frame_every
+        large = molecule is not None and molecule.topology.getNumAtoms() > _LARGE
+        return ShotPlan(
+            equilibration_frames=max(1, config.equilibration_steps // every),
+            spacing_frames=max(1, config.spacing_steps // every),
+            shots=max(1, round(share * config.shots / (windows * config.walkers))),
+            max_frames=max(1, config.max_steps // every),
+            atoms=molecule.solute if molecule is not None and large else None,
+        )
+
+    def probe(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """Which of some frames go where: p_B of each and how many trajectories were decided, shape (n,); the cost."""
+        limit = max(1, self.config.max_steps // self.config.frame_every)
+        fates, cost = fates_of(self.recipe, frames, _PROBES, limit, self.seed, "transitions, probes", self.pool)
+        decided = (fates != NOWHERE).sum(axis=1)
+        return (fates == IN_B).sum(axis=1) / np.maximum(decided, 1), decided, cost
+
+    def shoot(self, number: int, share: float, windows: RidgeWindows, frames: np.ndarray) -> Shots:
+        """A round, from the frames that lie best in each window."""
+        file = None if self.store is None else self.store / f"round_{number}.npz"
+        if file is not None and file.is_file():
+            return Shots.load(file)
+        space = ridge_space(self.system)
+        starts = _best_frames(windows, space.features(self.system.variables(frames)), frames, self.config.walkers)
+        plan, name = self.plan(share, len(windows)), f"transitions {number}"
+        found = shots_from(self.recipe, space, windows, starts, plan, self.seed, name, self.pool)
+        require_finite("The shots are", "lower the time step", found.positions)
+        if file is not None:
+            found.save(file)
+        return found
+
+
+def rounds_of_shots(
+    shooter: Shooter,
+    channels: Sequence[tuple[Ridge, Solution]],
+    frames: np.ndarray,
+    say: Callable[[str], None] = lambda _: None,
+) -> RidgeShots:
+    """Shoot across ridges, and then where the committor by these shots is one half.
+
+    A fitted ridge is kept if more of its shots connect the states than of those across the first.
+
+    Args:
+        shooter: of the run.
+        channels: the ridge across the curve of each, and MBAR over windows along it and free simulations.
+        frames: from which windows may start, shape (n, n_atoms, 3) [nm] or (n, d).
+        say: is told what a round found.
+    """
+    space = ridge_space(shooter.system)
+    known = [(solution, space.features(solution.pool.variables)) for _, solution in channels]
+    first = [ridge for ridge, _ in channels]
+    ridges = first
+    shots: Shots | None = None
+    windows: RidgeWindows | None = None
+    channel = np.zeros(0, dtype=int)
+    connected: list[list[float]] = [[] for _ in channels]
+    for number, share in enumerate(_ROUNDS):
+        new = [_fitting_windows(ridge, *each) for ridge, each in zip(ridges, known, strict=True)]
+        owner = np.repeat(np.arange(len(new)), [len(each) for each in new])
+        added = new[0]
+        for each in new[1:]:
+            added = added.joined(each)
+        near = frames if shots is None else np.concatenate([frames, shots.positions])
+        found = shooter.shoot(number, share, added, near)
+        for k, row in enumerate(connected):
+            row.append(_connected(found, np.flatnonzero(owner == k)))
+        shots = found if shots is None or windows is None else shots.joined(found, len(windows))
+        windows = added if windows is None else windows.joined(added)
+        channel = np.concatenate([channel, owner])
+        committors = [_committor_of(shots, space, np.flatnonzero(channel == k)) for k in range(len(channels))]
+        ridges = [
+            first[k] if number and row[-1] <= row[0] else _better(ridges[k], committors[k], shots, channel == k)
+            for k, row in enumerate(connected)
+        ]
+        told = ", ".join(f"{row[-1]:.0%}" for row in connected)
+        say(f"transitions: round {number + 1} of {len(_ROUNDS)}, {len(found)} shots, {told} connect the states")
+    assert shots is not None
+    assert windows is not None
+    return RidgeShots(windows, channel, shots, connected, committors)
+
+
+def points_of(system: System, shots: Shots) -> Seen:
+    """Points of shots as a pool wants them."""
+    if isinstance(system.representation, Identity):
+        return Seen(shots.variables, system.in_states(shots.variables), shots.variables)
+    return seen_in(system, shots.variables, shots.positions[:, system.recorded_atoms])
+
+
+def ridge_by_probes(
+    shooter: Shooter, points: np.ndarray, along: np.ndarray, frames: np.ndarray
+) -> tuple[Ridge | None, int]:
+    """Across a curve where trajectories from frames beside it go either way, and what they cost; None if nowhere.
+
+    Args:
+        shooter: of the run.
+        points: angles [rad] or coordinates at equal steps of the curve's parameter, shape (n, d).
+        along: the parameter at each frame, shape (m,).
+        frames: of annealed paths, shape (m, n_atoms, 3) [nm] or (m, d).
+    """
+    p_b, decided, cost = shooter.probe(frames)
+    used = decided > 0
+    reached = p_b[used] * decided[used]
+    if not used.any() or not 0.0 < reached.sum() < decided[used].sum():
+        return None, cost
+    fit = logistic_committor(along[used, None], reached, decided[used], _PENALTY)
+    if not fit.slopes[0] > 0.0:
+        return None, cost
+    half, reach = -fit.offset / fit.slopes[0], np.clip(2.0 / fit.slopes[0], *_REACH)
+    if not along.min() < half < along.max():
+        return None, cost
+    places = np.clip(np.array([half - reach, half, half + reach]), 0.0, 1.0) * (len(points) - 1)
+    before, at, behind = points[np.round(places).astype(int)]
+    return ridge_through(before, at, behind, ridge_space(shooter.system)), cost
+
+
+def ridge_by_samples(curve: FineCurve, solution: Solution, system: System) -> Ridge:
+    """Across a curve where it is highest, by samples around it."""
+    space = ridge_space(system)
+    natural = system.representation.natural(torch.from_numpy(curve.at_constant_speed(_POINTS))).numpy()
+    features = space.features(solution.pool.variables)
+    means, heights = along_by_samples(solution, system.representation, natural, features)
+    points = means if space.torsions is None else space.torsions.center(means)
+    before, at, behind = points[list(around_top(heights))]
+    return ridge_through(before, at, behind, space)
+
+
+def _fitting_windows(ridge: Ridge, solution: Solution, features: np.ndarray) -> RidgeWindows:
+    """Windows across a ridge, as soft as keeps them there.
+
+    By the samples around the curve: what they hold in the states, or in the angle with the same sine, weighs in a
+    window by its free energy, and a soft window on a high barrier would lie mostly there.
+    """
+    elsewhere = solution.pool.in_states.any(axis=1) | (features @ ridge.toward < 0.0)
+    for tilt, stiffer in zip(_TILTS_KT, _STIFFER, strict=True):
+        windows = ridge.windows(tilt, stiffer)
+        logs = solution.log_weights[:, None] + windows.log_weights(features)
+        weights = np.exp(logs - logs.max(axis=0))
+        if (weights[elsewhere].sum(axis=0) <= _SPILL * weights.sum(axis=0)).all():
+            break
+    return windows
+
+
+def _better(ridge: Ridge, committor: LogisticCommittor, shots: Shots, windows: np.ndarray) -> Ridge:
+    """Where the committor is one half; if hardly any trajectory went one way, a step toward that side."""
+    ends = shots.ends[windows[shots.window]]
+    ends = ends[ends != NOWHERE]
+    to_b = float((ends == IN_B).mean()) if len(ends) else 0.5
+    if min(to_b, 1.0 - to_b) * len(ends) >= _FEWEST_ENDS:
+        return ridge.along_committor(committor.offset, committor.slopes)
+    return replace(ridge, center=ridge.center - np.sign(to_b - 0.5) * ridge.reach)
+
+
+def _connected(shots: Shots, windows: np.ndarray) -> float:
+    """Share of the shots from some windows that connect the states."""
+    return float(np.isin(shots.window[shots.shot], windows).sum() / np.isin(shots.window, windows).sum())
+
+
+def _committor_of(shots: Shots, space: RidgeSpace, windows: np.ndarray) -> LogisticCommittor:
+    """By both ends of the shots from some windows."""
+    decided = shots.ends != NOWHERE
+    used = decided.any(axis=1) & np.isin(shots.window, windows)
+    reached, tried = (shots.ends == IN_B).sum(axis=1)[used], decided.sum(axis=1)[used]
+    return logistic_committor(space.features(shots.variables[used]), reached, tried, _PENALTY)
+
+
+def _best_frames(windows: RidgeWindows, features: np.ndarray, frames: np.ndarray, walkers: int) -> np.ndarray:
+    """Frames that weigh most in each window, spread over the best of them, shape (n_windows, walkers, ...)."""
+    order = np.argsort(-windows.log_weights(features), axis=0, kind="stable")
+    best = order[: max(walkers, len(frames) // 50)]
+    picked = best[np.linspace(0, len(best) - 1, walkers).astype(int)]
+    return frames[picked.T]

@@ -1,0 +1,183 @@
+"""The stage that shoots across the ridge: its paths, their weights, its files, and when there are no rates."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import MDAnalysis
+import mdtraj
+import numpy as np
+import pytest
+import torch
+
+from spacetime_tps import Run
+from spacetime_tps.files import read_arrays
+from spacetime_tps.potentials import MuellerBrown
+from spacetime_tps.stages import ridge_rounds
+from spacetime_tps.systems import load_system
+from tests.conftest import TINY_ALANINE, TINY_TOY, run_cli, settings
+
+SHOTS = (
+    "transitions.shots=200", "transitions.walkers=2", "transitions.equilibration_steps=50",
+    "transitions.spacing_steps=50", "transitions.max_steps=5000", "transitions.trajectories=6",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shot(copy_of_run: Callable[[str], Path]) -> Path:
+    """A tiny run of alanine dipeptide with shots; its windows are too short for rates."""
+    out = copy_of_run("alanine")
+    Run(out).transitions(SHOTS)
+    Run(out).export()
+    return out
+
+
+def test_exported_paths_run_from_state_to_state_in_physical_time(shot: Path) -> None:
+    system = load_system(Run(shot).folder.config(), shot)
+    with (shot / "ensemble/weights.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) > 20
+    assert sum(float(row["weight"]) for row in rows) == pytest.approx(1.0)
+    exported = [row for row in rows if row["file"]]
+    assert len(exported) == 6
+    top = str(shot / "topology.pdb")
+    for row in exported:
+        file = str(shot / "ensemble" / row["file"])
+        trajectory = mdtraj.load(file, top=top)
+        angles = np.stack([mdtraj.compute_phi(trajectory)[1][:, 0], mdtraj.compute_psi(trajectory)[1][:, 0]], axis=-1)
+        inside = system.in_states(angles)
+        assert inside[0].tolist() == [True, False]
+        assert inside[-1].tolist() == [False, True]
+        assert not inside[1:-1].any()
+        universe = MDAnalysis.Universe(top, file)
+        assert universe.trajectory.dt == pytest.approx(0.01, rel=1e-5)  # five steps of 2 fs
+        assert float(row["duration_ps"]) == pytest.approx(0.01 * (len(trajectory) - 1))
+        assert row["channel"] == ("phi+ psi-" if np.unwrap(angles[:, 0])[-1] > angles[0, 0] else row["channel"])
+
+
+def test_weights_are_those_of_the_windows(shot: Path) -> None:
+    """1 over the sum of w over interior frames, by hand from what is stored."""
+    data = read_arrays(shot / "shots.npz")
+    starts = np.concatenate([[0], np.cumsum(data["lengths"])])
+    sums = []
+    for first, last in itertools.pairwise(starts):
+        angles = data["path_variables"][first + 1 : last - 1]
+        x = np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(len(angles), -1)
+        away = x @ data["direction"].T - data["center"]
+        each = x @ data["tilt"].T - 0.5 * data["stiffness"] * away**2 + data["log_factors"]
+        sums.append(np.exp(each).sum())
+    assert np.exp(data["log_sums"]) == pytest.approx(np.array(sums), rel=1e-6)
+    assert data["weights"] == pytest.approx((1 / np.array(sums)) / (1 / np.array(sums)).sum())
+    drawn = np.bincount(data["window"])
+    alike = np.flatnonzero((data["stiffness"] == data["stiffness"][0]) & (data["center"] == data["center"][0]))
+    free = data["log_factors"] - np.log(drawn / drawn.sum())
+    assert free[alike] == pytest.approx(np.full(len(alike), free[0]))
+
+
+def test_later_rounds_connect_more(shot: Path) -> None:
+    summary = json.loads((shot / "summary.json").read_text())
+    found = summary["transitions"]
+    (first, _, last) = next(iter(found["connected_share_by_round"].values()))
+    assert last > max(0.15, first)
+    assert found["shots"] == len(read_arrays(shot / "shots.npz")["window"])
+    assert found["paths"] == len(read_arrays(shot / "shots.npz")["weights"])
+    assert sum(found["channels"].values()) == pytest.approx(1.0)
+    assert summary["force_evaluations"]["transitions"] > 50 * found["shots"]
+    assert 1.0 < found["effective_paths"] <= found["paths"]
+
+
+def test_transition_states_are_frames_between_the_states(shot: Path) -> None:
+    found = mdtraj.load(str(shot / "ensemble/transition_states.pdb"))
+    summary = json.loads((shot / "summary.json").read_text())["transitions"]["committor_at_top"]
+    assert len(found) == min(100, summary["frames"])
+    system = load_system(Run(shot).folder.config(), shot)
+    angles = np.stack([mdtraj.compute_phi(found)[1][:, 0], mdtraj.compute_psi(found)[1][:, 0]], axis=-1)
+    assert not system.in_states(angles).any()
+    assert abs(summary["mean"] - 0.5) < 4 * summary["mean_error"]
+
+
+def test_short_windows_give_paths_and_no_rates(shot: Path) -> None:
+    summary = json.loads((shot / "summary.json").read_text())
+    assert "share no samples" in summary["transitions"]["no_rates_because"]
+    assert summary["answer"]["rate_a_to_b"] is None
+    page = (shot / "report.html").read_text(encoding="utf-8")
+    assert "unknown: ridge windows share no samples with the states" in page
+    assert f"{summary['transitions']['paths']} unguided paths" in page
+    assert "path_0005 of the ensemble" in page
+    assert "path_0006 of the ensemble" not in page
+
+
+def test_interrupted_after_a_round_it_goes_on(
+    copy_of_run: Callable[[str], Path], shot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copy_of_run("alanine")
+    shoot, rounds = ridge_rounds.Shooter.shoot, []
+
+    def counted(self: ridge_rounds.Shooter, number: int, *rest: object) -> object:
+        if rounds == [0, 1]:
+            raise KeyboardInterrupt
+        rounds.append(number)
+        return shoot(self, number, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ridge_rounds.Shooter, "shoot", counted)
+        with pytest.raises(KeyboardInterrupt):
+            Run(out).transitions(SHOTS)
+    kept = sorted(file.name for file in (out / "shooting_ridges").glob("round_*.npz"))
+    assert kept == ["round_0.npz", "round_1.npz"]
+    Run(out).transitions(SHOTS)
+    assert not (out / "shooting_ridges").exists()
+    again, once = (read_arrays(folder / "shots.npz") for folder in (out, shot))
+    for name, values in once.items():
+        assert (again[name] == values).all(), name
+
+
+def test_repartitioned_masses_give_no_rates(tmp_path: Path) -> None:
+    changes = (*(word for word in TINY_ALANINE if not word.startswith("transitions")), "system.hydrogen_mass=3 Da")
+    done = run_cli("run", "alanine_dipeptide", "-o", tmp_path / "run", "--seed", "5", *settings(changes))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert "repartitioned masses" in summary["transitions"]["no_rates_because"]
+    assert not (tmp_path / "run/ensemble").exists()
+
+
+def test_a_potential_has_rates(tmp_path: Path) -> None:
+    """Müller-Brown with larger steps: both rates, and populations that add up to one."""
+    changes = (
+        *(word for word in TINY_TOY if not word.startswith(("windows", "transitions"))),
+        "system.dynamics.time_step=4.0e-5", "windows.steps=3000", "windows.equilibration_steps=200",
+        "windows.sample_every=20", "windows.free_walkers=8", "windows.free_steps=20000", "transitions.shots=320",
+        "transitions.walkers=16", "transitions.equilibration_steps=200", "transitions.spacing_steps=100",
+        "transitions.max_steps=20000", "transitions.frame_every=1",
+    )  # fmt: skip
+    done = run_cli("run", "mueller_brown", "-o", tmp_path / "run", "--seed", "1", *settings(changes))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    found, answer = summary["transitions"], summary["answer"]
+    assert found["no_rates_because"] is None, found
+    ratio = answer["rate_a_to_b"]["value"] / answer["rate_b_to_a"]["value"]
+    assert ratio == pytest.approx(found["population_b"] / found["population_a"], rel=1e-6)
+    assert found["population_a"] + found["population_b"] == pytest.approx(1.0)
+    assert abs(np.log(ratio) - np.log(_populations_by_quadrature())) < 1.0
+    assert answer["rate_a_to_b"]["error"] < 0.6 * answer["rate_a_to_b"]["value"]
+    assert done.stdout.startswith("barrier")
+    assert "rate A to B" in done.stdout
+
+
+def _populations_by_quadrature() -> float:
+    """Of B over that of A, each with what lies nearer to it than to the other minimum along x - y."""
+    x, y = np.meshgrid(np.linspace(-1.6, 1.3, 600), np.linspace(-0.5, 2.2, 600), indexing="ij")
+    points = torch.from_numpy(np.stack([x, y], axis=-1).reshape(-1, 2))
+    boltzmann = np.exp(-MuellerBrown().energy(points).numpy() / 15.0)
+    in_b = (points[:, 0] - points[:, 1] > -0.5).numpy()
+    return float(boltzmann[in_b].sum() / boltzmann[~in_b].sum())
+
+
+def test_a_run_without_shots_says_so(copy_of_run: Callable[[str], Path]) -> None:
+    summary = json.loads((copy_of_run("alanine") / "summary.json").read_text())
+    assert summary["transitions"] == {}
+    assert summary["answer"]["rate_a_to_b"] is None
