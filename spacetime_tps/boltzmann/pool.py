@@ -181,14 +181,14 @@ class Pool:
         write_arrays(file, **arrays)
 
     @classmethod
-    def load(cls, file: Path) -> Pool:
-        """Read a file written by ``save``.
+    def load(cls, file: Path, stage: str = "refine") -> Pool:
+        """Read a file that a stage has written by ``save``.
 
         Raises:
             DamagedFileError: it is missing, or its arrays are not those of a pool.
         """
         data = read_arrays(file, _ARRAYS)
-        again = "run 'refine' again with --overwrite"
+        again = f"run {stage!r} again with --overwrite"
         check_shapes(
             file,
             data,

@@ -172,7 +172,7 @@ def _ties(context: Context, curves: list[tuple[str, FineCurve]]) -> _Ties:
         pool, stays, cost = ties_of_potential(context.system, [curve for _, curve in curves], context.config.seed)
         return _Ties(pool, stays, [], cost)
     a, b = read_arrays(context.folder / "windows.npz", ("stays",))["stays"].tolist()
-    pool, quick, cost = Pool.load(context.folder / WINDOW_SAMPLES), [], 0
+    pool, quick, cost = Pool.load(context.folder / WINDOW_SAMPLES, "windows"), [], 0
     for label, curve in curves[1:]:
         placed, paths, more = explored(context, load_denoiser(context.refined()), curve, f"transitions {label}")
         pool, cost = pool.joined(placed.pool(context.system)), cost + more

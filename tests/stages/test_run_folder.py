@@ -39,7 +39,8 @@ def test_force_fields_of_one_name_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damaged", "stage"),
     [("samples.npz", "train"), ("denoiser.npz", "geodesic"), ("geodesic.npz", "paths"), ("paths.npz", "windows"),
-     ("windows.npz", "transitions"), ("shots.npz", "export"), ("stages/paths.json", "export"),
+     ("windows.npz", "transitions"), ("window_samples.npz", "transitions"), ("shots.npz", "export"),
+     ("stages/paths.json", "export"),
      ("config.yaml", "export"), ("inputs/c5.pdb", "export")],
 )  # fmt: skip
 def test_damaged_run_folder_is_told(damaged: str, stage: str, tiny_alanine_run: Path, tmp_path: Path) -> None:
