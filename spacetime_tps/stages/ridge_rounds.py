@@ -44,6 +44,8 @@ _PROBES = 4
 """Trajectories from each frame along the curve."""
 _REACH = (0.01, 0.1)
 """Of a ridge to either side, in shares of the curve, by probes."""
+_ENOUGH = 0.15
+"""Share of shots that connect the states, by a ridge across which paths go."""
 _FEWEST_ENDS = 3
 """Trajectories to either state with which a committor is fitted."""
 _LARGE = 500
@@ -139,7 +141,7 @@ def rounds_of_shots(
 ) -> RidgeShots:
     """Shoot across ridges, and then where the committor by these shots is one half.
 
-    A fitted ridge is kept if more of its shots connect the states than of those across the first.
+    The first is gone back to if it connects the states well, and better than a fitted one.
 
     Args:
         shooter: of the run.
@@ -170,7 +172,7 @@ def rounds_of_shots(
         channel = np.concatenate([channel, owner])
         committors = [_committor_of(shots, space, np.flatnonzero(channel == k)) for k in range(len(channels))]
         ridges = [
-            first[k] if number and row[-1] <= row[0] else _better(ridges[k], committors[k], shots, channel == k)
+            first[k] if _ENOUGH <= row[0] > row[-1] else _better(ridges[k], committors[k], shots, channel == k)
             for k, row in enumerate(connected)
         ]
         told = ", ".join(f"{row[-1]:.0%}" for row in connected)
