@@ -87,7 +87,7 @@ class Torsions(Internal):
     @staticmethod
     def features_of_angles(angles: np.ndarray) -> np.ndarray:
         """(cos, sin) pairs, shape (..., 2 n_torsions), of angles [rad], shape (..., n_torsions)."""
-        return np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(*angles.shape[:-1], -1)
+        return np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(*angles.shape[:-1], 2 * angles.shape[-1])
 
     def statistics(self, features: np.ndarray) -> np.ndarray:
         """T(x) = x."""

@@ -259,9 +259,11 @@ def _connected(shots: Shots, windows: np.ndarray) -> float:
 
 
 def _committor_of(shots: Shots, space: RidgeSpace, windows: np.ndarray) -> LogisticCommittor:
-    """By both ends of the shots from some windows."""
+    """By both ends of the shots from some windows; one half everywhere if none of them arrived."""
     decided = shots.ends != NOWHERE
     used = decided.any(axis=1) & np.isin(shots.window, windows)
+    if not used.any():
+        return LogisticCommittor(0.0, np.zeros(space.features(shots.variables).shape[-1]))
     reached, tried = (shots.ends == IN_B).sum(axis=1)[used], decided.sum(axis=1)[used]
     return logistic_committor(space.features(shots.variables[used]), reached, tried, _PENALTY)
 

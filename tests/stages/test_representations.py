@@ -20,10 +20,16 @@ KINDS = {
 }
 
 
+SHOTS = (
+    "transitions.shots=100", "transitions.walkers=2", "transitions.equilibration_steps=50",
+    "transitions.spacing_steps=50", "transitions.max_steps=5000",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module", params=sorted(KINDS))
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    changes = (*TINY_ALANINE, f"representation.kind={request.param}", *KINDS[request.param])
+    changes = (*TINY_ALANINE, *SHOTS, f"representation.kind={request.param}", *KINDS[request.param])
     made = Run.new("alanine_dipeptide", folder, seed=5, changes=changes)
     made.finish()
     return made
@@ -32,6 +38,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def test_the_chain_runs_to_its_report(run: Run) -> None:
     folder, summary = run.folder.path, run.summary
     assert len(run.transition_paths()) == 4
+    assert summary["transitions"]["shots"] == 96
+    assert len(list((folder / "ensemble").glob("path_*.dcd"))) == min(16, summary["transitions"]["paths"])
     assert (folder / "report.html").is_file()
     assert not (folder / "plumed.dat").exists()
     fitted = np.load(folder / "representation.npz")
