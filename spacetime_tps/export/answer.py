@@ -32,8 +32,13 @@ def _energy(found: Mapping[str, Any] | None) -> str:
     return f"{shown_number(found['value'], 1)} +- {known} {found['unit']}"
 
 
+def rate_in_words(found: Mapping[str, Any]) -> str:
+    """A rate constant with its error, a factor."""
+    return f"{found['value']:.2g} {found['unit']}, within a factor {math.exp(found['error_of_log']):.2f}"
+
+
 def _rate(found: Mapping[str, Any]) -> str:
-    words = f"{found['value']:.2g} {found['unit']}, within a factor {math.exp(found['error_of_log']):.2f}"
+    words = rate_in_words(found)
     if "eyring_barrier_kj_mol" not in found:
         return words
     kj, kcal = found["eyring_barrier_kj_mol"], found["eyring_barrier_kcal_mol"]

@@ -8,6 +8,7 @@ proportion to its probability times the sum of w over its interior frames, since
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class ShotPlan:
     """How much of a window is sampled, and shot from.
 
     Attributes:
-        equilibration_frames: at the start of each walker.
+        equilibration_frames: at the start of each walker; up to whole ``spacing_frames``.
         spacing_frames: between the points that are shot from.
         shots: of each walker.
         max_frames: of either part of a path.
@@ -130,17 +131,10 @@ class Shots:
     def of_windows(self, windows: np.ndarray) -> Shots:
         """Those from some windows, counted anew in the order of their numbers; what they cost is not known."""
         rows = np.flatnonzero(np.isin(self.window, windows))
-        return replace(self._of_rows(rows), window=np.searchsorted(windows, self.window[rows]))
-
-    def of_walkers(self, walkers: np.ndarray) -> Shots:
-        """Those of some walkers, as if there had been no others; what they cost is not known."""
-        return self._of_rows(np.flatnonzero(np.isin(self.walker, walkers)))
-
-    def _of_rows(self, rows: np.ndarray) -> Shots:
         kept = np.isin(self.shot, rows)
         return Shots(
-            self.window[rows], self.walker[rows], self.positions[rows], self.variables[rows], self.ends[rows],
-            self.inside[rows], [path for path, keep in zip(self.paths, kept, strict=True) if keep],
+            np.searchsorted(windows, self.window[rows]), self.walker[rows], self.positions[rows], self.variables[rows],
+            self.ends[rows], self.inside[rows], [path for path, keep in zip(self.paths, kept, strict=True) if keep],
             np.searchsorted(rows, self.shot[kept]), 0,
         )  # fmt: skip
 
@@ -241,16 +235,17 @@ class _Walked:
 def _walk(task: _Task) -> tuple[list[_Walked], int]:
     """What some walkers found, and their cost."""
     plan, (of_windows, of_shots, rng) = task.plan, task.seeds
-    sampler = _held(task.recipe, task.space, task.windows).build(of_windows)
+    held = _held(task.recipe, task.space, task.windows)
+    sampler = replace(held, frame_every=held.frame_every * plan.spacing_frames).build(of_windows)  # a frame a point
     engine = task.recipe.build(of_shots)
     here, _ = sampler.starts([still(start, task.recipe) for start in task.starts], 0.0, rng)
     count = len(task.starts)
-    here, _ = _moved(sampler, here, plan.equilibration_frames)
+    here, _ = _moved(sampler, here, math.ceil(plan.equilibration_frames / plan.spacing_frames))
     columns: list[list[np.ndarray]] = [[], [], [], []]
     paths: list[list[tuple[int, ShotPath]]] = [[] for _ in range(count)]
     limits = np.full(count, plan.max_frames)
     for number in range(plan.shots):
-        here, points = _moved(sampler, here, plan.spacing_frames)
+        here, points = _moved(sampler, here, 1)
         forward, backward = engine.starts(points, 0.0, rng)
         at = joined(points)
         inside = np.any([s.contains(at.variables) for s in task.recipe.states], axis=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +25,6 @@ from spacetime_tps.shooting.ridges import Ridge, around_top, ridge_through
 from spacetime_tps.shooting.shots import RidgeSpace, ShotPlan, Shots, shots_from
 from spacetime_tps.stages.placement import seen_in
 from spacetime_tps.systems import System
-
-logger = logging.getLogger(__name__)
 
 _POINTS = 400
 """Of a curve at which its free energy is read."""
@@ -112,11 +109,10 @@ class Shooter:
         )
 
     def probe(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-        """Which of some frames go where: p_B of each and how many trajectories were decided, shape (n,); the cost."""
+        """How many trajectories from each frame reached B, how many either state, shapes (n,), and what they cost."""
         limit = max(1, self.config.max_steps // self.config.frame_every)
         fates, cost = fates_of(self.recipe, frames, _PROBES, limit, self.seed, "transitions, probes", self.pool)
-        decided = (fates != NOWHERE).sum(axis=1)
-        return (fates == IN_B).sum(axis=1) / np.maximum(decided, 1), decided, cost
+        return (fates == IN_B).sum(axis=1), (fates != NOWHERE).sum(axis=1), cost
 
     def shoot(self, number: int, share: float, windows: RidgeWindows, frames: np.ndarray) -> Shots:
         """A round, from the frames that lie best in each window."""
@@ -147,7 +143,7 @@ def rounds_of_shots(
         shooter: of the run.
         channels: the ridge across the curve of each, and MBAR over windows along it and free simulations.
         frames: from which windows may start, shape (n, n_atoms, 3) [nm] or (n, d).
-        say: is told what a round found.
+        say: called after every round with one sentence on it.
     """
     space = ridge_space(shooter.system)
     known = [(solution, space.features(solution.pool.variables)) for _, solution in channels]
@@ -200,12 +196,10 @@ def ridge_by_probes(
         along: the parameter at each frame, shape (m,).
         frames: of annealed paths, shape (m, n_atoms, 3) [nm] or (m, d).
     """
-    p_b, decided, cost = shooter.probe(frames)
-    used = decided > 0
-    reached = p_b[used] * decided[used]
-    if not used.any() or not 0.0 < reached.sum() < decided[used].sum():
+    reached, decided, cost = shooter.probe(frames)
+    if not 0 < reached.sum() < decided.sum():
         return None, cost
-    fit = logistic_committor(along[used, None], reached, decided[used], _PENALTY)
+    fit = logistic_committor(along[:, None], reached, decided, _PENALTY)
     if not fit.slopes[0] > 0.0:
         return None, cost
     half, reach = -fit.offset / fit.slopes[0], np.clip(2.0 / fit.slopes[0], *_REACH)

@@ -14,6 +14,7 @@ from spacetime_tps.analysis.path_metrics import channel_labels
 from spacetime_tps.analysis.rates import Rates, ShotEnsemble, Stay, pareto_k, rates_of, shot_ensemble
 from spacetime_tps.boltzmann.pool import Pool, solve
 from spacetime_tps.errors import UserError
+from spacetime_tps.export.answer import rate_in_words
 from spacetime_tps.export.trajectory import MoleculeWriter
 from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_text
 from spacetime_tps.geometry.curve import FineCurve, evaluate, read_curves
@@ -21,7 +22,7 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.seeds import generator
 from spacetime_tps.shooting.chains import EngineRecipe, Observables
 from spacetime_tps.shooting.engine import IN_B, NOWHERE
-from spacetime_tps.shooting.path import pack
+from spacetime_tps.shooting.path import ShotPath, pack
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE
 from spacetime_tps.stages.paths import chosen_schedule
@@ -91,9 +92,12 @@ def transitions(context: Context) -> StageResult:
     frames = np.concatenate([_frames_of(each) for each in (paths, *ties.paths)])
     shooter = Shooter(context.system, recipe, config, context.config.seed, context.pool, context.work_folder(WORK))
     solution = solve(pool, context.system.representation)
-    ridge, probes = ridge_by_probes(shooter, _points_of(context), *_along(paths))
-    ridges = [ridge_by_samples(curve, solution, context.system) for curve in curves]
-    ridges[0] = ridges[0] if ridge is None else ridge
+    by_probes, probes = ridge_by_probes(shooter, _points_of(context), *_along(paths))
+    known = [by_probes, *(None for _ in curves[1:])]
+    ridges = [
+        ridge_by_samples(curve, solution, context.system) if ridge is None else ridge
+        for ridge, curve in zip(known, curves, strict=True)
+    ]
     cost += probes
     shots = rounds_of_shots(shooter, [(ridge, solution) for ridge in ridges], frames, logger.info)
     found = _weighed(context, shots, pool, stays)
@@ -274,11 +278,16 @@ def _at_top(context: Context, found: _Found) -> dict[str, Any]:
 
 
 def _shares(context: Context, ensemble: ShotEnsemble) -> dict[str, float]:
-    """Of the flux, by the way around the angles that bound both states."""
-    system = context.system
-    lifted = [system.variables.unwrapped(path.variables) for path in ensemble.shots.paths]
-    labels = channel_labels(np.array([path[-1] - path[0] for path in lifted]), system.turning)
-    return {label: float(ensemble.weights[np.array(labels) == label].sum()) for label in sorted(set(labels))}
+    """Of the flux, by channel."""
+    labels = np.array(_channels_of(context, ensemble.shots.paths))
+    return {label: float(ensemble.weights[labels == label].sum()) for label in sorted(set(labels.tolist()))}
+
+
+def _channels_of(context: Context, paths: list[ShotPath]) -> list[str]:
+    """The way that each path takes around the angles that bound both states."""
+    observables = Observables.of(context.system)
+    moved = [observables.displacement(path.variables) for path in paths]
+    return channel_labels(np.array(moved), context.system.turning) if moved else []
 
 
 def _words(context: Context, found: _Found) -> str:
@@ -290,11 +299,6 @@ def _words(context: Context, found: _Found) -> str:
         return f"{words}; no rates: {found.reason}"
     a_to_b, b_to_a = (rate_in_words(_constant(context, found.rates, side)) for side in (0, 1))
     return f"{words}; A to B {a_to_b}, B to A {b_to_a}"
-
-
-def rate_in_words(constant: dict[str, Any]) -> str:
-    """A rate constant with its error, which is a factor where it is large."""
-    return f"{constant['value']:.3g} {constant['unit']}, within a factor {np.exp(constant['error_of_log']):.2f}"
 
 
 def _write(context: Context, found: _Found) -> None:
@@ -315,8 +319,7 @@ def _write(context: Context, found: _Found) -> None:
             write_text(folder / FOLDER / "transition_states.pdb", text)
     observables = Observables.of(system)
     highest = [observables.max_free_energy(path.variables) for path in shots.paths]
-    lifted = [system.variables.unwrapped(path.variables) for path in shots.paths]
-    labels = channel_labels(np.array([path[-1] - path[0] for path in lifted]), system.turning) if lifted else []
+    labels = _channels_of(context, shots.paths)
     time = "ps" if system.molecule is not None else "reduced"
     header = ["path", "weight", f"duration_{time}", "channel", f"max_free_energy_{system.suffix}", "file"]
     rows = [

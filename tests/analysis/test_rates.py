@@ -69,8 +69,9 @@ def repeats() -> Repeats:
     looks = np.array([walk.variables for walk in walked]).reshape(2, REPEATS, 6, 2000, 2)
     plan = ShotPlan(equilibration_frames=200, spacing_frames=40, shots=20, max_frames=5000)
     centers = np.column_stack([WINDOWS.center, np.zeros(3)])
-    from_here = np.repeat(centers[:, None], WALKERS * REPEATS, axis=1)
-    shots = shots_from(RECIPE, PLANE, WINDOWS, from_here, plan, 3, "shots", WorkerPool(1))
+    from_here = np.tile(np.repeat(centers[:, None], WALKERS, axis=1), (REPEATS, 1, 1))
+    all_windows = WINDOWS[np.tile(np.arange(3), REPEATS)]
+    shots = shots_from(RECIPE, PLANE, all_windows, from_here, plan, 3, "shots", WorkerPool(1))
     pools, stays, some = [], [], []
     for k in range(REPEATS):
         own = seen(points[:, 2 * k : 2 * k + 2])
@@ -78,8 +79,7 @@ def repeats() -> Repeats:
         pools.append(both[0].joined(Pool.of_windows(eta, own[1:-1])).joined(both[1]))
         in_a, in_b = A.contains(looks[:, k]), B.contains(looks[:, k])
         stays.append((Stay.of(in_a[0], in_b[0]), Stay.of(in_b[1], in_a[1])))
-        mine = np.arange(WALKERS) + WALKERS * k
-        some.append(shots.of_walkers((np.arange(3)[:, None] * WALKERS * REPEATS + mine).ravel()))
+        some.append(shots.of_windows(3 * k + np.arange(3)))
     return Repeats(pools, stays, some)
 
 
