@@ -1,4 +1,4 @@
-"""Transition path sampling against brute force, or against shots from a window where there is none.
+"""Transition path sampling against brute force, or against shots from the windows of the runs where there is none.
 
     spacetime-tps compare alanine_dipeptide_600k -o runs/truth_600k --seeds 3     # about 40 minutes on two cores
     python scripts/reproduce_truth.py runs/truth_600k
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="written by spacetime-tps compare")
     folder = parser.parse_args().folder
     summary = read_json(folder / "compare.json")
-    best = next((name for name in ("unbiased", "umbrella") if name in summary["methods"]), None)
+    best = next((name for name in ("unbiased", "transitions") if name in summary["methods"]), None)
     if best is None:
         parser.error(f"{folder} holds neither brute force nor shots from a window to compare with")
     print(f"{summary['system']}, seeds {summary['seeds']}, energies in {summary['unit']}; truth: {best}")

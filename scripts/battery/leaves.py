@@ -19,7 +19,6 @@ _TOY = {
     "geodesic.low_barrier": {"weight": 1.0},
     "geodesic.tent_log_snr": 2.0,
     "shooting.selector": _SELECTOR,
-    "comparison.umbrella": {**_SELECTOR, "walkers": 2},
 }
 _TORSIONS = {"torsions": ["phi", "psi"]}
 _MOLECULE: dict[str, Any] = {"reference": None}

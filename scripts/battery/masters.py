@@ -19,7 +19,6 @@ ALANINE = (*tiny.ALANINE, "shooting.max_frames=400")
 COMPARISON = (
     *TOY, "comparison.shooting_steps=6", "comparison.seeded_steps=4", "comparison.ratchet_steps=200",
     "comparison.unbiased_steps=0", "comparison.examined_paths=2", "comparison.quenched_paths=1",
-    "comparison.umbrella=null",
 )  # fmt: skip
 SYSTEMS = {"toy": "mueller_brown", "alanine": "alanine_dipeptide"}
 SETTINGS = {"toy": TOY, "alanine": ALANINE}

@@ -14,11 +14,11 @@ from spacetime_tps.analysis.path_metrics import channel_labels, density_overlap,
 
 METHODS = (
     "geodesic", "line", "line_tent", "line_geodesic_schedule", "steered", "string", "training_transitions", "ratchet",
-    "tps_one_way", "tps_two_way", "tps_fixed", "umbrella", "unbiased",
+    "tps_one_way", "tps_two_way", "tps_fixed", "transitions", "unbiased",
 )  # fmt: skip
-EXACT = ("tps_one_way", "tps_two_way", "tps_fixed", "umbrella", "unbiased")
+EXACT = ("tps_one_way", "tps_two_way", "tps_fixed", "transitions", "unbiased")
 """Methods whose paths are samples of the transition path ensemble; the others are generators."""
-_BEST = {"unbiased": "unbiased dynamics", "umbrella": "shots from a window on the barrier"}
+_BEST = {"unbiased": "unbiased dynamics", "transitions": "shots from windows across the ridge"}
 _TRUTH = ("tps_one_way", "tps_two_way")
 _ARRAYS = ("max_free_energy", "arrived", "displacement", "density", "length")
 COLUMNS = {
@@ -89,7 +89,7 @@ class Truth:
 def truth_for(method: str, seeds: Sequence[dict[str, MethodPaths]]) -> Truth | None:
     """The true ensemble as seen without ``method`` itself, from all seeds.
 
-    Brute force where it was run, else shots from a window, else chains of shooting moves.
+    Brute force where it was run, else shots from windows across the ridge, else chains of shooting moves.
     """
     for best, source in _BEST.items():
         if method != best and all(best in row and _known(row[best]) for row in seeds):

@@ -28,6 +28,8 @@ from spacetime_tps.representations import Identity, Molecular
 from spacetime_tps.representations.ridge import RidgeWindows
 from spacetime_tps.shooting.shots import RidgeSpace, Shots
 
+SOUND_K = 0.7
+"""Pareto shape of weights up to which averages of them are sound."""
 _LEAST_TAIL = 5
 """Weights that a tail is fitted to, at least."""
 

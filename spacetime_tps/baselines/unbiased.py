@@ -29,8 +29,10 @@ class _Walk:
 
 def unbiased_transitions(
     recipe: EngineRecipe, structures: np.ndarray, walkers: int, frames: int, seed: int, pool: WorkerPool
-) -> tuple[Transitions, int]:
+) -> tuple[Transitions, np.ndarray, int]:
     """Transitions of independent walkers in both directions, and the force evaluations they took.
+
+    Between them, of every walker, the frames at which the state visited last was A, and B, shape (n_walkers, 2).
 
     Args:
         recipe: of the dynamics.
@@ -51,10 +53,11 @@ def unbiased_transitions(
     ]
     with progress_bar(len(tasks), "unbiased dynamics", "walker") as bar:
         results = [_walk(tasks[0])] if toy else pool.map(_walk, [(task,) for task in tasks], bar)
-    return Transitions.joined([found for found, _ in results]), sum(cost for _, cost in results)
+    spent = np.concatenate([each for _, each, _ in results])
+    return Transitions.joined([found for found, _, _ in results]), spent, sum(cost for _, _, cost in results)
 
 
-def _walk(task: _Walk) -> tuple[Transitions, int]:
+def _walk(task: _Walk) -> tuple[Transitions, np.ndarray, int]:
     noise, rng = task.seeds
     engine = task.recipe.build(noise)
     here, _ = engine.starts([still(start, task.recipe) for start in task.starts], 0.0, rng)
@@ -65,4 +68,5 @@ def _walk(task: _Walk) -> tuple[Transitions, int]:
         for recorder, segment in zip(recorders, segments, strict=True):
             recorder.look(segment.variables, segment.positions)
         here = Phase(np.stack([s.positions[-1] for s in segments]), np.stack([s.velocities[-1] for s in segments]))
-    return Transitions.joined([recorder.transitions() for recorder in recorders]), engine.force_evaluations
+    found = Transitions.joined([recorder.transitions() for recorder in recorders])
+    return found, np.array([recorder.spent for recorder in recorders]), engine.force_evaluations

@@ -104,6 +104,7 @@ class TransitionRecorder:
         """``with_frames`` segments keep their frames."""
         self._states, self._with_frames = states, with_frames
         self._from = NOT_YET
+        self._spent = np.zeros(3, dtype=int)
         self._variables: list[np.ndarray] = []
         self._frames: list[np.ndarray] = []
         self._found: list[tuple[bool, np.ndarray, np.ndarray | None]] = []
@@ -118,6 +119,9 @@ class TransitionRecorder:
         in_a, in_b = (state.contains(variables) for state in self._states)
         side = np.where(in_a, FROM_A, np.where(in_b, FROM_B, NOT_YET))
         inside = np.flatnonzero(side)
+        latest = np.concatenate([[self._from], side[inside]])
+        spent = np.diff(np.concatenate([[0], inside, [len(side)]]))
+        self._spent += np.bincount(latest, spent, minlength=3).astype(int)
         begin = 0
         if len(inside):
             before = np.concatenate([[self._from], side[inside[:-1]]])
@@ -144,6 +148,11 @@ class TransitionRecorder:
     def _finish(self) -> None:
         frames = np.concatenate(self._frames) if len(self._found) < self._with_frames else None
         self._found.append((self._from == FROM_A, np.concatenate(self._variables), frames))
+
+    @property
+    def spent(self) -> np.ndarray:
+        """Looks at which the state visited last was A, and B, shape (2,)."""
+        return self._spent[[FROM_A, FROM_B]]
 
     def transitions(self) -> Transitions:
         """What was found so far."""

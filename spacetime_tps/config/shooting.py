@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
@@ -61,17 +61,6 @@ class ShootingConfig(Model):
         return self
 
 
-class UmbrellaConfig(SelectorConfig):
-    """Shots from a window on the barrier: the restraint -kT log W and how much of its ensemble is sampled."""
-
-    walkers: Annotated[int, Within(1, 10**4)] = 8
-    shots: Annotated[int, Within(1, 10**8)] = 2000
-    """Of each walker."""
-    equilibration_steps: Annotated[int, Within(1, 10**9)] = 20_000
-    spacing_steps: Annotated[int, Within(1, 10**9)] = 200
-    """Integration steps between the points that are shot from."""
-
-
 class TransitionsConfig(Model):
     """Shots from windows on the ridge: unguided transition paths, their weights, and rate constants."""
 
@@ -119,10 +108,21 @@ class ComparisonConfig(Model):
     unbiased_steps: Annotated[int, Within(0, 10**10)] = 0
     """Steps of brute force for each walker; 0 leaves it out."""
     unbiased_walkers: Annotated[int, Within(1, 10**6)] = 8
-    umbrella: UmbrellaConfig | None = None
-    """Transition paths by shooting from a window, as the true ensemble; without it that method is left out."""
     density_bins: Annotated[int, Within(2, 500)] = 36
     """Of the path density in each variable."""
     examined_paths: Annotated[int, Within(1, 10**5)] = 64
     """Of each method, whose energies are evaluated and whose ends are released."""
     quenched_paths: Annotated[int, Within(1, 10**5)] = 4
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_a_window(cls, settings: Any) -> Any:
+        """Windows that were given by hand, in version 0.1 and before."""
+        if not isinstance(settings, dict) or "umbrella" not in settings:
+            return settings
+        if settings["umbrella"] is not None:
+            raise ValueError(
+                "the method 'umbrella' has become 'transitions', whose windows the run finds itself; leave out "
+                "comparison.umbrella, and set transitions.shots for more paths"
+            )
+        return {key: value for key, value in settings.items() if key != "umbrella"}

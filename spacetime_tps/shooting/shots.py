@@ -17,6 +17,7 @@ import openmm
 import torch
 from torch import Tensor
 
+from spacetime_tps.boltzmann.langevin import mala_step
 from spacetime_tps.errors import DamagedFileError
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.parallel import WorkerPool
@@ -26,10 +27,12 @@ from spacetime_tps.representations.ridge import RidgeWindows, TorsionRidge
 from spacetime_tps.representations.torsions import Torsions
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
 from spacetime_tps.shooting.chains import EngineRecipe
-from spacetime_tps.shooting.engine import IN_A, IN_B, NOWHERE, Engine, Phase
+from spacetime_tps.shooting.engine import IN_A, IN_B, NOWHERE, Phase
 from spacetime_tps.shooting.first import still
 from spacetime_tps.shooting.path import ShotPath, joined, pack, unpack
 
+_STABLE = 0.5
+"""Largest time step of walkers in a window over the time in which its restraint relaxes."""
 _ARRAYS = ("window", "walker", "positions", "variables", "ends", "inside", "shot")
 _OF_PATHS = "path_"
 """Before the names of what is stored of paths."""
@@ -234,18 +237,17 @@ class _Walked:
 
 def _walk(task: _Task) -> tuple[list[_Walked], int]:
     """What some walkers found, and their cost."""
-    plan, (of_windows, of_shots, rng) = task.plan, task.seeds
-    held = _held(task.recipe, task.space, task.windows)
-    sampler = replace(held, frame_every=held.frame_every * plan.spacing_frames).build(of_windows)  # a frame a point
+    plan, (_, of_shots, rng) = task.plan, task.seeds
+    windows = _PotentialWindows(task) if task.recipe.potential is not None else _MolecularWindow(task)
     engine = task.recipe.build(of_shots)
-    here, _ = sampler.starts([still(start, task.recipe) for start in task.starts], 0.0, rng)
     count = len(task.starts)
-    here, _ = _moved(sampler, here, math.ceil(plan.equilibration_frames / plan.spacing_frames))
+    for _ in range(math.ceil(plan.equilibration_frames / plan.spacing_frames)):
+        windows.next()
     columns: list[list[np.ndarray]] = [[], [], [], []]
     paths: list[list[tuple[int, ShotPath]]] = [[] for _ in range(count)]
     limits = np.full(count, plan.max_frames)
     for number in range(plan.shots):
-        here, points = _moved(sampler, here, 1)
+        points = windows.next()
         forward, backward = engine.starts(points, 0.0, rng)
         at = joined(points)
         inside = np.any([s.contains(at.variables) for s in task.recipe.states], axis=0)
@@ -261,7 +263,7 @@ def _walk(task: _Task) -> tuple[list[_Walked], int]:
             paths[k].append((number, _slim(path if ends[k, 0] == IN_A else path.reversed(), plan.atoms)))
     positions, variables, fates, within = (np.stack(column, axis=1) for column in columns)
     found = [_Walked(positions[k], variables[k], fates[k], within[k], paths[k]) for k in range(count)]
-    return found, sampler.force_evaluations + engine.force_evaluations
+    return found, windows.force_evaluations + engine.force_evaluations
 
 
 def _slim(path: ShotPath, atoms: np.ndarray | None) -> ShotPath:
@@ -270,24 +272,62 @@ def _slim(path: ShotPath, atoms: np.ndarray | None) -> ShotPath:
     return replace(path, positions=positions.astype(np.float32), velocities=np.zeros((len(path), 0)))
 
 
-def _moved(sampler: Engine, here: Phase, frames: int) -> tuple[Phase, list[ShotPath]]:
-    """Some frames later, and the points there."""
-    segments = sampler.integrate(here, np.full(len(here.positions), frames), stop=False)
-    points = [segment.as_path(False, 0).part(len(segment) - 1, len(segment)) for segment in segments]
-    at = joined(points)
-    return Phase(at.positions, at.velocities), points
+class _MolecularWindow:
+    """The molecule in its window, by restrained Langevin dynamics of its own integrator; a frame a point."""
+
+    def __init__(self, task: _Task):
+        recipe, (noise, _, rng) = task.recipe, task.seeds
+        assert recipe.dynamics is not None
+        assert task.space.torsions is not None
+        restraint = TorsionRidge(task.space.torsions.quadruples, task.windows, recipe.dynamics.kt)
+        system = openmm.XmlSerializer.deserialize(recipe.dynamics.system_xml)
+        system.addForce(restraint.force)
+        held = replace(recipe.dynamics, system_xml=openmm.XmlSerializer.serialize(system))
+        every = recipe.frame_every * task.plan.spacing_frames
+        self._engine = replace(recipe, dynamics=held, frame_every=every).build(noise)
+        self._here, _ = self._engine.starts([still(start, recipe) for start in task.starts], 0.0, rng)
+
+    @property
+    def force_evaluations(self) -> int:
+        """So far."""
+        return self._engine.force_evaluations
+
+    def next(self) -> list[ShotPath]:
+        """The point of every walker, ``spacing_frames`` after the last."""
+        segments = self._engine.integrate(self._here, np.ones(len(self._here.positions), dtype=int), stop=False)
+        points = [segment.as_path(False, 0) for segment in segments]
+        at = joined(points)
+        self._here = Phase(at.positions, at.velocities)
+        return points
 
 
-def _held(recipe: EngineRecipe, space: RidgeSpace, windows: RidgeWindows) -> EngineRecipe:
-    """The dynamics of walkers in windows, one each; of a molecule, of a single one."""
-    if recipe.potential is not None:
-        return replace(recipe, potential=_Held(recipe.potential, recipe.kt, windows))
-    assert recipe.dynamics is not None
-    assert space.torsions is not None
-    restraint = TorsionRidge(space.torsions.quadruples, windows, recipe.dynamics.kt)
-    system = openmm.XmlSerializer.deserialize(recipe.dynamics.system_xml)
-    system.addForce(restraint.force)
-    return replace(recipe, dynamics=replace(recipe.dynamics, system_xml=openmm.XmlSerializer.serialize(system)))
+class _PotentialWindows:
+    """Walkers of an analytic potential, one window each, by Metropolis-adjusted steps.
+
+    Narrow windows are so stiff that plain steps of the unguided dynamics would sample a wider distribution: by
+    1 / (1 - kT k dt / 2), a third on Müller-Brown.
+    """
+
+    def __init__(self, task: _Task):
+        recipe, plan = task.recipe, task.plan
+        assert recipe.potential is not None
+        self._held, self._kt = _Held(recipe.potential, recipe.kt, task.windows), recipe.kt
+        self._step = min(recipe.time_step, _STABLE / (recipe.kt * float(task.windows.stiffness.max())))
+        self._steps = math.ceil(plan.spacing_frames * recipe.frame_every * recipe.time_step / self._step)
+        self._rng = torch.Generator().manual_seed(task.seeds[0])
+        self._x = torch.from_numpy(task.starts).double()
+        self._energy, self._gradient = self._held.energy(self._x), self._held.gradient(self._x)
+        self._recipe = recipe
+        self.force_evaluations = len(self._x)
+
+    def next(self) -> list[ShotPath]:
+        """The point of every walker, as much time after the last as ``spacing_frames`` are."""
+        for _ in range(self._steps):
+            self._x, self._energy, self._gradient, _ = mala_step(
+                self._x, self._energy, self._gradient, self._held, self._kt, self._step, self._rng
+            )
+        self.force_evaluations += self._steps * len(self._x)
+        return [still(x, self._recipe) for x in self._x.numpy()]
 
 
 class _Held:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_json
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.run_log import versions
 from spacetime_tps.seeds import generator
+from spacetime_tps.shooting.path import ShotPath
 from spacetime_tps.stages.context import Context, Stage, opened, run_stages
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, finish_summary, reference_summary
 from spacetime_tps.stages.folder import STAGES, RunFolder
@@ -32,18 +33,19 @@ from spacetime_tps.stages.measure import Raw, measured
 from spacetime_tps.stages.methods import (
     Generators,
     geodesic_paths,
+    hot_starts,
     ratchet,
     shooting,
     shooting_fixed,
     training_transitions,
-    umbrella,
+    transitions_of_run,
     unbiased,
 )
 from spacetime_tps.stages.owned_folder import OwnedFolder
 
 logger = logging.getLogger(__name__)
 
-_NEED_NO_RUN = (("tps_one_way", "tps_fixed"), ("tps_two_way", "umbrella", "unbiased"))
+_NEED_NO_RUN = (("tps_one_way", "tps_fixed"), ("tps_two_way", "unbiased"))
 """Methods that do without samples and denoiser, in groups that one worker runs one after another."""
 
 DEFINITIONS = {
@@ -165,7 +167,7 @@ def _potential_seeds(
     folders: list[RunFolder], configs: list[RunConfig], stages: dict[str, Stage], say: Callable[[str], None]
 ) -> None:
     """All seeds at once: on an analytic potential a method is a batch on one core."""
-    generators = tuple(name for name in METHODS if name not in EXACT)
+    need_run = tuple(name for name in METHODS if not any(name in group for group in _NEED_NO_RUN))
     workers = configs[0].hardware.workers
     with WorkerPool(available_cores() if workers == "auto" else workers) as pool:
 
@@ -178,7 +180,7 @@ def _potential_seeds(
         begun = [begin(*seed, names) for seed in seeds for names in _NEED_NO_RUN]
         for folder, config in seeds:
             run_stages(folder, config, stages, finish_summary, _beginning_with(folder.path.name, say))
-            begun.append(begin(folder, config, generators))
+            begun.append(begin(folder, config, need_run))
         for future in begun:
             future.result()
 
@@ -232,19 +234,18 @@ def _some_methods(
 
 def _recipes(context: Context) -> dict[str, Callable[[], Raw]]:
     """How each method makes its paths; what several of them share is made once."""
-    generators: list[Generators] = []
 
+    @cache
     def shared() -> Generators:
-        if not generators:
-            generators.append(Generators.of(context))
-        return generators[0]
+        return Generators.of(context)
 
-    one_way: list[Raw] = []
+    @cache
+    def hot() -> tuple[list[ShotPath], int]:
+        return hot_starts(context)
 
+    @cache
     def flexible() -> Raw:
-        if not one_way:
-            one_way.append(shooting(context, "tps_one_way", "one_way"))
-        return one_way[0]
+        return shooting(context, "tps_one_way", "one_way", hot())
 
     recipes: dict[str, Callable[[], Raw]] = {
         "geodesic": lambda: geodesic_paths(context),
@@ -255,12 +256,11 @@ def _recipes(context: Context) -> dict[str, Callable[[], Raw]]:
         "string": lambda: shared().string("string"),
         "training_transitions": lambda: training_transitions(context),
         "ratchet": lambda: ratchet(context),
+        "transitions": lambda: transitions_of_run(context),
         "tps_one_way": flexible,
-        "tps_two_way": lambda: shooting(context, "tps_two_way", "two_way"),
+        "tps_two_way": lambda: shooting(context, "tps_two_way", "two_way", hot()),
         "tps_fixed": lambda: shooting_fixed(context, "tps_fixed", flexible()),
     }
-    if context.config.comparison.umbrella is not None:
-        recipes["umbrella"] = lambda: umbrella(context)
     if context.config.comparison.unbiased_steps:
         recipes["unbiased"] = lambda: unbiased(context)
     return recipes

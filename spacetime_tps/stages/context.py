@@ -28,7 +28,7 @@ from spacetime_tps.reporting import NullReporter, Reporter, reporter_of
 from spacetime_tps.representations import Components
 from spacetime_tps.representations.fitting import FITTED, NEEDS_DEEPTIME
 from spacetime_tps.run_log import ONLY_IN_LOG
-from spacetime_tps.shooting.chains import EngineRecipe, build_move, build_selector
+from spacetime_tps.shooting.chains import EngineRecipe, build_move
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.stages.sizes import check_sizes
 from spacetime_tps.systems import System, load_system
@@ -172,8 +172,6 @@ def check_selectors(config: RunConfig, system: System) -> None:
         UserError: one of them is.
     """
     build_move(config.shooting, system.variables.axes)
-    if config.comparison.umbrella is not None:
-        build_selector(config.comparison.umbrella, "comparison.umbrella", system.variables.axes)
 
 
 def check_beforehand(config: RunConfig, system: System) -> None:

@@ -9,34 +9,35 @@ import numpy as np
 import torch
 
 from spacetime_tps.analysis.path_metrics import integrated_autocorrelation_time
+from spacetime_tps.analysis.rates import SOUND_K, pareto_k
 from spacetime_tps.analysis.shooting import Chains, mean_with_error
 from spacetime_tps.baselines.lines import line_curves, steered_schedule, straightened, string_curves
 from spacetime_tps.baselines.ratchet import Ratchet, ratchet_molecule, ratchet_toy
-from spacetime_tps.baselines.umbrella import Window, window_paths
 from spacetime_tps.baselines.unbiased import unbiased_transitions
 from spacetime_tps.boltzmann.transitions import Transitions
 from spacetime_tps.config import ShootingConfig
 from spacetime_tps.errors import UserError
+from spacetime_tps.files import read_arrays
 from spacetime_tps.geometry.curve import FineCurve
 from spacetime_tps.geometry.geodesic import Geodesic
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.paths.schedule import Schedule, schedule_along
 from spacetime_tps.seeds import generator, torch_seed
-from spacetime_tps.shooting.chains import Observables, build_selector, run_chains
+from spacetime_tps.shooting.chains import Observables, run_chains
 from spacetime_tps.shooting.first import stretched
-from spacetime_tps.shooting.path import ShotPath
+from spacetime_tps.shooting.path import ShotPath, unpack
 from spacetime_tps.stages.context import Context
 from spacetime_tps.stages.first_paths import first_paths
+from spacetime_tps.stages.folder import STAGES, stages_of
 from spacetime_tps.stages.ground import Ground, ground_of, ranked
 from spacetime_tps.stages.measure import Raw, noise_seed, recipe_of
 from spacetime_tps.stages.paths import anneal, chosen_curve
 from spacetime_tps.stages.shoot import frame_interval
 from spacetime_tps.stages.train import load_denoiser
+from spacetime_tps.stages.transitions import ENSEMBLE_PATHS
 
 _FIXED_FACTOR = 3.0
 """Length of paths of fixed length over the mean flexible one."""
-_REACH = 3.0
-"""Widths of an umbrella window within which a first point has to lie."""
 
 
 # --- generators ---------------------------------------------------------------------------------
@@ -180,12 +181,18 @@ def ratchet(context: Context) -> Raw:
 # --- exact methods ------------------------------------------------------------------------------
 
 
-def shooting(context: Context, name: str, move: str) -> Raw:
-    """Flexible-length transition path sampling from high-temperature paths."""
-    update = {"move": move, "first": "high_temperature", "steps": context.config.comparison.shooting_steps}
-    config = context.config.shooting.model_copy(update=update | {"fixed_frames": None, "velocity_mixing": 0.0})
+def hot_starts(context: Context) -> tuple[list[ShotPath], int]:
+    """First paths from a raised temperature, and their cost."""
+    config = context.config.shooting.model_copy(update={"first": "high_temperature", "fixed_frames": None})
     first, cost, _ = first_paths(context, config, None)
-    return _sampled(context, name, config, first, cost)
+    return first, cost
+
+
+def shooting(context: Context, name: str, move: str, starts: tuple[list[ShotPath], int]) -> Raw:
+    """Flexible-length transition path sampling from high-temperature paths."""
+    update = {"move": move, "steps": context.config.comparison.shooting_steps}
+    config = context.config.shooting.model_copy(update=update | {"fixed_frames": None, "velocity_mixing": 0.0})
+    return _sampled(context, name, config, *starts)
 
 
 def shooting_fixed(context: Context, name: str, flexible: Raw) -> Raw:
@@ -245,69 +252,82 @@ def _sampled(context: Context, name: str, config: ShootingConfig, first: list[Sh
     )
 
 
-def umbrella(context: Context) -> Raw:
-    """Shots from a window on the barrier, first points from high-temperature paths.
+def transitions_of_run(context: Context) -> Raw:
+    """The unguided paths of the run itself, as often as their weights say; those whose frames were kept come first.
 
     Raises:
-        UserError: no such path comes near the window, or no shot connects the states.
+        UserError: it has none, or too few to be samples of anything.
     """
-    given, system, name = context.config.comparison.umbrella, context.system, "umbrella"
-    assert given is not None
-    selector = build_selector(given, "comparison.umbrella", system.variables.axes)
-    update = {"first": "high_temperature", "fixed_frames": None, "chains": given.walkers}
-    hot, cost, _ = first_paths(context, context.config.shooting.model_copy(update=update), None)
-    starts = []
-    for path in hot:
-        weights = selector.weights(path.variables)
-        if weights.max() > np.exp(-0.5 * _REACH**2):
-            starts.append(path.positions[weights.argmax()])
-    if not starts:
-        raise UserError(f"no high-temperature path comes within {_REACH:g} widths of comparison.umbrella.center")
-    recipe = recipe_of(context)
-    every = recipe.frame_every
-    window = Window(
-        selector=selector,
-        equilibration_frames=max(1, given.equilibration_steps // every),
-        spacing_frames=max(1, given.spacing_steps // every),
-        shots=given.shots,
-        max_frames=context.config.shooting.max_frames,
-    )
-    dealt = np.stack([starts[k % len(starts)] for k in range(given.walkers)])
-    found = window_paths(recipe, window, dealt, context.config.seed, name, context.pool)
-    if not found.paths:
-        raise UserError(f"none of {found.shots} shots from comparison.umbrella connects the states")
-    observables = Observables.of(system)
-    highest = np.array([observables.max_free_energy(path.variables) for path in found.paths])
-    series = [highest[found.walker == k] for k in np.unique(found.walker)]
+    summary = context.folder.record("transitions")["summary"]
+    stored = read_arrays(context.folder / "shots.npz")
+    weights = stored["weights"]
+    if not len(weights):
+        raise UserError(summary.get("no_rates_because") or "the run has shot no paths (transitions.shots)")
+    if not pareto_k(weights) <= SOUND_K:
+        raise UserError(f"{len(weights)} paths with these weights are no sample; raise transitions.shots")
+    variables = np.split(stored["path_variables"], np.cumsum(stored["lengths"])[:-1])
+    kept = dict(zip(stored["exported"].tolist(), unpack(read_arrays(context.folder / ENSEMBLE_PATHS)), strict=True))
+    effective = float(1.0 / np.square(weights).sum())
+    chosen = resampled(weights, max(2, int(effective)), generator(context.config.seed, "transitions", "resampling"))
+    chosen = np.array(sorted(chosen.tolist(), key=lambda k: k not in kept))
+    system, known = context.system, len(stored["window"])
+    highest = np.array([Observables.of(system).max_free_energy(each) for each in variables])
+    walker = stored["walker"][stored["shot"]]
+    series = [highest[walker == k] for k in np.unique(walker)]
     correlation = max(1.0, float(np.mean([integrated_autocorrelation_time(row) for row in series])))
-    independent = max(2.0, found.effective / correlation)
-    chosen = found.resampled(max(2, int(found.effective)), generator(context.config.seed, name, "resampling"))
-    paths = [found.paths[k] for k in chosen]
-    total, interval = cost + found.force_evaluations, frame_interval(context.config, every)
-    flux, flux_error = found.flux_over_window(interval)
+    independent = max(2.0, effective / correlation)
+    frames = [kept[k].positions for k in chosen.tolist() if k in kept]
+    if system.molecule is not None and frames and frames[0].shape[1] < system.molecule.topology.getNumAtoms():
+        frames = []  # without their water
+    last = STAGES.index("transitions")
+    uses = tuple(stage for stage in stages_of(context.config) if STAGES.index(stage) <= last)
+    total = sum(context.folder.record(stage)["force_evaluations"] for stage in uses)
+    rates = {
+        f"{name}{part}": summary[name][key]
+        for name in ("rate_a_to_b", "rate_b_to_a")
+        if name in summary
+        for part, key in (("", "value"), ("_error_of_log", "error_of_log"))
+    }
     return Raw(
-        variables=[path.variables for path in paths],
-        frames=[path.positions for path in paths[: context.config.comparison.examined_paths]],
-        arrived=np.ones(len(paths), dtype=bool),
-        forward=np.ones(len(paths), dtype=bool),
-        cost=total,
+        variables=[variables[k] for k in chosen],
+        frames=frames[: context.config.comparison.examined_paths],
+        arrived=np.ones(len(chosen), dtype=bool),
+        forward=np.ones(len(chosen), dtype=bool),
+        cost=0,
+        uses=uses,
         scalars={
-            "acceptance": len(found.paths) / found.shots,
-            "effective_paths": found.effective,
+            "acceptance": len(weights) / known,
+            "effective_paths": effective,
             "independent_paths": independent,
             "decorrelated_per_million": 1e6 * independent / total,
-            "flux_over_window": flux,
-            "flux_over_window_error": flux_error,
+            **rates,
         },
-        interval=interval,
+        interval=frame_interval(context.config, context.config.transitions.frame_every),
     )
+
+
+def resampled(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of ``count`` paths that count alike, by systematic resampling, in random order."""
+    edges = np.cumsum(weights) / weights.sum()
+    picked = np.searchsorted(edges, (np.arange(count) + rng.random()) / count, side="right")
+    return rng.permutation(np.minimum(picked, len(weights) - 1))
 
 
 def unbiased(context: Context) -> Raw:
-    """Brute force."""
+    """Brute force: paths, and rate constants by their number in the time that is spent on their side."""
     config, recipe = context.config.comparison, recipe_of(context)
     frames = max(1, config.unbiased_steps // recipe.frame_every)
-    found, cost = unbiased_transitions(
+    found, spent, cost = unbiased_transitions(
         recipe, context.system.structures, config.unbiased_walkers, frames, context.config.seed, context.pool
     )
-    return replace(_of_segments(found, cost, ()), interval=frame_interval(context.config, recipe.frame_every))
+    interval = frame_interval(context.config, recipe.frame_every)
+    per_ns = 1000.0 if context.system.molecule is not None else 1.0
+    scalars = {}
+    for name, count, time in zip(
+        ("a_to_b", "b_to_a"), (found.forward.sum(), (~found.forward).sum()), interval * spent.sum(axis=0), strict=True
+    ):
+        scalars[f"transitions_{name}"] = float(count)
+        if count:
+            scalars[f"rate_{name}"] = per_ns * float(count / time)
+            scalars[f"rate_{name}_error_of_log"] = float(count**-0.5)
+    return replace(_of_segments(found, cost, ()), interval=interval, scalars=scalars)

@@ -11,7 +11,7 @@ import torch
 
 from spacetime_tps.analysis.committor import committor_spread
 from spacetime_tps.analysis.path_metrics import channel_labels
-from spacetime_tps.analysis.rates import Rates, ShotEnsemble, Stay, pareto_k, rates_of, shot_ensemble
+from spacetime_tps.analysis.rates import SOUND_K, Rates, ShotEnsemble, Stay, pareto_k, rates_of, shot_ensemble
 from spacetime_tps.boltzmann.pool import Pool, solve
 from spacetime_tps.errors import UserError
 from spacetime_tps.export.answer import rate_in_words
@@ -47,12 +47,12 @@ logger = logging.getLogger(__name__)
 
 FOLDER, WORK = "ensemble", "shooting_ridges"
 """Results, and rounds on their way to them."""
+ENSEMBLE_PATHS = f"{FOLDER}/paths.npz"
+"""Frames of the exported paths, in the order of ``exported`` of ``shots.npz``."""
 NATURE_OF_SHOT_PATHS = (
     "Unguided trajectories in physical time: weighted as weights.csv says they are samples of the transition path "
     "ensemble of the stated dynamics, temperature and states."
 )
-_MOST_K = 0.7
-"""Pareto shape of the weights above which no average of them is sound."""
 _MOST_UNFINISHED = 0.01
 _TRANSITION_STATES = (0.4, 0.6)
 _SHOWN_STATES = 100
@@ -201,7 +201,7 @@ def _why_not(ensemble: ShotEnsemble, rates: Rates, stays: tuple[Stay, Stay]) -> 
     shape = pareto_k(ensemble.weights)
     if np.isnan(shape):
         return f"only {len(ensemble.weights)} shots connect the states; raise transitions.shots"
-    if shape > _MOST_K:
+    if shape > SOUND_K:
         return f"a few paths carry most of the weight (Pareto k {shape:.2f}); raise transitions.shots"
     if not all(stay.inside > 0.0 and np.isfinite(stay.error) for stay in stays):
         return "no free simulations stay in the states; raise windows.free_walkers"
@@ -328,13 +328,14 @@ def _write(context: Context, found: _Found) -> None:
     ]
     write_csv(folder / FOLDER / "weights.csv", header, rows, note)
     if len(exported):
-        write_arrays(folder / FOLDER / "paths.npz", **pack([shots.paths[k] for k in exported]))
+        write_arrays(folder / ENSEMBLE_PATHS, **pack([shots.paths[k] for k in exported]))
     windows = found.shots.windows
     write_arrays(
         folder / "shots.npz",
         weights=weights,
         log_factors=found.ensemble.log_factors,
         log_sums=found.ensemble.log_sums,
+        exported=exported,
         shot=shots.shot,
         lengths=np.array([len(path) for path in shots.paths], dtype=int),
         path_variables=np.concatenate([path.variables for path in shots.paths]) if shots.paths else np.zeros((0, 0)),

@@ -110,7 +110,7 @@ def test_brute_force_crosses_as_often_both_ways_and_at_the_rate_of_kramers() -> 
     states = tuple(State(n, (Box((0,), low, (9.0,), None),)) for n, low in (("a", (-10.0,)), ("b", (1.0,))))
     recipe = EngineRecipe(CollectiveVariables(["x", "y"], None), states, 1, None, well, 1.0, dt)  # type: ignore[arg-type]
     starts = np.array([[-1.0, 0.0], [1.0, 0.0]])
-    found, cost = unbiased_transitions(recipe, starts, walkers, frames, 4, WorkerPool(1))
+    found, spent, cost = unbiased_transitions(recipe, starts, walkers, frames, 4, WorkerPool(1))
     assert cost == walkers * frames
     x = np.linspace(-3, 3, 6001)
     weight = np.exp(-barrier * (x**2 - 1) ** 2)
@@ -118,8 +118,11 @@ def test_brute_force_crosses_as_often_both_ways_and_at_the_rate_of_kramers() -> 
     between = (x >= -1) & (x <= 1)
     passage = np.sum(below[between] / weight[between]) * (x[1] - x[0])  # from -1 to 1, diffusion constant 1
     expected = walkers * frames * dt / (2 * passage)  # of each kind: there and back takes twice that
-    for count in (found.forward.sum(), (~found.forward).sum()):
+    assert spent.shape == (walkers, 2)
+    assert 0.99 * walkers * frames < spent.sum() <= walkers * frames  # all start at the edge of a state
+    for count, time in zip((found.forward.sum(), (~found.forward).sum()), dt * spent.sum(axis=0), strict=True):
         assert abs(count - expected) < 4 * np.sqrt(expected)
+        assert abs(count - time / passage) < 4 * np.sqrt(expected)
     for forward, v in zip(found.forward, found.variables, strict=True):
         side = np.sign(v[0, 0])
         assert side == (-1 if forward else 1)

@@ -13,11 +13,21 @@ WALK = np.array([0.0, -1.5, -2.0, -0.5, 0.5, -1.2, -0.1, 0.9, 1.1, 3.0, 0.2, -0.
 """From A to B over looks 5 to 8, back over 9 to 12, and at one stroke from A to B over 13 and 14."""
 
 
-def found(chunks: list[int], with_frames: int = 2) -> Transitions:
+def recorded(chunks: list[int], with_frames: int = 2) -> TransitionRecorder:
     recorder = TransitionRecorder(STATES, with_frames)
     for part in np.split(WALK, chunks):
         recorder.look(part, part * 10)
-    return recorder.transitions()
+    return recorder
+
+
+def found(chunks: list[int], with_frames: int = 2) -> Transitions:
+    return recorded(chunks, with_frames).transitions()
+
+
+@pytest.mark.parametrize("chunks", [[], [1], [6], [7, 8], list(range(1, 16))])
+def test_time_belongs_to_the_state_visited_last(chunks: list[int]) -> None:
+    """A from look 1 to 7 and in 12 and 13, B from 8 to 11 and in the last two, neither in the first."""
+    assert recorded(chunks).spent.tolist() == [9, 6]
 
 
 @pytest.mark.parametrize("chunks", [[], [1], [6], [7, 8], [9], list(range(1, 16))])

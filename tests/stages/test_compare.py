@@ -34,8 +34,7 @@ MOLECULE = (
     *TINY_ALANINE, "shooting.chains=2", "shooting.burn_in=5", "shooting.keep_every=5", "comparison.shooting_steps=40",
     "shooting.temperature_factor=3",
     "comparison.seeded_steps=5", "comparison.ratchet_steps=20000", "comparison.examined_paths=2",
-    "comparison.quenched_paths=1", "comparison.umbrella.walkers=2", "comparison.umbrella.shots=60",
-    "comparison.umbrella.equilibration_steps=2000",
+    "comparison.quenched_paths=1",
 )  # fmt: skip
 
 
@@ -50,7 +49,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_method_is_in_the_table_with_its_spread(toy: Path) -> None:
     summary = json.loads((toy / "compare.json").read_text())
-    methods = [name for name in METHODS if name != "umbrella"]  # the system names no window
+    methods = [name for name in METHODS if name != "transitions"]  # transitions.shots is 0 here
     assert list(summary["methods"]) == methods
     for name, row in summary["methods"].items():
         assert row["force_evaluations"]["n"] == 2
@@ -197,15 +196,14 @@ def test_a_molecule_gets_every_figure(tmp_path: Path) -> None:
         "ratchet",
         "tps_one_way",
         "tps_two_way",
-        "umbrella",
     }
+    assert "transitions: left out: the run has shot no paths (transitions.shots)" in done.stderr
     check_figures(tmp_path / "out", [0])
     for method in ("tps_one_way", "tps_two_way"):
         assert 0 < methods[method]["acceptance"]["mean"] <= 1
         assert 0 < methods[method]["path_length"]["mean"] < 10  # ps
         assert methods[method]["max_energy"]["mean"] > methods[method]["quenched_barrier"]["mean"]  # that has no heat
     assert methods["tps_one_way"]["below_bound"]["mean"] == 0.0
-    assert methods["umbrella"]["below_bound"]["mean"] == 0.0
     assert methods["tps_one_way"]["quenched_barrier"]["mean"] > 20
 
 

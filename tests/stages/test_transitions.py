@@ -15,9 +15,13 @@ import pytest
 import torch
 
 from spacetime_tps import Run
+from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays
 from spacetime_tps.potentials import MuellerBrown
-from spacetime_tps.stages import ridge_rounds
+from spacetime_tps.stages import RunFolder, ridge_rounds
+from spacetime_tps.stages.context import opened
+from spacetime_tps.stages.measure import measured
+from spacetime_tps.stages.methods import resampled, transitions_of_run
 from spacetime_tps.systems import load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, run_cli, settings
 
@@ -109,6 +113,40 @@ def test_short_windows_give_paths_and_no_rates(shot: Path) -> None:
     assert f"{summary['transitions']['paths']} unguided paths" in page
     assert "path_0005 of the ensemble" in page
     assert "path_0006 of the ensemble" not in page
+
+
+def test_the_paths_of_a_run_as_a_method_of_a_comparison(shot: Path) -> None:
+    """At the cost of all of the run, as often as the weights say, with the frames that were exported."""
+    with opened(RunFolder(shot), Run(shot).folder.config()) as context:
+        raw = transitions_of_run(context)
+        paths = measured("transitions", context, lambda: raw)
+    summary = json.loads((shot / "summary.json").read_text())
+    assert paths.scalars["force_evaluations"] == sum(summary["force_evaluations"].values())
+    assert paths.scalars["own_force_evaluations"] == 0
+    assert paths.scalars["acceptance"] == pytest.approx(summary["transitions"]["connected_share"])
+    assert paths.scalars["effective_paths"] == pytest.approx(summary["transitions"]["effective_paths"])
+    assert len(paths.arrived) == int(summary["transitions"]["effective_paths"])
+    assert len(raw.frames) > 2
+    system = context.system
+    for frames, variables in zip(raw.frames, raw.variables, strict=False):
+        assert system.variables(frames.astype(float)) == pytest.approx(variables, abs=1e-4)
+    rows = list(csv.DictReader((shot / "ensemble/weights.csv").open()))
+    durations = {float(row["duration_ps"]) for row in rows}
+    assert {round(float(each), 6) for each in paths.length} <= {round(each, 6) for each in durations}
+
+
+def test_paths_without_weight_are_not_compared(copy_of_run: Callable[[str], Path]) -> None:
+    out = copy_of_run("alanine")
+    with (
+        opened(RunFolder(out), Run(out).folder.config()) as context,
+        pytest.raises(UserError, match=r"has shot no paths \(transitions.shots\)"),
+    ):
+        transitions_of_run(context)
+
+
+def test_resampling_keeps_the_weights() -> None:
+    picked = resampled(np.array([1.0, 3.0, 0.0, 4.0]), 800, np.random.default_rng(1))
+    assert np.bincount(picked, minlength=4).tolist() == [100, 300, 0, 400]
 
 
 def test_interrupted_after_a_round_it_goes_on(
