@@ -32,7 +32,7 @@ from spacetime_tps.representations import Identity
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import Phase
 from spacetime_tps.shooting.overdamped import OverdampedEngine
-from spacetime_tps.stages.ridge_rounds import Shooter, ridge_by_samples, ridge_space, rounds_of_shots
+from spacetime_tps.stages.ridge_rounds import Shooter, Tube, ridge_by_samples, ridge_space, rounds_of_shots
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
 WINDOWS, WALKERS, FREE = 24, 2, 8
@@ -104,7 +104,7 @@ def repetitions(system: System, count: int, config: TransitionsConfig, dt: float
         inside = own.in_states
         stays.append((Stay.of(inside[0, ..., 0], inside[0, ..., 1]), Stay.of(inside[1, ..., 1], inside[1, ..., 0])))
     solutions = [solve(pool, space) for pool in pools]
-    ridges = [ridge_by_samples(curve, solution, system) for solution in solutions]
+    ridges = [ridge_by_samples(Tube.along(curve, solution, system), system) for solution in solutions]
     recipe = EngineRecipe.of(system, None, config.frame_every)
     shooter = Shooter(system, recipe, config, SEED + 2, WorkerPool(1))
     found = rounds_of_shots(shooter, list(zip(ridges, solutions, strict=True)), means, print)
@@ -141,10 +141,9 @@ def main() -> None:
         return
     config = TransitionsConfig(
         shots=given.shots * given.repetitions,
-        walkers=4,
-        equilibration_steps=500,
-        spacing_steps=200,
-        max_steps=200_000,
+        equilibration_steps=2000 * given.finer,
+        spacing_steps=200 * given.finer,
+        max_steps=200_000 * given.finer,
         frame_every=1,
     )
     started = time.perf_counter()

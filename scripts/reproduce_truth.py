@@ -1,7 +1,10 @@
-"""Transition path sampling against brute force, or against shots from the windows of the runs where there is none.
+"""Methods in physical time against brute force, or against shots from the windows of the runs where there is none.
 
     spacetime-tps compare alanine_dipeptide_600k -o runs/truth_600k --seeds 3     # about 40 minutes on two cores
     python scripts/reproduce_truth.py runs/truth_600k
+
+Rate constants of every seed by shots, and by the number of transitions of brute force in all seeds over the time in
+which the state visited last was the one they leave.
 
 Path length and MaxFreeEnergy of every method in physical time: mean, its distance from the truth in standard errors,
 and the p-value of a Kolmogorov-Smirnov test. Paths of a chain are correlated, so that as many of them are drawn as the
@@ -33,6 +36,25 @@ def pooled(folder: Path, method: str, name: str) -> tuple[np.ndarray, int]:
     return (np.concatenate(values) if values else np.zeros(0)), independent
 
 
+def print_rates(folder: Path) -> None:
+    """By shots, and by brute force if there is any; errors are those of the logarithm."""
+    shots, brute = (
+        [MethodPaths.of(read_arrays(file)).scalars for file in sorted(folder.glob(f"seed_*/compare/{method}.npz"))]
+        for method in ("transitions", "unbiased")
+    )
+    for name in ("a_to_b", "b_to_a"):
+        count, time = (sum(each[f"{part}_{name}"] for each in brute) for part in ("transitions", "time_before"))
+        true, its = (count / time, count**-0.5) if count else (float("nan"), float("nan"))
+        print(f"rate {name}: brute force {true:.3g} ({count:.0f} transitions, error of log {its:.2f})")
+        for seed, each in enumerate(shots):
+            rate, error = each.get(f"rate_{name}"), each.get(f"rate_{name}_error_of_log", 0.0)
+            if rate is None:
+                print(f"  seed {seed}: none")
+                continue
+            apart = f", {abs(np.log(rate / true)) / np.hypot(error, its):.1f} joint errors apart" if count else ""
+            print(f"  seed {seed}: {rate:.3g}, error of log {error:.2f}{apart}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="written by spacetime-tps compare")
@@ -42,6 +64,7 @@ def main() -> None:
     if best is None:
         parser.error(f"{folder} holds neither brute force nor shots from a window to compare with")
     print(f"{summary['system']}, seeds {summary['seeds']}, energies in {summary['unit']}; truth: {best}")
+    print_rates(folder)
     print(f"{'method':24s}{'':18s}{'n':>6s}{'mean':>9s}{'std':>8s}{'error':>8s}{'sigmas':>8s}{'KS p':>9s}")
     for name in ("length", "max_free_energy"):
         truth, worth = pooled(folder, best, name)

@@ -52,6 +52,15 @@ def test_unknown_key_with_a_suggestion(override: str, key: str, meant: str) -> N
     assert problem(override) == f"my.yaml: unknown key '{key}' (did you mean '{meant}'?)."
 
 
+def test_a_key_that_is_gone_names_what_took_its_place() -> None:
+    told = problem("comparison.umbrella.variable=phi")
+    assert told.startswith("my.yaml: 'comparison': the method 'umbrella' has become 'transitions'")
+    assert "leave out comparison.umbrella" in told
+    content = settings()
+    content["comparison"] = {**content.get("comparison", {}), "umbrella": None}  # as runs of version 0.1 have it
+    assert validate(content, "my.yaml").comparison.examined_paths == 64
+
+
 def test_unknown_key_like_no_other() -> None:
     assert problem("zzzz=1") == "my.yaml: unknown key 'zzzz'."
 

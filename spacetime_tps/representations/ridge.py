@@ -1,14 +1,14 @@
 """Ridge windows: ensembles held along one direction of feature space, with everything else free.
 
-A window multiplies the Boltzmann density by exp(a . x - k/2 (n . x - s)^2): harmonic in the one coordinate n . x, and
-tilted by a linear term where that is needed to tell both values of an angle with the same sine apart. Tube windows
-hold every feature, so the ways over a ridge that lie beside the tube are never seen in them; in a ridge window they are
-as likely as the ridge makes them.
+A window multiplies the Boltzmann density by exp(a . x - c/2 |x|^2 - k/2 (n . x - s)^2): harmonic in the one coordinate
+n . x, and tilted by a linear term where that is needed to tell both values of an angle with the same sine apart. Tube
+windows hold every feature, so the ways over a ridge that lie beside the tube are never seen in them; in a ridge window
+they are as likely as the ridge makes them. Windows with c > 0 are held near a / c besides, and lie between the two.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import openmm
@@ -25,33 +25,36 @@ class RidgeWindows:
         center: s of each, shape (n_windows,).
         stiffness: k of each [kT], shape (n_windows,).
         tilt: a of each [kT], shape (n_windows, n_features).
+        curb: c of each [kT], shape (n_windows,).
     """
 
     direction: np.ndarray
     center: np.ndarray
     stiffness: np.ndarray
     tilt: np.ndarray
+    curb: np.ndarray
 
     def __len__(self) -> int:
         return len(self.center)
 
     def joined(self, other: RidgeWindows) -> RidgeWindows:
         """Both."""
-        pairs = ((getattr(self, name), getattr(other, name)) for name in ("direction", "center", "stiffness", "tilt"))
-        return RidgeWindows(*(np.concatenate(pair) for pair in pairs))
+        return RidgeWindows(
+            *(np.concatenate([getattr(each, part.name) for each in (self, other)]) for part in fields(self))
+        )
 
     def __getitem__(self, rows: np.ndarray | slice) -> RidgeWindows:
         """Some of them."""
-        return RidgeWindows(self.direction[rows], self.center[rows], self.stiffness[rows], self.tilt[rows])
+        return RidgeWindows(*(getattr(self, part.name)[rows] for part in fields(self)))
 
     def log_weights(self, features: Array) -> Array:
-        """a . x - k/2 (n . x - s)^2 of every window, shape (..., n_windows), of features, shape (..., n_features)."""
-        away = features @ self.direction.T - self.center
-        return features @ self.tilt.T - 0.5 * self.stiffness * away**2
+        """Logarithms of the factors of all windows, shape (..., n_windows), of features, shape (..., n_features)."""
+        away, square = features @ self.direction.T - self.center, (features**2).sum(-1)
+        return features @ self.tilt.T - 0.5 * self.curb * square[..., None] - 0.5 * self.stiffness * away**2
 
 
 class TorsionRidge:
-    """The restraint of a ridge window over (cos, sin) of a molecule's torsions, in OpenMM."""
+    """The restraint of a ridge window over (cos, sin) of a molecule's torsions, in OpenMM; there |x|^2 is constant."""
 
     def __init__(self, quadruples: np.ndarray, window: RidgeWindows, kt: float):
         """``quadruples`` holds the atoms of each torsion, shape (n_torsions, 4); ``window`` is one window."""

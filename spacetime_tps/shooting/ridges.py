@@ -18,6 +18,8 @@ _LEAST_REACH, _STIFFEST = 0.1, 1000.0
 """Of a ridge in angles, and of its windows [kT]: stiffer restraints need shorter time steps than a molecule does."""
 _STIFFNESS = (8.0, 8.0, 8.0, 5.0)
 """Of the windows, over the square of the reach [kT]; the barrier itself falls off with 3, so that the last is broad."""
+_HOLDS = (1 / 3, 1 / 9, 1 / 27)
+"""Of windows between the tube along the curve and the open ridge, in units of how firmly the tube is held."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Ridge:
         reach: how far to either side of it points still go both ways.
         toward: direction of the tilt that tells both values of an angle with the same sine apart, shape (n_features,);
             zero where there is none.
+        anchor: features of the point of the curve that it leads through, shape (n_features,).
+        hold: inverse variance of a feature in the tube along the curve there [kT].
         stiffest: bound of the stiffness of windows [kT].
     """
 
@@ -37,21 +41,27 @@ class Ridge:
     center: float
     reach: float
     toward: np.ndarray
+    anchor: np.ndarray
+    hold: float
     stiffest: float = np.inf
 
     def windows(self, tilt: float = 0.0, stiffer: float = 1.0) -> RidgeWindows:
-        """Three windows across it, and a broad one.
+        """Three windows across it, a broad one, and broad ones that are held ever more loosely near the curve.
+
+        The latter are what the tube along the curve and the open ridge, many times wider beside the curve, share.
 
         Args:
             tilt: [kT].
             stiffer: factor of all stiffnesses.
         """
-        count = len(_OFFSETS)
+        offsets, stiffness = (np.pad(row, (0, len(_HOLDS)), mode="edge") for row in (_OFFSETS, _STIFFNESS))
+        curb = self.hold * np.array([*np.zeros(len(_OFFSETS)), *_HOLDS])
         return RidgeWindows(
-            np.tile(self.direction, (count, 1)),
-            self.center + self.reach * np.array(_OFFSETS),
-            np.minimum(stiffer * np.array(_STIFFNESS) / self.reach**2, self.stiffest),
-            np.tile(tilt * self.toward, (count, 1)),
+            np.tile(self.direction, (len(curb), 1)),
+            self.center + self.reach * offsets,
+            np.minimum(stiffer * stiffness / self.reach**2, self.stiffest),
+            tilt * self.toward + curb[:, None] * self.anchor,
+            curb,
         )
 
     def along_committor(self, offset: float, slopes: np.ndarray) -> Ridge:
@@ -61,17 +71,19 @@ class Ridge:
         return replace(self, direction=slopes / steepness, center=-offset / steepness, reach=reach)
 
 
-def ridge_through(before: np.ndarray, at: np.ndarray, behind: np.ndarray, space: RidgeSpace) -> Ridge:
+def ridge_through(before: np.ndarray, at: np.ndarray, behind: np.ndarray, space: RidgeSpace, hold: float) -> Ridge:
     """Across a curve at a point of it, from one point before it as far as one behind.
 
     Args:
         before, at, behind: angles [rad] or coordinates, shape (n,).
         space: of the windows.
+        hold: see ``Ridge``.
     """
     away = np.stack([before, behind]) - at
     if space.torsions is None:
         along = (away[1] - away[0]) / np.linalg.norm(away[1] - away[0])
-        return Ridge(along, float(at @ along), 0.5 * float((away[1] - away[0]) @ along), np.zeros_like(along))
+        reach = 0.5 * float((away[1] - away[0]) @ along)
+        return Ridge(along, float(at @ along), reach, np.zeros_like(along), at, hold)
     away = wrap(away)
     along = (away[1] - away[0]) / np.linalg.norm(away[1] - away[0])
     cosine, sine = np.cos(at), np.sin(at)
@@ -80,7 +92,8 @@ def ridge_through(before: np.ndarray, at: np.ndarray, behind: np.ndarray, space:
     most = int(np.abs(along).argmax())
     toward[most] = cosine[most], sine[most]
     reach = 0.5 * float((np.sin(away[1]) - np.sin(away[0])) @ along)
-    return Ridge(direction, 0.0, max(reach, _LEAST_REACH), toward.ravel(), _STIFFEST)
+    anchor = np.stack([cosine, sine], axis=-1).ravel()
+    return Ridge(direction, 0.0, max(reach, _LEAST_REACH), toward.ravel(), anchor, hold, _STIFFEST)
 
 
 def around_top(free_energy: np.ndarray) -> tuple[int, int, int]:

@@ -312,7 +312,8 @@ class _PotentialWindows:
         recipe, plan = task.recipe, task.plan
         assert recipe.potential is not None
         self._held, self._kt = _Held(recipe.potential, recipe.kt, task.windows), recipe.kt
-        self._step = min(recipe.time_step, _STABLE / (recipe.kt * float(task.windows.stiffness.max())))
+        stiffest = float((task.windows.stiffness + task.windows.curb).max())
+        self._step = min(recipe.time_step, _STABLE / (recipe.kt * stiffest))
         self._steps = math.ceil(plan.spacing_frames * recipe.frame_every * recipe.time_step / self._step)
         self._rng = torch.Generator().manual_seed(task.seeds[0])
         self._x = torch.from_numpy(task.starts).double()
@@ -336,13 +337,15 @@ class _Held:
     def __init__(self, potential: Potential, kt: float, windows: RidgeWindows):
         self.dimension = potential.dimension
         self._potential, self._kt = potential, kt
-        parts = (windows.direction, windows.center, windows.stiffness, windows.tilt)
-        self._n, self._s, self._k, self._a = (torch.from_numpy(np.asarray(part, dtype=float)) for part in parts)
+        parts = (windows.direction, windows.center, windows.stiffness, windows.tilt, windows.curb)
+        self._n, self._s, self._k, self._a, self._c = (torch.from_numpy(np.asarray(x, dtype=float)) for x in parts)
 
     def energy(self, x: Tensor) -> Tensor:
         away = (x * self._n).sum(-1) - self._s
-        return self._potential.energy(x) + self._kt * (0.5 * self._k * away**2 - (x * self._a).sum(-1))
+        held = 0.5 * (self._k * away**2 + self._c * x.square().sum(-1))
+        return self._potential.energy(x) + self._kt * (held - (x * self._a).sum(-1))
 
     def gradient(self, x: Tensor) -> Tensor:
         away = (x * self._n).sum(-1) - self._s
-        return self._potential.gradient(x) + self._kt * ((self._k * away)[..., None] * self._n - self._a)
+        pull = (self._k * away)[..., None] * self._n + self._c[..., None] * x - self._a
+        return self._potential.gradient(x) + self._kt * pull

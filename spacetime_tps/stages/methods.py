@@ -321,13 +321,11 @@ def unbiased(context: Context) -> Raw:
         recipe, context.system.structures, config.unbiased_walkers, frames, context.config.seed, context.pool
     )
     interval = frame_interval(context.config, recipe.frame_every)
-    per_ns = 1000.0 if context.system.molecule is not None else 1.0
-    scalars = {}
-    for name, count, time in zip(
-        ("a_to_b", "b_to_a"), (found.forward.sum(), (~found.forward).sum()), interval * spent.sum(axis=0), strict=True
-    ):
-        scalars[f"transitions_{name}"] = float(count)
+    unit = 1e-3 if context.system.molecule is not None else 1.0  # ns
+    scalars: dict[str, float] = {}
+    counts, times = (found.forward.sum(), (~found.forward).sum()), unit * interval * spent.sum(axis=0)
+    for name, count, time in zip(("a_to_b", "b_to_a"), counts, times, strict=True):
+        scalars |= {f"transitions_{name}": float(count), f"time_before_{name}": float(time)}
         if count:
-            scalars[f"rate_{name}"] = per_ns * float(count / time)
-            scalars[f"rate_{name}_error_of_log"] = float(count**-0.5)
+            scalars |= {f"rate_{name}": float(count / time), f"rate_{name}_error_of_log": float(count**-0.5)}
     return replace(_of_segments(found, cost, ()), interval=interval, scalars=scalars)

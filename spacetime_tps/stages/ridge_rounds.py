@@ -45,6 +45,8 @@ _ENOUGH = 0.15
 """Share of shots that connect the states, by a ridge across which paths go."""
 _FEWEST_ENDS = 3
 """Trajectories to either state with which a committor is fitted."""
+_LEAST_VARIANCE = 1e-6
+"""Of features in a tube."""
 _LARGE = 500
 """Atoms of a system from which on paths are kept without its water."""
 
@@ -185,8 +187,43 @@ def points_of(system: System, shots: Shots) -> Seen:
     return seen_in(system, shots.variables, shots.positions[:, system.recorded_atoms])
 
 
+@dataclass(frozen=True)
+class Tube:
+    """What samples say of a curve, at equal steps of its length.
+
+    Attributes:
+        points: mean angles [rad] or coordinates, shape (n, d).
+        features: of the ridge windows' space there, shape (n, n_features).
+        holds: inverse variance of a feature around the mean, shape (n,).
+        free_energy: [kT], shape (n,).
+    """
+
+    points: np.ndarray
+    features: np.ndarray
+    holds: np.ndarray
+    free_energy: np.ndarray
+
+    @classmethod
+    def along(cls, curve: FineCurve, solution: Solution, system: System) -> Tube:
+        """By MBAR over samples around a curve."""
+        space = ridge_space(system)
+        natural = system.representation.natural(torch.from_numpy(curve.at_constant_speed(_POINTS))).numpy()
+        features = space.features(solution.pool.variables)
+        averaged = np.column_stack([features, np.square(features).sum(axis=1)])
+        found, free_energy = along_by_samples(solution, system.representation, natural, averaged)
+        means, squares = found[:, :-1], found[:, -1]
+        variance = np.maximum(squares - np.square(means).sum(axis=1), _LEAST_VARIANCE)
+        points = means if space.torsions is None else space.torsions.center(means)
+        at = means if space.torsions is None else space.torsions.features_of_angles(points)
+        return cls(points, at, len(space.columns) / variance, free_energy)
+
+    def hold_near(self, features: np.ndarray) -> float:
+        """Where the tube passes nearest to some features, shape (n_features,)."""
+        return float(self.holds[np.square(self.features - features).sum(axis=1).argmin()])
+
+
 def ridge_by_probes(
-    shooter: Shooter, points: np.ndarray, along: np.ndarray, frames: np.ndarray
+    shooter: Shooter, points: np.ndarray, along: np.ndarray, frames: np.ndarray, tube: Tube
 ) -> tuple[Ridge | None, int]:
     """Across a curve where trajectories from frames beside it go either way, and what they cost; None if nowhere.
 
@@ -195,6 +232,7 @@ def ridge_by_probes(
         points: angles [rad] or coordinates at equal steps of the curve's parameter, shape (n, d).
         along: the parameter at each frame, shape (m,).
         frames: of annealed paths, shape (m, n_atoms, 3) [nm] or (m, d).
+        tube: along the curve.
     """
     reached, decided, cost = shooter.probe(frames)
     if not 0 < reached.sum() < decided.sum():
@@ -207,18 +245,16 @@ def ridge_by_probes(
         return None, cost
     places = np.clip(np.array([half - reach, half, half + reach]), 0.0, 1.0) * (len(points) - 1)
     before, at, behind = points[np.round(places).astype(int)]
-    return ridge_through(before, at, behind, ridge_space(shooter.system)), cost
+    space = ridge_space(shooter.system)
+    here = at if space.torsions is None else space.torsions.features_of_angles(at)
+    return ridge_through(before, at, behind, space, tube.hold_near(here)), cost
 
 
-def ridge_by_samples(curve: FineCurve, solution: Solution, system: System) -> Ridge:
+def ridge_by_samples(tube: Tube, system: System) -> Ridge:
     """Across a curve where it is highest, by samples around it."""
-    space = ridge_space(system)
-    natural = system.representation.natural(torch.from_numpy(curve.at_constant_speed(_POINTS))).numpy()
-    features = space.features(solution.pool.variables)
-    means, heights = along_by_samples(solution, system.representation, natural, features)
-    points = means if space.torsions is None else space.torsions.center(means)
-    before, at, behind = points[list(around_top(heights))]
-    return ridge_through(before, at, behind, space)
+    places = around_top(tube.free_energy)
+    before, at, behind = tube.points[list(places)]
+    return ridge_through(before, at, behind, ridge_space(system), float(tube.holds[places[1]]))
 
 
 def _fitting_windows(ridge: Ridge, solution: Solution, features: np.ndarray) -> RidgeWindows:

@@ -30,6 +30,7 @@ from spacetime_tps.stages.placement import explored
 from spacetime_tps.stages.ridge_rounds import (
     RidgeShots,
     Shooter,
+    Tube,
     points_of,
     ridge_by_probes,
     ridge_by_samples,
@@ -92,12 +93,11 @@ def transitions(context: Context) -> StageResult:
     frames = np.concatenate([_frames_of(each) for each in (paths, *ties.paths)])
     shooter = Shooter(context.system, recipe, config, context.config.seed, context.pool, context.work_folder(WORK))
     solution = solve(pool, context.system.representation)
-    by_probes, probes = ridge_by_probes(shooter, _points_of(context), *_along(paths))
-    known = [by_probes, *(None for _ in curves[1:])]
-    ridges = [
-        ridge_by_samples(curve, solution, context.system) if ridge is None else ridge
-        for ridge, curve in zip(known, curves, strict=True)
-    ]
+    tubes = [Tube.along(curve, solution, context.system) for curve in curves]
+    ridges = [ridge_by_samples(tube, context.system) for tube in tubes]
+    by_probes, probes = ridge_by_probes(shooter, _points_of(context), *_along(paths), tubes[0])
+    if by_probes is not None:
+        ridges[0] = by_probes
     cost += probes
     shots = rounds_of_shots(shooter, [(ridge, solution) for ridge in ridges], frames, logger.info)
     found = _weighed(context, shots, pool, stays)
@@ -348,6 +348,7 @@ def _write(context: Context, found: _Found) -> None:
         center=windows.center,
         stiffness=windows.stiffness,
         tilt=windows.tilt,
+        curb=windows.curb,
         channel=found.shots.channel,
     )
 

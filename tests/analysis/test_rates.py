@@ -38,6 +38,7 @@ WINDOWS = RidgeWindows(
     np.array([-0.15, 0.1, 0.0]),
     np.array([40.0, 40.0, 12.0]),
     np.zeros((3, 2)),
+    np.zeros(3),
 )
 
 

@@ -17,6 +17,7 @@ WINDOWS = RidgeWindows(
     center=np.array([0.2, -0.1, 0.4]),
     stiffness=np.array([8.0, 3.0, 20.0]),
     tilt=RNG.normal(size=(3, 4)),
+    curb=np.array([0.0, 7.0, 2.0]),
 )
 ATOMS = 5
 
@@ -37,7 +38,8 @@ def test_the_force_is_that_of_the_log_weight(number: int) -> None:
     def expected(at: np.ndarray) -> float:
         return float(-KT * window.log_weights(TORSIONS.features(at[None]))[0, 0])
 
-    assert state.getPotentialEnergy()._value == pytest.approx(expected(positions), rel=1e-6)
+    constant = KT * float(window.curb[0])  # |x|^2 is 2 for two torsions
+    assert state.getPotentialEnergy()._value == pytest.approx(expected(positions) - constant, rel=1e-6)
     forces = state.getForces(asNumpy=True)._value
     for atom in range(ATOMS):
         for axis in range(3):
@@ -52,6 +54,6 @@ def test_windows_are_joined_and_picked() -> None:
     features = RNG.normal(size=(7, 4))
     assert both.log_weights(features) == pytest.approx(WINDOWS.log_weights(features))
     away = features @ WINDOWS.direction[1] - WINDOWS.center[1]
-    by_hand = features @ WINDOWS.tilt[1] - 0.5 * WINDOWS.stiffness[1] * away**2
+    by_hand = features @ WINDOWS.tilt[1] - 0.5 * WINDOWS.stiffness[1] * away**2 - 3.5 * (features**2).sum(axis=1)
     assert WINDOWS.log_weights(features)[:, 1] == pytest.approx(by_hand)
     assert len(both) == 3

@@ -12,7 +12,7 @@ from spacetime_tps.shooting.shots import RidgeSpace
 
 
 def ridge_at_top(curve: np.ndarray, height: np.ndarray, space: RidgeSpace) -> Ridge:
-    return ridge_through(*curve[list(around_top(height))], space)
+    return ridge_through(*curve[list(around_top(height))], space, hold=90.0)
 
 
 def test_a_ridge_lies_across_the_top_of_a_curve_in_the_plane() -> None:
@@ -48,14 +48,21 @@ def test_of_angles_it_is_tilted_toward_the_one_that_turns_most() -> None:
     assert opposite @ ridge.direction == pytest.approx(0.0, abs=1e-9)
     windows = ridge.windows(tilt=6.0)
     logs = windows.log_weights(np.stack([at_top, opposite]))
-    assert logs[0] - logs[1] == pytest.approx(np.full(len(windows), 12.0))
+    open_ones = windows.curb == 0
+    assert (logs[0] - logs[1])[open_ones] == pytest.approx(np.full(4, 12.0))
+    assert ((logs[0] - logs[1])[~open_ones] > 12.0).all()
 
 
 def test_windows_reach_as_far_as_the_ridge() -> None:
-    ridge = Ridge(np.array([1.0, 0.0]), 0.5, 0.2, np.zeros(2))
+    anchor = np.array([0.5, -1.0])
+    ridge = Ridge(np.array([1.0, 0.0]), 0.5, 0.2, np.zeros(2), anchor, hold=270.0)
     windows = ridge.windows(stiffer=2.0)
-    assert windows.center == pytest.approx([0.4, 0.5, 0.6, 0.5])
-    assert windows.stiffness == pytest.approx(2.0 * np.array([8.0, 8.0, 8.0, 5.0]) / 0.04)
+    assert windows.center == pytest.approx([0.4, 0.5, 0.6, 0.5, 0.5, 0.5, 0.5])
+    assert windows.stiffness == pytest.approx(2.0 * np.array([8.0, 8.0, 8.0, 5.0, 5.0, 5.0, 5.0]) / 0.04)
+    assert windows.curb == pytest.approx([0, 0, 0, 0, 90, 30, 10])
+    x = np.array([[0.5, -0.8]])  # beside the anchor, within the ridge
+    at_anchor, beside = windows.log_weights(anchor[None])[0], windows.log_weights(x)[0]
+    assert at_anchor - beside == pytest.approx(0.5 * windows.curb * 0.04, abs=1e-9)
 
 
 def test_a_fitted_committor_is_found_again_and_moves_the_ridge() -> None:
@@ -69,7 +76,9 @@ def test_a_fitted_committor_is_found_again_and_moves_the_ridge() -> None:
     assert fit.slopes == pytest.approx(slopes, abs=0.6)
     assert np.abs(fit.slopes - slopes)[[0, 2]].max() < 0.15
     assert fit(x) == pytest.approx(p_b, abs=0.06)
-    ridge = Ridge(np.array([1.0, 0.0, 0.0]), 0.0, 0.2, np.zeros(3)).along_committor(fit.offset, fit.slopes)
+    first = Ridge(np.array([1.0, 0.0, 0.0]), 0.0, 0.2, np.zeros(3), np.ones(3), 50.0)
+    ridge = first.along_committor(fit.offset, fit.slopes)
+    assert ridge.windows().curb[-1] == pytest.approx(50.0 / 27.0)
     on_it = ridge.direction * ridge.center
     assert fit(on_it) == pytest.approx(0.5)
     assert fit(on_it + ridge.reach * ridge.direction) == pytest.approx(1 / (1 + np.exp(-2.0)))

@@ -72,12 +72,14 @@ def test_weights_are_those_of_the_windows(shot: Path) -> None:
         angles = data["path_variables"][first + 1 : last - 1]
         x = np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(len(angles), -1)
         away = x @ data["direction"].T - data["center"]
-        each = x @ data["tilt"].T - 0.5 * data["stiffness"] * away**2 + data["log_factors"]
+        curbed = 0.5 * data["curb"] * np.square(x).sum(axis=1)[:, None]
+        each = x @ data["tilt"].T - curbed - 0.5 * data["stiffness"] * away**2 + data["log_factors"]
         sums.append(np.exp(each).sum())
     assert np.exp(data["log_sums"]) == pytest.approx(np.array(sums), rel=1e-6)
     assert data["weights"] == pytest.approx((1 / np.array(sums)) / (1 / np.array(sums)).sum())
     drawn = np.bincount(data["window"])
-    alike = np.flatnonzero((data["stiffness"] == data["stiffness"][0]) & (data["center"] == data["center"][0]))
+    same = [data[name] == data[name][0] for name in ("stiffness", "center", "curb")]
+    alike = np.flatnonzero(np.all(same, axis=0))
     free = data["log_factors"] - np.log(drawn / drawn.sum())
     assert free[alike] == pytest.approx(np.full(len(alike), free[0]))
 
