@@ -65,7 +65,7 @@ class TransitionsConfig(Model):
     """Shots from windows on the ridge: unguided transition paths, their weights, and rate constants."""
 
     shots: Annotated[int, Within(0, 10**8)] = 1200
-    """Points that are followed both ways, of all windows together; 0: none, and no rates."""
+    """Points that are followed both ways, of each ridge; 0: none, and no rates."""
     walkers: Annotated[int, Within(2, 10**4)] = 4
     """Of each window; each is independent of the others."""
     equilibration_steps: Annotated[int, Within(1, 10**9)] = 2000

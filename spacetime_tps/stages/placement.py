@@ -118,6 +118,7 @@ def place_windows(
     look_every: int | None = None,
     exchange_every: int = 0,
     watched: np.ndarray | None = None,
+    steps: int | None = None,
 ) -> Placed:
     """Simulate windows at equal steps of the curve's length, and more of them where neighbours overlap too little.
 
@@ -130,6 +131,7 @@ def place_windows(
         look_every: steps between samples; None: as configured.
         exchange_every: samples between exchanges of neighbours; 0: none.
         watched: atoms of torsions to look at beside the collective variables, shape (n_watched, 4).
+        steps: of each behind the equilibration; None: as configured.
     """
     config, system = context.config.windows, context.system
     stride = 1 if look_every is None else config.sample_every // look_every
@@ -137,7 +139,7 @@ def place_windows(
     def at(share: np.ndarray, name: str) -> Placed:
         natural, means = _points(curve, share, denoiser, system)
         starts = _starts_near(paths, system, means)
-        found = simulated(context, natural, starts, config.steps, name, look_every, exchange_every, watched)
+        found = simulated(context, natural, starts, steps or config.steps, name, look_every, exchange_every, watched)
         recorded = recorder_of(system)
         return Placed(
             share,
@@ -163,7 +165,12 @@ def place_windows(
 
 
 def explored(
-    context: Context, denoiser: Denoiser, curve: FineCurve, name: str, exchange_every: int = 0
+    context: Context,
+    denoiser: Denoiser,
+    curve: FineCurve,
+    name: str,
+    exchange_every: int = 0,
+    steps: int | None = None,
 ) -> tuple[Placed, PathEnsemble, int]:
     """Windows along a curve of which there are no paths yet, two quick ones from whose frames they start, and the cost.
 
@@ -173,6 +180,7 @@ def explored(
         curve: along which they stand.
         name: of the simulations and their random streams.
         exchange_every: see ``place_windows``.
+        steps: see ``place_windows``.
     """
     config = context.config
     schedule = schedule_along(
@@ -188,7 +196,7 @@ def explored(
         context.pool,
         context.copies(),
     )
-    windows = place_windows(context, curve, denoiser, paths, name, exchange_every=exchange_every)
+    windows = place_windows(context, curve, denoiser, paths, name, exchange_every=exchange_every, steps=steps)
     return windows, paths, windows.force_evaluations + int(paths.force_evaluations.sum())
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import logsumexp
 
 from spacetime_tps.analysis.committor import LogisticCommittor, logistic_committor
 from spacetime_tps.analysis.free_energies import along_by_samples
 from spacetime_tps.boltzmann.pool import Seen, Solution
 from spacetime_tps.config import TransitionsConfig
+from spacetime_tps.diffusion.denoiser import Denoiser
 from spacetime_tps.files import require_finite
-from spacetime_tps.geometry.curve import FineCurve
+from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.representations import Identity
 from spacetime_tps.representations.ridge import RidgeWindows
@@ -35,6 +37,7 @@ _SPILL = 0.05
 """Share of a window's ensemble that may lie in the states, or in the angle with the same sine."""
 _ROUNDS = (0.2, 0.2, 0.6)
 """Shares of the shots."""
+ROUNDS = len(_ROUNDS)
 _PENALTY = 1.0
 """Of slopes of a committor, in units of the scatter of features."""
 _PROBES = 4
@@ -47,6 +50,8 @@ _FEWEST_ENDS = 3
 """Trajectories to either state with which a committor is fitted."""
 _LEAST_VARIANCE = 1e-6
 """Of features in a tube."""
+_COVERED = 10.0
+"""Effective samples of a posterior by which what it is the posterior of has been sampled."""
 _LARGE = 500
 """Atoms of a system from which on paths are kept without its water."""
 
@@ -75,6 +80,16 @@ class RidgeShots:
     shots: Shots
     connected: list[list[float]]
     committors: list[LogisticCommittor]
+
+    def joined(self, other: RidgeShots) -> RidgeShots:
+        """Both, the channels of ``other`` behind these."""
+        return RidgeShots(
+            self.windows.joined(other.windows),
+            np.concatenate([self.channel, other.channel + len(self.connected)]),
+            self.shots.joined(other.shots, len(self.windows)),
+            self.connected + other.connected,
+            self.committors + other.committors,
+        )
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,7 @@ def rounds_of_shots(
     channels: Sequence[tuple[Ridge, Solution]],
     frames: np.ndarray,
     say: Callable[[str], None] = lambda _: None,
+    first_number: int = 0,
 ) -> RidgeShots:
     """Shoot across ridges, and then where the committor by these shots is one half.
 
@@ -146,6 +162,7 @@ def rounds_of_shots(
         channels: the ridge across the curve of each, and MBAR over windows along it and free simulations.
         frames: from which windows may start, shape (n, n_atoms, 3) [nm] or (n, d).
         say: called after every round with one sentence on it.
+        first_number: of the first round among all of a run.
     """
     space = ridge_space(shooter.system)
     known = [(solution, space.features(solution.pool.variables)) for _, solution in channels]
@@ -162,7 +179,7 @@ def rounds_of_shots(
         for each in new[1:]:
             added = added.joined(each)
         near = frames if shots is None else np.concatenate([frames, shots.positions])
-        found = shooter.shoot(number, share, added, near)
+        found = shooter.shoot(first_number + number, share, added, near)
         for k, row in enumerate(connected):
             row.append(_connected(found, np.flatnonzero(owner == k)))
         shots = found if shots is None or windows is None else shots.joined(found, len(windows))
@@ -174,7 +191,7 @@ def rounds_of_shots(
             for k, row in enumerate(connected)
         ]
         told = ", ".join(f"{row[-1]:.0%}" for row in connected)
-        say(f"transitions: round {number + 1} of {len(_ROUNDS)}, {len(found)} shots, {told} connect the states")
+        say(f"transitions: round {number + 1} of {ROUNDS}, {len(found)} shots, {told} connect the states")
     assert shots is not None
     assert windows is not None
     return RidgeShots(windows, channel, shots, connected, committors)
@@ -248,6 +265,21 @@ def ridge_by_probes(
     space = ridge_space(shooter.system)
     here = at if space.torsions is None else space.torsions.features_of_angles(at)
     return ridge_through(before, at, behind, space, tube.hold_near(here)), cost
+
+
+def covered(curve: FineCurve, denoiser: Denoiser, solution: Solution, system: System) -> bool:
+    """Whether samples lie already where a curve is highest by the model, as those of a ridge that it shares do."""
+    natural = system.representation.natural(torch.from_numpy(curve.at_constant_speed(_POINTS)))
+    model = evaluate(denoiser, natural)
+    if model.log_partition is None:
+        return False
+    _, top, _ = around_top(system.representation.profile(natural, model.log_partition).numpy())
+    features = solution.pool.features
+    logs = solution.log_weights - system.representation.reduced(natural[top : top + 1].numpy(), features)[0]
+    weights = np.exp(logs - logsumexp(logs))
+    apart = weights @ features - model.mean[top, : features.shape[1]].numpy()
+    near = float(np.square(apart).sum()) <= 4.0 * float(model.block_variance[top].sum())
+    return near and float(1.0 / np.square(weights).sum()) >= _COVERED
 
 
 def ridge_by_samples(tube: Tube, system: System) -> Ridge:

@@ -20,39 +20,44 @@ _STARTS = 2
 """Walkers of a window."""
 
 
-def ties_of_potential(system: System, curves: list[FineCurve], seed: int) -> tuple[Pool, tuple[Stay, Stay], int]:
-    """Samples of windows at equal steps of the curves' length and of free walkers from both states.
+def windows_of_potential(system: System, curve: FineCurve, seed: int, number: int) -> tuple[Pool, int]:
+    """Samples of windows at equal steps of a curve's length, and the force evaluations.
 
-    Returns:
-        the pool; how long walkers from A and from B stayed there; and the force evaluations.
+    Args:
+        system: of an analytic potential.
+        curve: along which they stand.
+        seed: of the run.
+        number: of the curve, for the random stream.
     """
     config, space = system.config.windows, system.representation
     assert system.potential is not None
     assert isinstance(space, Identity)
     assert isinstance(system.config.sampling, LangevinConfig)
-    assert isinstance(system.config.system.dynamics, OverdampedConfig)
-    pool, stays, cost = _free(system, system.config.system.dynamics.time_step, torch_seed(seed, "free walkers"))
     steps = WindowSteps(config.equilibration_steps, config.steps, config.sample_every, system.config.sampling.time_step)
-    for k, curve in enumerate(curves):
-        count = int(min(config.most, 1 + np.ceil(curve.length / config.spacing)))
-        coordinates = curve.at_shares(np.linspace(0.0, 1.0, count))
-        natural = space.natural(torch.from_numpy(coordinates)).numpy()
-        starts = np.repeat(coordinates[:, None, :-1], _STARTS, axis=1)
-        points, more = sample_windows_of_potential(
-            system.potential, system.potential_kt, space, natural, starts, steps, torch_seed(seed, "tube windows", k)
-        )
-        pool = pool.joined(Pool.of_windows(natural, Seen(points, system.in_states(points), points)))
-        cost += more
-    return pool, stays, cost
+    count = int(min(config.most, 1 + np.ceil(curve.length / config.spacing)))
+    coordinates = curve.at_shares(np.linspace(0.0, 1.0, count))
+    natural = space.natural(torch.from_numpy(coordinates)).numpy()
+    starts = np.repeat(coordinates[:, None, :-1], _STARTS, axis=1)
+    stream = torch_seed(seed, "tube windows", number)
+    points, cost = sample_windows_of_potential(
+        system.potential, system.potential_kt, space, natural, starts, steps, stream
+    )
+    return Pool.of_windows(natural, Seen(points, system.in_states(points), points)), cost
 
 
-def _free(system: System, time_step: float, seed: int) -> tuple[Pool, tuple[Stay, Stay], int]:
-    """Free walkers in both states, as the dynamics has it; what lies within the state is sampled."""
+def free_walkers(system: System, seed: int) -> tuple[Pool, tuple[Stay, Stay], int]:
+    """Free walkers in both states, as the dynamics has it; what lies within the state is sampled.
+
+    Returns:
+        the pool; how long walkers from A and from B stayed there; and the force evaluations.
+    """
     config = system.config.windows
     assert system.potential is not None
+    assert isinstance(system.config.system.dynamics, OverdampedConfig)
+    time_step, stream = system.config.system.dynamics.time_step, torch_seed(seed, "free walkers")
     walkers = max(config.free_walkers, _STARTS)
     engine = OverdampedEngine(
-        system.potential, system.potential_kt, time_step, system.states, config.sample_every, seed
+        system.potential, system.potential_kt, time_step, system.states, config.sample_every, stream
     )
     starts = Phase(np.repeat(system.structures, walkers, axis=0), np.zeros((2 * walkers, 0)))
     frames = config.free_steps // config.sample_every

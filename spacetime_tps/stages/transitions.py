@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,11 @@ from spacetime_tps.stages.export import NOT_FOR_SCIENCE
 from spacetime_tps.stages.paths import chosen_schedule
 from spacetime_tps.stages.placement import explored
 from spacetime_tps.stages.ridge_rounds import (
+    ROUNDS,
     RidgeShots,
     Shooter,
     Tube,
+    covered,
     points_of,
     ridge_by_probes,
     ridge_by_samples,
@@ -38,7 +40,7 @@ from spacetime_tps.stages.ridge_rounds import (
     rounds_of_shots,
 )
 from spacetime_tps.stages.shoot import frame_interval
-from spacetime_tps.stages.ties import ties_of_potential
+from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.stages.windows import WINDOW_SAMPLES
 from spacetime_tps.systems import Molecule
@@ -59,6 +61,8 @@ _TRANSITION_STATES = (0.4, 0.6)
 _SHOWN_STATES = 100
 _PROBED = 40
 """Frames of annealed paths from which trajectories tell where the ridge is."""
+_SHORTER = 4
+"""Times that windows along further channels are shorter than those along the chosen one."""
 _SLOW = 0.1
 """Transition time over the life of a state above which it has none of its own."""
 
@@ -86,25 +90,31 @@ def transitions(context: Context) -> StageResult:
         context.make_room()
         write_arrays(context.folder / "shots.npz", weights=np.zeros(0))
         return StageResult({"shots": 0, "no_rates_because": str(error).rstrip(".")}, words=f"none: {error}")
-    labels, curves = zip(*_promising(context), strict=True)
-    paths = PathEnsemble.load(context.folder / "paths.npz")
-    ties = _ties(context, list(zip(labels, curves, strict=True)))
-    pool, stays, cost = ties.pool, ties.stays, ties.force_evaluations
-    frames = np.concatenate([_frames_of(each) for each in (paths, *ties.paths)])
-    shooter = Shooter(context.system, recipe, config, context.config.seed, context.pool, context.work_folder(WORK))
-    solution = solve(pool, context.system.representation)
-    tubes = [Tube.along(curve, solution, context.system) for curve in curves]
-    ridges = [ridge_by_samples(tube, context.system) for tube in tubes]
-    by_probes, probes = ridge_by_probes(shooter, _points_of(context), *_along(paths), tubes[0])
-    if by_probes is not None:
-        ridges[0] = by_probes
-    cost += probes
-    shots = rounds_of_shots(shooter, [(ridge, solution) for ridge in ridges], frames, logger.info)
-    found = _weighed(context, shots, pool, stays)
+    (label, curve), *others = _promising(context)
+    paths, system = PathEnsemble.load(context.folder / "paths.npz"), context.system
+    shooter = Shooter(system, recipe, config, context.config.seed, context.pool, context.work_folder(WORK))
+    ties = _ties(context, curve)
+    solution = solve(ties.pool, system.representation)
+    tube, frames = Tube.along(curve, solution, system), _frames_of(paths)
+    ridge, probes = ridge_by_probes(shooter, _points_of(context), *_along(paths), tube)
+    shots = rounds_of_shots(shooter, [(ridge or ridge_by_samples(tube, system), solution)], frames, logger.info)
+    found = _weighed(context, shots, ties)
+    cost, labels = ties.force_evaluations + probes, [label]
+    model = load_denoiser(context.refined())
+    apart = [each for each in others if not covered(each[1], model, found.ensemble.solution, system)]
+    if apart:
+        ties, frames, more = _further_ties(context, ties, apart)
+        solution = solve(ties.pool, system.representation)
+        ridges = [ridge_by_samples(Tube.along(other, solution, system), system) for _, other in apart]
+        known = [(each, solution) for each in ridges]
+        shots = shots.joined(rounds_of_shots(shooter, known, frames, logger.info, ROUNDS))
+        found = _weighed(context, shots, ties)
+        cost, labels = cost + more, [label, *(name for name, _ in apart)]
     context.make_room()
     _write(context, found)
     context.folder.drop(WORK)
-    summary = _summary(context, found, list(labels))
+    summary = _summary(context, found, labels)
+    summary["shared_ridge"] = [name for name, _ in others if name not in labels]
     return StageResult(summary, cost + shots.shots.force_evaluations, words=_words(context, found))
 
 
@@ -159,40 +169,52 @@ class _Ties:
     """What ties ridge windows to the states.
 
     Attributes:
-        pool: samples of windows along all curves and of free simulations.
+        pool: samples of windows along curves and of free simulations.
         stays: of these in A and in B.
-        paths: quick ones along the curves of which there were none.
         force_evaluations: of what was simulated for it.
     """
 
     pool: Pool
     stays: tuple[Stay, Stay]
-    paths: list[PathEnsemble]
     force_evaluations: int
 
 
-def _ties(context: Context, curves: list[tuple[str, FineCurve]]) -> _Ties:
+def _ties(context: Context, curve: FineCurve) -> _Ties:
+    """Windows along the chosen curve."""
     if context.system.molecule is None:
-        pool, stays, cost = ties_of_potential(context.system, [curve for _, curve in curves], context.config.seed)
-        return _Ties(pool, stays, [], cost)
+        free, stays, cost = free_walkers(context.system, context.config.seed)
+        along, more = windows_of_potential(context.system, curve, context.config.seed, 0)
+        return _Ties(free.joined(along), stays, cost + more)
     a, b = read_arrays(context.folder / "windows.npz", ("stays",))["stays"].tolist()
-    pool, quick, cost = Pool.load(context.folder / WINDOW_SAMPLES, "windows"), [], 0
-    for label, curve in curves[1:]:
-        placed, paths, more = explored(context, load_denoiser(context.refined()), curve, f"transitions {label}")
-        pool, cost = pool.joined(placed.pool(context.system)), cost + more
-        quick.append(paths)
-    return _Ties(pool, (Stay(*a), Stay(*b)), quick, cost)
+    return _Ties(Pool.load(context.folder / WINDOW_SAMPLES, "windows"), (Stay(*a), Stay(*b)), 0)
 
 
-def _weighed(context: Context, shots: RidgeShots, pool: Pool, stays: tuple[Stay, Stay]) -> _Found:
+def _further_ties(context: Context, ties: _Ties, curves: list[tuple[str, FineCurve]]) -> tuple[_Ties, np.ndarray, int]:
+    """Those of further channels besides, shorter ones, with frames along these, and what they cost."""
+    pool, frames, cost = ties.pool, [], 0
+    for number, (label, curve) in enumerate(curves, start=1):
+        if context.system.molecule is None:
+            along, more = windows_of_potential(context.system, curve, context.config.seed, number)
+            frames.append(along.variables)
+        else:
+            model, name = load_denoiser(context.refined()), f"transitions {label}"
+            steps = max(1, context.config.windows.steps // _SHORTER)
+            placed, paths, more = explored(context, model, curve, name, steps=steps)
+            along = placed.pool(context.system)
+            frames.append(_frames_of(paths))
+        pool, cost = pool.joined(along), cost + more
+    return replace(ties, pool=pool), np.concatenate(frames), cost
+
+
+def _weighed(context: Context, shots: RidgeShots, ties: _Ties) -> _Found:
     """The ensemble and the rates, or the reason why there are none."""
     system, space = context.system, ridge_space(context.system)
     points = points_of(system, shots.shots)
-    ensemble = shot_ensemble(pool, system.representation, shots.windows, space, shots.shots, points)
+    ensemble = shot_ensemble(ties.pool, system.representation, shots.windows, space, shots.shots, points)
     if not ensemble.shots.paths:
         return _Found(shots, ensemble, None, f"none of {len(shots.shots)} shots connects the states")
-    rates = rates_of(ensemble, stays, frame_interval(context.config, context.config.transitions.frame_every))
-    reason = _why_not(ensemble, rates, stays)
+    rates = rates_of(ensemble, ties.stays, frame_interval(context.config, context.config.transitions.frame_every))
+    reason = _why_not(ensemble, rates, ties.stays)
     return _Found(shots, ensemble, None if reason else rates, reason)
 
 
