@@ -27,13 +27,13 @@ from spacetime_tps.representations.ridge import RidgeWindows, TorsionRidge
 from spacetime_tps.representations.torsions import Torsions
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
 from spacetime_tps.shooting.chains import EngineRecipe
-from spacetime_tps.shooting.engine import IN_A, IN_B, NOWHERE, Phase
+from spacetime_tps.shooting.engine import IN_A, IN_B, NOWHERE, Phase, Segment
 from spacetime_tps.shooting.first import still
 from spacetime_tps.shooting.path import ShotPath, joined, pack, unpack
 
 _STABLE = 0.5
 """Largest time step of walkers in a window over the time in which its restraint relaxes."""
-_ARRAYS = ("window", "walker", "positions", "variables", "ends", "inside", "shot")
+_ARRAYS = ("window", "walker", "positions", "variables", "ends", "stops", "inside", "shot")
 _OF_PATHS = "path_"
 """Before the names of what is stored of paths."""
 
@@ -86,6 +86,8 @@ class Shots:
         variables: collective variables of the points, shape (n, n_cv).
         ends: where the trajectories backward and forward in time arrived, shape (n, 2): ``IN_A``, ``IN_B`` or
             ``NOWHERE``, if they arrived nowhere in time or the point lies in a state already.
+        stops: collective variables where these trajectories stopped, or of the point if they were not begun, shape
+            (n, 2, n_cv).
         inside: points in a state, shape (n,).
         paths: transition paths, from A to B, without velocities; positions in single precision.
         shot: number of the point behind each path, shape (n_paths,).
@@ -97,6 +99,7 @@ class Shots:
     positions: np.ndarray
     variables: np.ndarray
     ends: np.ndarray
+    stops: np.ndarray
     inside: np.ndarray
     paths: list[ShotPath]
     shot: np.ndarray
@@ -137,7 +140,8 @@ class Shots:
         kept = np.isin(self.shot, rows)
         return Shots(
             np.searchsorted(windows, self.window[rows]), self.walker[rows], self.positions[rows], self.variables[rows],
-            self.ends[rows], self.inside[rows], [path for path, keep in zip(self.paths, kept, strict=True) if keep],
+            self.ends[rows], self.stops[rows], self.inside[rows],
+            [path for path, keep in zip(self.paths, kept, strict=True) if keep],
             np.searchsorted(rows, self.shot[kept]), 0,
         )  # fmt: skip
 
@@ -150,6 +154,7 @@ class Shots:
             np.concatenate([self.positions, other.positions]),
             np.concatenate([self.variables, other.variables]),
             np.concatenate([self.ends, other.ends]),
+            np.concatenate([self.stops, other.stops]),
             np.concatenate([self.inside, other.inside]),
             [*self.paths, *other.paths],
             np.concatenate([self.shot, other.shot + len(self)]),
@@ -208,8 +213,9 @@ def shots_from(
         results = [_walk(tasks[0])] if toy else pool.map(_walk, [(task,) for task in tasks], bar)
     found = [one for result in results for one in result[0]]
     paths = [(path, walker * plan.shots + k) for walker, one in enumerate(found) for k, path in one.paths]
-    positions, variables, ends, inside = (
-        np.concatenate([getattr(one, part) for one in found]) for part in ("positions", "variables", "ends", "inside")
+    positions, variables, ends, stops, inside = (
+        np.concatenate([getattr(one, part) for one in found])
+        for part in ("positions", "variables", "ends", "stops", "inside")
     )
     return Shots(
         window=np.repeat(window, plan.shots),
@@ -217,6 +223,7 @@ def shots_from(
         positions=positions,
         variables=variables,
         ends=ends,
+        stops=stops,
         inside=inside,
         paths=[path for path, _ in paths],
         shot=np.array([k for _, k in paths], dtype=int),
@@ -231,6 +238,7 @@ class _Walked:
     positions: np.ndarray
     variables: np.ndarray
     ends: np.ndarray
+    stops: np.ndarray
     inside: np.ndarray
     paths: list[tuple[int, ShotPath]]
 
@@ -243,7 +251,7 @@ def _walk(task: _Task) -> tuple[list[_Walked], int]:
     count = len(task.starts)
     for _ in range(math.ceil(plan.equilibration_frames / plan.spacing_frames)):
         windows.next()
-    columns: list[list[np.ndarray]] = [[], [], [], []]
+    columns: list[list[np.ndarray]] = [[], [], [], [], []]
     paths: list[list[tuple[int, ShotPath]]] = [[] for _ in range(count)]
     limits = np.full(count, plan.max_frames)
     for number in range(plan.shots):
@@ -255,15 +263,23 @@ def _walk(task: _Task) -> tuple[list[_Walked], int]:
         worth = np.array([segment.state != NOWHERE for segment in behind])
         ahead = engine.integrate(forward, np.where(worth, limits, 0), stop=True)
         ends = np.array([[first.state, last.state] for first, last in zip(behind, ahead, strict=True)], dtype=np.int8)
-        for column, values in zip(columns, (at.positions, at.variables, ends, inside), strict=True):
+        stops = np.stack([_last(each, at.variables) for each in (behind, ahead)], axis=1)
+        for column, values in zip(columns, (at.positions, at.variables, ends, stops, inside), strict=True):
             column.append(values)
         for k in np.flatnonzero((np.sort(ends, axis=1) == [IN_A, IN_B]).all(axis=1)):
             point = replace(points[k], velocities=forward.velocities[k : k + 1])
             path = joined([behind[k].as_path(True, 0), point, ahead[k].as_path(False, 0)])
             paths[k].append((number, _slim(path if ends[k, 0] == IN_A else path.reversed(), plan.atoms)))
-    positions, variables, fates, within = (np.stack(column, axis=1) for column in columns)
-    found = [_Walked(positions[k], variables[k], fates[k], within[k], paths[k]) for k in range(count)]
+    positions, variables, fates, stopped, within = (np.stack(column, axis=1) for column in columns)
+    found = [
+        _Walked(positions[k], variables[k], fates[k], stopped[k], within[k], paths[k]) for k in range(len(task.starts))
+    ]
     return found, windows.force_evaluations + engine.force_evaluations
+
+
+def _last(segments: list[Segment], begun: np.ndarray) -> np.ndarray:
+    """Collective variables where segments stopped, shape (n, n_cv); where one is empty, those that it began with."""
+    return np.array([each.variables[-1] if len(each) else start for each, start in zip(segments, begun, strict=True)])
 
 
 def _slim(path: ShotPath, atoms: np.ndarray | None) -> ShotPath:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 
 from spacetime_tps.analysis.committor import committor_spread
 from spacetime_tps.analysis.path_metrics import channel_labels
@@ -23,6 +24,7 @@ from spacetime_tps.seeds import generator
 from spacetime_tps.shooting.chains import EngineRecipe, Observables
 from spacetime_tps.shooting.engine import IN_B, NOWHERE
 from spacetime_tps.shooting.path import ShotPath, pack
+from spacetime_tps.shooting.shots import Shots
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE
 from spacetime_tps.stages.paths import chosen_schedule
@@ -43,7 +45,7 @@ from spacetime_tps.stages.shoot import frame_interval
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.stages.windows import WINDOW_SAMPLES
-from spacetime_tps.systems import Molecule
+from spacetime_tps.systems import Molecule, System
 from spacetime_tps.units import KCAL, eyring_barrier
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,9 @@ NATURE_OF_SHOT_PATHS = (
     "ensemble of the stated dynamics, temperature and states."
 )
 _MOST_UNFINISHED = 0.01
+"""Share of shots that reached no state, from which on it is told."""
+_GATHERED = 0.25
+"""Distance within which ends of shots lie together, over that of the states, in features."""
 _TRANSITION_STATES = (0.4, 0.6)
 _SHOWN_STATES = 100
 _PROBED = 40
@@ -211,6 +216,8 @@ def _weighed(context: Context, shots: RidgeShots, ties: _Ties) -> _Found:
     system, space = context.system, ridge_space(context.system)
     points = points_of(system, shots.shots)
     ensemble = shot_ensemble(ties.pool, system.representation, shots.windows, space, shots.shots, points)
+    if lost := lost_shots(system, shots.shots):
+        return _Found(shots, ensemble, None, lost)
     if not ensemble.shots.paths:
         return _Found(shots, ensemble, None, f"none of {len(shots.shots)} shots connects the states")
     rates = rates_of(ensemble, ties.stays, frame_interval(context.config, context.config.transitions.frame_every))
@@ -234,6 +241,39 @@ def _why_not(ensemble: ShotEnsemble, rates: Rates, stays: tuple[Stay, Stay]) -> 
             "a state is left within the time of a transition: it is not metastable, and no rate constant describes it"
         )
     return ""
+
+
+def lost_shots(system: System, shots: Shots) -> str:
+    """Why too many shots reached no state for a rate, in words; empty if few did."""
+    lost = int(shots.unfinished.sum())
+    if lost <= len(shots.paths):
+        return ""
+    where = _in_words(system, gathering(system, shots))
+    return (
+        f"{lost} of {len(shots)} shots reached no state in transitions.max_steps and {len(shots.paths)} connect the "
+        f"states; {where}: raise transitions.max_steps, or name that place as a state and take each step by itself"
+    )
+
+
+def gathering(system: System, shots: Shots) -> dict[str, Any]:
+    """Where most of the trajectories that reached no state stopped: a share of them, and the mean of its variables."""
+    space, variables = ridge_space(system), system.variables
+    lost = (shots.ends == NOWHERE) & ~shots.inside[:, None] & (shots.stops != shots.variables[:, None]).any(axis=-1)
+    stops = shots.stops[lost]
+    features, ends = space.features(stops), space.features(variables(system.structures))
+    reach = _GATHERED * float(np.linalg.norm(ends[1] - ends[0]))
+    near = KDTree(features).query_ball_point(features, reach)
+    together = features[max(near, key=len)]
+    mean = together.mean(axis=0)
+    names = [variables.names[k] for k in space.columns]
+    at = mean if space.torsions is None else np.rad2deg(space.torsions.center(mean))
+    return {"share": len(together) / len(stops), "at": dict(zip(names, at.tolist(), strict=True))}
+
+
+def _in_words(system: System, found: dict[str, Any]) -> str:
+    unit = "" if system.molecule is None else " deg"
+    place = ", ".join(f"{name} {value:.3g}{unit}" for name, value in found["at"].items())
+    return f"{found['share']:.0%} of these ends lie together near {place}"
 
 
 def _constant(context: Context, rates: Rates, side: int) -> dict[str, Any]:
@@ -269,9 +309,14 @@ def _summary(context: Context, found: _Found, labels: list[str]) -> dict[str, An
         "nature": NATURE_OF_SHOT_PATHS,
     }
     if unfinished > _MOST_UNFINISHED:
+        summary["gathering"] = gathering(context.system, shots)
+        factor = 1.0 + unfinished / max(summary["connected_share"], 1.0 / len(shots))
         logger.warning(
-            "%.1f %% of the shots reached no state in transitions.max_steps: rates are too low by up to that much",
+            "%.1f %% of the shots reached no state in transitions.max_steps, %s: rates may be too low by a factor of "
+            "up to %.2g",
             100 * unfinished,
+            _in_words(context.system, summary["gathering"]),
+            factor,
         )
     if shots.paths:
         summary["channels"] = _shares(context, ensemble)

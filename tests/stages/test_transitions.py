@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import MDAnalysis
@@ -17,12 +18,18 @@ import torch
 from spacetime_tps import Run
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays
+from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import MuellerBrown
+from spacetime_tps.shooting.chains import EngineRecipe
+from spacetime_tps.shooting.ridges import Ridge
+from spacetime_tps.shooting.shots import ShotPlan, shots_from
 from spacetime_tps.stages import RunFolder, ridge_rounds
 from spacetime_tps.stages.context import opened
 from spacetime_tps.stages.measure import measured
 from spacetime_tps.stages.methods import resampled, transitions_of_run
-from spacetime_tps.systems import load_system
+from spacetime_tps.stages.ridge_rounds import ridge_space
+from spacetime_tps.stages.transitions import gathering, lost_shots
+from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, run_cli, settings
 
 SHOTS = (
@@ -206,6 +213,31 @@ def test_a_potential_has_rates(tmp_path: Path) -> None:
     assert answer["rate_a_to_b"]["error"] < 0.6 * answer["rate_a_to_b"]["value"]
     assert done.stdout.startswith("barrier")
     assert "rate A to B" in done.stdout
+
+
+def test_an_intermediate_that_holds_shots_is_named() -> None:
+    """Müller-Brown has a third well on its way, at (-0.050, 0.467), which takes thousands of steps to leave."""
+    file = find_system_file("mueller_brown")
+    system = load_system(load_config(file), file.parent)
+    saddle = np.array([-0.822, 0.624])
+    ridge = Ridge(np.array([0.7, -0.7]) / 0.98**0.5, float(saddle @ [0.707, -0.707]), 0.2, np.zeros(2), saddle, 100.0)
+    windows = ridge.windows()
+    starts = np.tile(saddle, (len(windows), 4, 1))
+    plan = ShotPlan(equilibration_frames=200, spacing_frames=200, shots=2, max_frames=1600)
+    recipe = EngineRecipe.of(system, None, 1)
+    shots = shots_from(recipe, ridge_space(system), windows, starts, plan, 0, "lost", WorkerPool(1))
+    assert shots.unfinished.mean() > 0.1
+    found = gathering(system, shots)
+    assert found["share"] > 0.4
+    assert list(found["at"]) == ["x", "y"]
+    assert list(found["at"].values()) == pytest.approx([-0.05, 0.467], abs=0.15)
+    told = lost_shots(system, shots)
+    assert "near x -0" in told
+    assert told.endswith("or name that place as a state and take each step by itself")
+    longer = replace(plan, max_frames=200_000)
+    arrived = shots_from(recipe, ridge_space(system), windows, starts, longer, 0, "lost", WorkerPool(1))
+    assert not arrived.unfinished.any()
+    assert lost_shots(system, arrived) == ""
 
 
 def _populations_by_quadrature() -> float:
