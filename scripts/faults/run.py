@@ -141,8 +141,6 @@ def outcome_of(fault: dict[str, Any], tests: list[str], longest: float) -> dict[
 
     A test that fails without the fault, too, is left out.
     """
-    if (ROOT / fault["file"]).read_text(encoding="utf-8").count(fault["old"]) != 1:
-        return {"result": "the place is not there any more"}
     begun, left_out = time.monotonic(), list[str]()
     while True:
         told = {"tests": len(tests), **({"left out": left_out} if left_out else {})}
@@ -201,9 +199,13 @@ def main() -> None:
     for number, fault in enumerate(yaml.safe_load(given.faults.read_text(encoding="utf-8")), 1):
         if given.only not in f"{fault['file']} {fault['fault']}" or number in [row["number"] for row in rows]:
             continue
-        tests = sorted(tests_of(fault, covered, times), key=lambda test: test != caught_by.get(number))
-        longest = _STARTING + _SLOWER * sum(times.get(test, 1.0) for test in tests)
-        row = outcome_of(fault, tests, longest) if tests else {"result": "no test runs this line"}
+        file = ROOT / fault["file"]
+        if not file.is_file() or file.read_text(encoding="utf-8").count(fault["old"]) != 1:
+            row: dict[str, Any] = {"result": "the place is not there any more"}
+        else:
+            tests = sorted(tests_of(fault, covered, times), key=lambda test: test != caught_by.get(number))
+            longest = _STARTING + _SLOWER * sum(times.get(test, 1.0) for test in tests)
+            row = outcome_of(fault, tests, longest) if tests else {"result": "no test runs this line"}
         rows.append({"number": number, "file": fault["file"], "fault": fault["fault"], **row})
         print(f"{number:2d} {row['result']:12s} {fault['file']}: {row.get('by', '')}", flush=True)
         kept.write_text(json.dumps(rows, indent=1))
