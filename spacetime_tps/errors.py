@@ -6,8 +6,9 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-_LONGEST_WORD = 300
+_LONGEST_WORD, _LONGEST_VALUE = 300, 60
 
 
 class UserError(Exception):
@@ -30,6 +31,18 @@ def shortened(text: str, length: int) -> str:
     """Printable text of about ``length`` characters, the middle of a longer one left out."""
     shown = text if len(text) <= length else f"{text[: 2 * length // 3]}...{text[-length // 3 :]}"
     return printable(shown)
+
+
+def shown_value(value: Any) -> str:
+    """A value of the user's as it stands in a message: in one line, and not all of a long one."""
+    if isinstance(value, dict):
+        return "a section of settings"
+    if value is None:
+        return "null"
+    try:
+        return shortened(repr(value), _LONGEST_VALUE)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def in_short(message: str) -> str:

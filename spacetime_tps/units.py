@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from spacetime_tps.errors import shown_value
+
 GAS_CONSTANT = 8.31446261815324e-3
 """Molar gas constant [kJ/mol/K] (CODATA 2018)."""
 
@@ -46,12 +48,12 @@ def parse_quantity(value: Any, dimension: str) -> float:
     match = _NUMBER.match(value) if isinstance(value, str) else None
     if match is None or match.group(2) not in accepted:
         raise ValueError(
-            f"{value!r} is no {dimension}: expected a number and one of the units "
+            f"{shown_value(value)} is no {dimension}: expected a number and one of the units "
             f"{', '.join(accepted)}, such as {example}"
         )
     number = float(match.group(1)) * accepted[match.group(2)]
     if not math.isfinite(number):
-        raise ValueError(f"{value!r} is no finite {dimension}")
+        raise ValueError(f"{shown_value(value)} is no finite {dimension}")
     return number
 
 

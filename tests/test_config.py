@@ -61,6 +61,24 @@ def test_a_key_that_is_gone_names_what_took_its_place() -> None:
     assert validate(content, "my.yaml").comparison.examined_paths == 64
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value", "what"),
+    [
+        ("sampling", "build_time", ["x"] * 1200, "is no time"),
+        ("sampling", "build_time", "1 " + "z " * 3000, "is no time"),
+        ("denoiser", "kind", "y " * 3000, "kind should be one of"),
+        ("paths", "count", ["x"] * 1200, "expected a whole number"),
+    ],
+)
+def test_not_all_of_a_long_value_is_repeated(section: str, key: str, value: object, what: str) -> None:
+    content = settings()
+    content[section] = {**content.get(section, {}), key: value}
+    with pytest.raises(UserError, match=what) as caught:
+        validate(content, "my.yaml")
+    assert len(str(caught.value)) < 400
+    assert "..." in str(caught.value)
+
+
 def test_unknown_key_like_no_other() -> None:
     assert problem("zzzz=1") == "my.yaml: unknown key 'zzzz'."
 

@@ -10,6 +10,7 @@ from spacetime_tps import plugins
 from spacetime_tps.config.base import LearningRate, LogSNR, Model, Options, PlainNumber, Quantity
 from spacetime_tps.config.bounds import Within
 from spacetime_tps.config.states import BallConfig, RegionConfig
+from spacetime_tps.errors import shown_value
 from spacetime_tps.units import Angle, parse_quantity
 
 BUILT_IN_DENOISERS = ("potential", "exact")
@@ -45,7 +46,9 @@ class DenoiserConfig(Model):
     def _kind_is_known(self) -> DenoiserConfig:
         brought = plugins.known(plugins.DENOISERS)
         if self.kind not in (*BUILT_IN_DENOISERS, *brought):
-            raise ValueError(f"kind should be one of {', '.join((*BUILT_IN_DENOISERS, *brought))}, not {self.kind!r}")
+            raise ValueError(
+                f"kind should be one of {', '.join((*BUILT_IN_DENOISERS, *brought))}, not {shown_value(self.kind)}"
+            )
         if self.options and self.kind in BUILT_IN_DENOISERS:
             raise ValueError(f"options are for denoisers of other packages, and {self.kind} is none")
         return self

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from spacetime_tps.config.base import Model
 from spacetime_tps.config.run import RunConfig
-from spacetime_tps.errors import UserError, shortened
+from spacetime_tps.errors import UserError, shortened, shown_value
 
 
 def validate(settings: dict[str, Any], source: str) -> RunConfig:
@@ -46,18 +46,18 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] in ("unknown_kind", "union_tag_invalid"):
         given = problem["input"]
         kind = given.get("kind") if isinstance(given, dict) else given
-        return f"'{shown}': {_words(problem)}, not {_found(kind)}"
+        return f"'{shown}': {_words(problem)}, not {shown_value(kind)}"
     # Every branch of a union says what it expects.
     alike = [p for p in problems if _place(p["loc"]) == place and p["type"] != "string_type"] or [problem]
     message = _joined(list(dict.fromkeys(map(_words, alike))))
-    found = _found(problem["input"])
+    found = shown_value(problem["input"])
     counted = problem["type"] in ("too_short", "too_long")
     of_section = isinstance(problem["input"], dict) and problem["type"] == "value_error"
     told = counted or of_section or (isinstance(problem["input"], str) and found in message)
     return (f"'{shown}': {message}" if shown else message) + ("" if told else f", not {found}")
 
 
-_LONGEST_PLACE, _LONGEST_VALUE = 120, 60
+_LONGEST_PLACE = 120
 _BRANCH = re.compile(r"(constrained-)?(str|int|float|list|dict)|\[key\]|(function-|nullable|literal\[).*")
 _TAGS = {
     *("ball", "box", "molecule", "potential", "torsions", "cartesian", "tica", "pca", "identity", "metadynamics"),
@@ -113,18 +113,6 @@ def _joined(messages: list[str]) -> str:
     if all(message.startswith("expected ") for message in messages):
         return "expected " + " or ".join(message.removeprefix("expected ") for message in messages)
     return messages[0]
-
-
-def _found(value: Any) -> str:
-    """A value as it stands in a message: in one line, and not all of a long one."""
-    if isinstance(value, dict):
-        return "a section of settings"
-    if value is None:
-        return "null"
-    try:
-        return shortened(repr(value), _LONGEST_VALUE)
-    except ValueError:
-        return "a number of thousands of digits"
 
 
 def _known_keys(model: type[BaseModel]) -> list[str]:
