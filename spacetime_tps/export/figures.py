@@ -28,9 +28,27 @@ _MARKERS = "osD^v<>PX*ph8"
 _ABREAST = 4
 
 
-def _figure(panels: int = 1, width: float = 6.4, height: float = 4.2) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(width * panels, height), dpi=130, layout="constrained")
-    return figure, figure.subplots(1, panels, squeeze=False)[0]
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.95, 0.2, 0.6, 0.3
+"""Room for the labels of a panel, in inches; Matplotlib's constrained layout takes as long to find it as to draw."""
+_BAR = 0.75
+"""Room for the labels of a colour bar on the right, in inches."""
+
+
+def _figure(
+    panels: int = 1, width: float = 6.4, height: float = 4.2, rows: int = 1, left: float = _LEFT, right: float = _RIGHT
+) -> tuple[Figure, np.ndarray]:
+    """Panels row by row, each as wide and high as given [inch] with its labels."""
+    figure = Figure(figsize=(width * panels, height * rows), dpi=130)
+    across, up = width * panels, height * rows
+    room = {
+        "left": left / across,
+        "right": 1.0 - right / across,
+        "bottom": _BOTTOM / up,
+        "top": 1.0 - _TOP / up,
+        "wspace": (left + right) / (width - left - right),
+        "hspace": (_BOTTOM + _TOP) / (height - _BOTTOM - _TOP),
+    }
+    return figure, figure.subplots(rows, panels, squeeze=False, gridspec_kw=room).ravel()
 
 
 class _PlainNumbers(LogFormatter):
@@ -107,7 +125,7 @@ def surface_figure(
         avoided: the region that the geodesic was told to avoid, hatched.
         waypoints: the balls that it was told to pass through, dashed.
     """
-    figure, (axes,) = _figure(width=7.0, height=5.6)
+    figure, (axes,) = _figure(width=7.0, height=5.6, right=_BAR)
     scale = _scale(surface)
     x, y = surface.axis(0) * scale, surface.axis(1) * scale
     top = 80.0 if unit == "kJ/mol" else 20.0
@@ -154,7 +172,7 @@ def energy_figure(paths: PathEnsemble, unit: str, bound: float | None) -> Figure
     if bound is not None:
         left.axhline(bound, color="black", ls="--", lw=1, label="minimax bound")
         left.legend(fontsize=8)
-    left.set(xlabel="curve parameter (A = 0, B = 1)", ylabel=f"reference F, highest look since the last frame [{unit}]")
+    left.set(xlabel="curve parameter (A = 0, B = 1)", ylabel=f"highest reference F since the last frame [{unit}]")
     right.set(xlabel="curve parameter (A = 0, B = 1)", ylabel=f"potential energy without restraint [{unit}]")
     return figure
 
@@ -221,9 +239,9 @@ def windows_figure(windows: dict[str, np.ndarray], unit: str) -> Figure:
 
 def overlap_figure(overlap: np.ndarray) -> Figure:
     """How far the ensembles of a pool share their samples, from state A over the windows to state B."""
-    figure, (axes,) = _figure()
+    figure, (axes,) = _figure(right=_BAR)
     image = axes.imshow(overlap, cmap="Blues", vmin=0.0)
-    figure.colorbar(image, label="probability to find a sample of a row in a column")
+    figure.colorbar(image, ax=axes, label="share of a row's samples in a column")
     axes.set(xlabel="ensemble: A, windows, B", ylabel="ensemble: A, windows, B")
     return figure
 
@@ -239,9 +257,8 @@ def profiles_figure(profiles: np.ndarray, variables: CollectiveVariables, unit: 
     count = len(variables.names)
     columns = min(count, _ABREAST)
     rows = -(-count // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.2 * rows), layout="constrained")
+    figure, panels = _figure(columns, 3.6, 3.2, rows)
     FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for k, (name, shown, axes) in enumerate(zip(variables.names, variables.units, panels, strict=False)):
         _, lower, upper, height, error = profiles[profiles[:, 0] == k].T
         known = np.isfinite(error)
@@ -328,7 +345,7 @@ def comparison_figure(
         unit: of the energies.
         bound: the minimax bound.
     """
-    figure, (left, right) = _figure(panels=2, width=7.2, height=4.8)
+    figure, (left, right) = _figure(panels=2, width=7.2, height=4.8, left=1.8)
     shown = {name: v for name, v in values.items() if len(v) and np.isfinite(v).all()}
     left.boxplot([truth, *shown.values()], orientation="horizontal", whis=(5, 95), showfliers=False,
                  tick_labels=["true ensemble", *shown])  # fmt: skip

@@ -21,8 +21,8 @@ KINDS = {
 
 
 SHOTS = (
-    "transitions.shots=100", "transitions.walkers=2", "transitions.equilibration_steps=50",
-    "transitions.spacing_steps=50", "transitions.max_steps=5000",
+    "transitions.shots=70", "transitions.walkers=2", "transitions.equilibration_steps=20",
+    "transitions.spacing_steps=20", "transitions.max_steps=3000",
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def test_the_chain_runs_to_its_report(run: Run) -> None:
     folder, summary = run.folder.path, run.summary
     assert len(run.transition_paths()) == 4
-    assert summary["transitions"]["shots"] == 96
+    assert summary["transitions"]["shots"] == 70
     assert len(list((folder / "ensemble").glob("path_*.dcd"))) == min(16, summary["transitions"]["paths"])
     assert (folder / "report.html").is_file()
     assert not (folder / "plumed.dat").exists()

@@ -228,8 +228,8 @@ def test_an_intermediate_that_holds_shots_is_named() -> None:
     ridge = Ridge(np.array([0.7, -0.7]) / 0.98**0.5, float(saddle @ [0.707, -0.707]), 0.2, np.zeros(2), saddle, 100.0)
     windows = ridge.windows()
     starts = np.tile(saddle, (len(windows), 4, 1))
-    plan = ShotPlan(equilibration_frames=200, spacing_frames=200, shots=2, max_frames=1600)
-    recipe = EngineRecipe.of(system, None, 1)
+    plan = ShotPlan(equilibration_frames=50, spacing_frames=50, shots=2, max_frames=400)
+    recipe = replace(EngineRecipe.of(system, None, 1), time_step=4e-5)
     shots = shots_from(recipe, ridge_space(system), windows, starts, plan, 0, "lost", WorkerPool(1))
     assert shots.unfinished.mean() > 0.1
     found = gathering(system, shots)
@@ -239,7 +239,7 @@ def test_an_intermediate_that_holds_shots_is_named() -> None:
     told = lost_shots(system, shots)
     assert "near x -0" in told
     assert told.endswith("or name that place as a state and take each step by itself")
-    longer = replace(plan, max_frames=200_000)
+    longer = replace(plan, shots=1, max_frames=50_000)
     arrived = shots_from(recipe, ridge_space(system), windows, starts, longer, 0, "lost", WorkerPool(1))
     assert not arrived.unfinished.any()
     assert lost_shots(system, arrived) == ""

@@ -38,7 +38,7 @@ TINY = (
     "windows.spacing=24", "windows.most=4", "windows.sample_every=10", "windows.equilibration_steps=50",
     "windows.steps=100", "windows.free_steps=100", "hardware.platform=CPU", "hardware.workers=1",
     "system.dynamics.friction=10 /ps", "transitions.shots=24", "transitions.walkers=2",
-    "transitions.equilibration_steps=20", "transitions.spacing_steps=20", "transitions.max_steps=400",
+    "transitions.equilibration_steps=20", "transitions.spacing_steps=20", "transitions.max_steps=100",
 )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_a_run_in_water_writes_the_molecule_and_says_what_lags(system: Path, tmp
     assert trajectory.n_atoms == 22
     frames = read_arrays(tmp_path / "run/paths.npz", ("frames",))["frames"]
     assert frames.shape[2] > 300  # shooting goes on from whole frames
-    assert summary["transitions"]["shots"] == 32  # too few and too short for paths
+    assert summary["transitions"]["shots"] == 42  # too few and too short for paths
     assert "shots" in summary["transitions"]["no_rates_because"]
     phi = mdtraj.compute_phi(trajectory)[1][:, 0]
     whole = app.PDBFile(str(system / "a.pdb"))
