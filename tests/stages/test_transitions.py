@@ -16,8 +16,10 @@ import pytest
 import torch
 
 from spacetime_tps import Run
+from spacetime_tps.boltzmann.pool import solve
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays
+from spacetime_tps.geometry.curve import read_curves
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.potentials import MuellerBrown
 from spacetime_tps.shooting import chains
@@ -28,7 +30,9 @@ from spacetime_tps.stages import RunFolder, ridge_rounds
 from spacetime_tps.stages.context import opened
 from spacetime_tps.stages.measure import measured
 from spacetime_tps.stages.methods import resampled, transitions_of_run
-from spacetime_tps.stages.ridge_rounds import ridge_space
+from spacetime_tps.stages.ridge_rounds import covered, ridge_space
+from spacetime_tps.stages.ties import free_walkers, windows_of_potential
+from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.stages.transitions import gathering, lost_shots
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_TOY, run_cli, settings
@@ -235,14 +239,25 @@ def test_an_intermediate_that_holds_shots_is_named() -> None:
     found = gathering(system, shots)
     assert found["share"] > 0.4
     assert list(found["at"]) == ["x", "y"]
-    assert list(found["at"].values()) == pytest.approx([-0.05, 0.467], abs=0.15)
+    assert list(found["at"].values()) == pytest.approx([-0.05, 0.467], abs=0.2)
     told = lost_shots(system, shots)
-    assert "near x -0" in told
+    assert "of these ends lie together near x " in told
     assert told.endswith("or name that place as a state and take each step by itself")
     longer = replace(plan, shots=1, max_frames=50_000)
     arrived = shots_from(recipe, ridge_space(system), windows, starts, longer, 0, "lost", WorkerPool(1))
     assert not arrived.unfinished.any()
     assert lost_shots(system, arrived) == ""
+
+
+def test_a_channel_whose_top_was_sampled_needs_no_windows_of_its_own(copy_of_run: Callable[[str], Path]) -> None:
+    out = copy_of_run("toy")
+    with opened(RunFolder(out), Run(out).folder.config()) as context:
+        system, model = context.system, load_denoiser(context)
+        curve = next(iter(read_curves(out / "geodesic.npz", system.representation).values()))
+        free, _, _ = free_walkers(system, 0)
+        along, _ = windows_of_potential(system, curve, 0, 0)
+    for pool, sampled in ((free, False), (free.joined(along), True)):
+        assert covered(curve, model, solve(pool, system.representation), system) == sampled
 
 
 def _populations_by_quadrature() -> float:
