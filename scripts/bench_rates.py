@@ -5,7 +5,7 @@ states, on a grid, by Krylov iterations; it is printed on two grids. Denoiser (t
 frozen; windows along the curve, free walkers and all rounds of shots are repeated with seeds fixed beforehand, all
 repetitions in one batch.
 
-    python scripts/bench_rates.py --repetitions 20 --shots 320      # six minutes
+    python scripts/bench_rates.py --repetitions 20 --shots 320      # five minutes
     python scripts/bench_rates.py                                   # 200 repetitions of 1200 shots
 """
 
