@@ -201,6 +201,7 @@ def test_what_was_not_asked_is_open_and_no_fault() -> None:
         ("rate_b_to_a", {"error_of_log": 0.6}, DOUBT, "log k is known to 0.60"),
         ("accounted_population", 0.8, DOUBT, "come to 0.80"),
         ("accounted_population", 1.3, GOOD, "come to 1.30"),
+        ("effective_paths", 71.0, DOUBT, "With 71 effective paths that error is too small"),
         ("shots", 0, OPEN, "no shots were asked for"),
     ],
 )
