@@ -320,8 +320,8 @@ class _MolecularWindow:
 class _PotentialWindows:
     """Walkers of an analytic potential, one window each, by Metropolis-adjusted steps.
 
-    Narrow windows are so stiff that plain steps of the unguided dynamics would sample a wider distribution: by
-    1 / (1 - kT k dt / 2), a third on Müller-Brown.
+    Plain steps of the unguided dynamics would sample a wider distribution in a narrow window: its variance would be
+    larger by 1 / (1 - kT k dt / 2), k that of the window, and there is none once kT k dt reaches 2.
     """
 
     def __init__(self, task: _Task):

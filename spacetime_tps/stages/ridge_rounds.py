@@ -35,7 +35,7 @@ _STIFFER = (1.0, 1.5, 2.25, 3.4, 5.0)
 """Tilts and factors of stiffness that are tried, one after the other."""
 _SPILL = 0.05
 """Share of a window's ensemble that may lie in the states, or in the angle with the same sine."""
-_ROUNDS = (0.2, 0.2, 0.6)
+_ROUNDS = (0.1, 0.2, 0.7)
 """Shares of the shots."""
 ROUNDS = len(_ROUNDS)
 _PENALTY = 1.0

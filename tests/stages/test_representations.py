@@ -21,7 +21,7 @@ KINDS = {
 
 
 SHOTS = (
-    "transitions.shots=70", "transitions.walkers=2", "transitions.equilibration_steps=20",
+    "transitions.shots=60", "transitions.walkers=2", "transitions.equilibration_steps=20",
     "transitions.spacing_steps=20", "transitions.max_steps=3000",
 )  # fmt: skip
 
