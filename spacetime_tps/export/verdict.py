@@ -27,7 +27,7 @@ _MISSED = 0.1
 _ENOUGH_PATHS, _SHARP_LOG = 50.0, 0.5
 """Effective paths, and error of a log rate, from which on an ensemble and its rates are worth something."""
 _SOUND_PATHS = 100.0
-"""Effective paths below which errors of rates come out too small (71 on Müller-Brown: 0.17 for a scatter of 0.29)."""
+"""With fewer effective paths errors of rates are too small: 0.17 with 71 on Müller-Brown, where the scatter is 0.29."""
 _WHOLE = 0.1
 """By how much p_A + p_B may fall short of one."""
 _ASIDE = ("Is there a true path ensemble?", "Are there rates?")

@@ -270,7 +270,7 @@ def transitions_of_run(context: Context) -> Raw:
     effective = float(1.0 / np.square(weights).sum())
     chosen = resampled(weights, max(2, int(effective)), generator(context.config.seed, "transitions", "resampling"))
     chosen = np.array(sorted(chosen.tolist(), key=lambda k: k not in kept))
-    system, known = context.system, len(stored["window"])
+    system, shots = context.system, len(stored["window"])
     highest = np.array([Observables.of(system).max_free_energy(each) for each in variables])
     walker = stored["walker"][stored["shot"]]
     series = [highest[walker == k] for k in np.unique(walker)]
@@ -293,10 +293,11 @@ def transitions_of_run(context: Context) -> Raw:
         frames=frames[: context.config.comparison.examined_paths],
         arrived=np.ones(len(chosen), dtype=bool),
         forward=np.ones(len(chosen), dtype=bool),
+        max_free_energy=highest[chosen],
         cost=0,
         uses=uses,
         scalars={
-            "acceptance": len(weights) / known,
+            "acceptance": len(weights) / shots,
             "effective_paths": effective,
             "independent_paths": independent,
             "decorrelated_per_million": 1e6 * independent / total,

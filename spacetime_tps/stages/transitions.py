@@ -59,9 +59,9 @@ NATURE_OF_SHOT_PATHS = (
     "ensemble of the stated dynamics, temperature and states."
 )
 _MOST_UNFINISHED = 0.01
-"""Share of shots that reached no state, from which on it is told."""
+"""Share of shots that reached no state above which the run warns."""
 _GATHERED = 0.25
-"""Distance within which ends of shots lie together, over that of the states, in features."""
+"""Ends of shots within this share of the distance between the states count as one place, in features."""
 _TRANSITION_STATES = (0.4, 0.6)
 _SHOWN_STATES = 100
 _PROBED = 40
