@@ -15,6 +15,7 @@ Free energies are those of MBAR, and one sandwich estimate covers them and the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,13 +64,26 @@ class ShotEnsemble:
         """Kish's effective number of paths."""
         return float(1.0 / np.square(self.weights).sum()) if len(self.log_sums) else 0.0
 
-    def flux(self) -> SampleSum:
-        """sum_i 1 / W_i / n as a sum over the points."""
+    def flux(self, counted: np.ndarray | None = None) -> SampleSum:
+        """sum_i c_i / W_i / n as a sum over the points; c_i >= 0, shape (n_paths,), is one if it is not given."""
+        weights = self.weights if counted is None else self.weights * counted
+        whole = weights.sum()
         terms = np.zeros(len(self.solution.pool))
-        np.add.at(terms, len(terms) - len(self.shots) + self.shots.shot, self.weights)
+        np.add.at(terms, len(terms) - len(self.shots) + self.shots.shot, weights / whole)
         shares = np.zeros(len(self.solution.pool.counts))
-        shares[self.solution.pool.confined == RIDGE] = self.weights @ self.shares
-        return SampleSum(terms, shares, -float(logsumexp(-self.log_sums)) + np.log(len(self.shots)))
+        shares[self.solution.pool.confined == RIDGE] = weights @ self.shares / whole
+        return SampleSum(terms, shares, -float(logsumexp(-self.log_sums) + np.log(whole)) + np.log(len(self.shots)))
+
+    def averages(self, counted: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+        """Means of functions over the transition path ensemble and their standard errors.
+
+        Args:
+            counted: c_i >= 0 of each function, shape (n_paths,), not all zero.
+        """
+        sums = [self.flux(), *(self.flux(each) for each in counted)]
+        estimate = self.solution.estimate(np.zeros((len(self.solution.pool), 0)), sums)
+        found = [estimate.difference(k, 0) for k in range(1, len(sums))]
+        return [(float(np.exp(log_mean)), float(np.exp(log_mean) * error)) for log_mean, error in found]
 
     def estimate(self) -> Estimate:
         """-log of the probabilities of A, of B and of everything, and of the flux times 2 tau, in this order."""
@@ -152,6 +166,7 @@ class Rates:
         accounted: what p_A + p_B come to beside the weight of all samples: less than one where something populated was
             entered from neither state, more where the samples miss what lies around a state.
         transition_time: mean duration of the transition paths.
+        transition_time_error: its standard error.
     """
 
     log_constants: np.ndarray
@@ -160,6 +175,7 @@ class Rates:
     populations: np.ndarray
     accounted: float
     transition_time: float
+    transition_time_error: float
 
 
 def rates_of(found: ShotEnsemble, stays: tuple[Stay, Stay], interval: float) -> Rates:
@@ -178,14 +194,15 @@ def rates_of(found: ShotEnsemble, stays: tuple[Stay, Stay], interval: float) -> 
         errors.append(float(np.hypot(error, stay.error)))
         shares.append(np.exp(-estimate.difference(2, state)[0]) / stay.inside)
     populations = np.array(shares) / sum(shares)
-    lengths = np.array([len(path) - 1 for path in found.shots.paths])
+    ((length, length_error),) = found.averages([np.array([len(path) - 1.0 for path in found.shots.paths])])
     return Rates(
         log_constants=np.array(logs),
         errors=np.array(errors),
         log_flux=float(logs[0] + np.log(populations[0])),
         populations=populations,
         accounted=float(sum(shares)),
-        transition_time=float(interval * found.weights @ lengths),
+        transition_time=interval * length,
+        transition_time_error=interval * length_error,
     )
 
 

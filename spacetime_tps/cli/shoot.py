@@ -12,7 +12,7 @@ from spacetime_tps.errors import UserError
 from spacetime_tps.stages import FIRST_PATHS, RunFolder, check_beforehand, path_from_file, shoot_in
 from spacetime_tps.systems import load_system
 
-_SOURCES = {"paths": "paths", "high-temperature": "high_temperature"}
+_SOURCES = {"paths": "paths", "ensemble": "ensemble", "high-temperature": "high_temperature"}
 
 
 @click.command("shoot")
@@ -22,7 +22,8 @@ _SOURCES = {"paths": "paths", "high-temperature": "high_temperature"}
     "--from",
     "source",
     metavar="SOURCE",
-    help="First paths: 'paths' (the run's annealed ones), 'high-temperature', or a trajectory file.",
+    help="First paths: 'paths' (the run's annealed ones), 'ensemble' (its unguided ones), 'high-temperature', or a "
+    "trajectory file.",
 )
 @configuration_options
 @folder_options
@@ -54,8 +55,8 @@ def command(
     check_beforehand(config, system)
     if trajectory is not None:
         path_from_file(trajectory, system)
-    elif config.shooting.first == "paths":
-        raise UserError("A new run has no annealed paths yet; give --from high-temperature or --from a trajectory.")
+    elif config.shooting.first != "high_temperature":
+        raise UserError("A new run has no paths yet; give --from high-temperature or --from a trajectory.")
     folder = RunFolder(output)
     with folder.locked():
         stored = folder.begin(config, source_folder, resume, overwrite, until=FIRST_PATHS)

@@ -41,8 +41,8 @@ class ShootingConfig(Model):
     """Every so many steps the path of a chain is kept."""
     block_steps: Annotated[int, Within(1, 10**9)] = 200
     """A chain that was interrupted goes on after its last whole block."""
-    first: Literal["paths", "high_temperature"] = "paths"
-    """First path: an annealed path of the run, or a run at a raised temperature."""
+    first: Literal["paths", "ensemble", "high_temperature"] = "paths"
+    """First path: an annealed path of the run, an unguided one, or a run at a raised temperature."""
     temperature_factor: Annotated[float, Within(1.01, 100)] = 2.5
     """Of that run, times the system's temperature."""
     first_steps: Annotated[int, Within(1, 10**9)] = 2_000_000
@@ -69,7 +69,7 @@ class TransitionsConfig(Model):
     walkers: Annotated[int, Within(2, 10**4)] = 4
     """Of each window; each is independent of the others."""
     equilibration_steps: Annotated[int, Within(1, 10**9)] = 2000
-    spacing_steps: Annotated[int, Within(1, 10**9)] = 200
+    spacing_steps: Annotated[int, Within(1, 10**9)] = 400
     """Integration steps between the points of a walker."""
     frame_every: Annotated[int, Within(1, 10**6)] = 5
     """Integration steps from frame to frame; states are looked for at frames only."""

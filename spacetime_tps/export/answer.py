@@ -48,9 +48,11 @@ def _rate(found: Mapping[str, Any]) -> str:
 def _paths(shots: Mapping[str, Any]) -> str:
     if not shots.get("paths"):
         return f"no unguided path: {_why(shots)}"
-    shares = sorted(shots["channels"].items(), key=lambda item: -item[1])
-    through = ", ".join(f"{share:.0%} {label}" for label, share in shares[:2])
-    return f"{shots['paths']} unguided paths, worth {shots['effective_paths']:.0f} of equal weight; {through}"
+    shares = sorted(((each["share"], label) for label, each in shots["channels"].items()), reverse=True)
+    through = ", ".join(f"{share:.0%} {label}" for share, label in shares[:2])
+    words = f"{shots['paths']} unguided paths, worth {shots['effective_paths']:.0f} of equal weight; {through}"
+    most = [each for each in shots["tubes"] if each["channel"] == shares[0][1]]
+    return f"{words} in {len(most)} tubes" if len(most) > 1 else words
 
 
 def _why(shots: Mapping[str, Any]) -> str:

@@ -33,7 +33,8 @@ from spacetime_tps.shooting.path import ShotPath, joined, pack, unpack
 
 _STABLE = 0.5
 """Largest time step of walkers in a window over the time in which its restraint relaxes."""
-_ARRAYS = ("window", "walker", "positions", "variables", "ends", "stops", "inside", "shot")
+_ARRAYS = ("window", "walker", "positions", "variables", "ends", "stops", "inside")
+_OFTEN_EMPTY = ("lost", "shot")
 _OF_PATHS = "path_"
 """Before the names of what is stored of paths."""
 
@@ -88,6 +89,8 @@ class Shots:
             ``NOWHERE``, if they arrived nowhere in time or the point lies in a state already.
         stops: collective variables where these trajectories stopped, or of the point if they were not begun, shape
             (n, 2, n_cv).
+        lost: where those that were begun and arrived nowhere stopped, in the order of ``losses``, shape (n_lost,
+            n_atoms, 3) or (n_lost, d).
         inside: points in a state, shape (n,).
         paths: transition paths, from A to B, without velocities; positions in single precision.
         shot: number of the point behind each path, shape (n_paths,).
@@ -100,6 +103,7 @@ class Shots:
     variables: np.ndarray
     ends: np.ndarray
     stops: np.ndarray
+    lost: np.ndarray
     inside: np.ndarray
     paths: list[ShotPath]
     shot: np.ndarray
@@ -110,7 +114,7 @@ class Shots:
 
     def save(self, file: Path) -> None:
         """Write to an ``.npz`` file."""
-        own = {name: getattr(self, name) for name in _ARRAYS}
+        own = {name: getattr(self, name) for name in _ARRAYS + _OFTEN_EMPTY}
         paths = {f"{_OF_PATHS}{name}": values for name, values in pack(self.paths).items()}
         write_arrays(file, **own, **paths, force_evaluations=np.array(self.force_evaluations))
 
@@ -121,10 +125,10 @@ class Shots:
         Raises:
             DamagedFileError: it is missing, or its arrays are not those of shots.
         """
-        data = read_arrays(file, (*_ARRAYS, "force_evaluations", f"{_OF_PATHS}lengths"))
+        data = read_arrays(file, (*_ARRAYS, "force_evaluations"))
         packed = {name.removeprefix(_OF_PATHS): data[name] for name in data if name.startswith(_OF_PATHS)}
         try:
-            own = {name: data[name] for name in _ARRAYS}
+            own = {name: data[name] for name in _ARRAYS + _OFTEN_EMPTY}
             return cls(**own, paths=unpack(packed), force_evaluations=int(data["force_evaluations"]))
         except (KeyError, ValueError) as error:
             raise DamagedFileError(f"{file} is damaged; run 'transitions' again with --overwrite.") from error
@@ -134,13 +138,19 @@ class Shots:
         """Points outside both states of which an end arrived nowhere, shape (n,)."""
         return ~self.inside & (self.ends == NOWHERE).any(axis=1)
 
+    @property
+    def losses(self) -> np.ndarray:
+        """Point and end (0 backward, 1 forward) of each trajectory that arrived nowhere, shape (n_lost, 2)."""
+        begun = (self.stops != self.variables[:, None]).any(axis=-1)
+        return np.argwhere((self.ends == NOWHERE) & ~self.inside[:, None] & begun)
+
     def of_windows(self, windows: np.ndarray) -> Shots:
         """Those from some windows, counted anew in the order of their numbers; what they cost is not known."""
         rows = np.flatnonzero(np.isin(self.window, windows))
         kept = np.isin(self.shot, rows)
         return Shots(
             np.searchsorted(windows, self.window[rows]), self.walker[rows], self.positions[rows], self.variables[rows],
-            self.ends[rows], self.stops[rows], self.inside[rows],
+            self.ends[rows], self.stops[rows], self.lost[np.isin(self.losses[:, 0], rows)], self.inside[rows],
             [path for path, keep in zip(self.paths, kept, strict=True) if keep],
             np.searchsorted(rows, self.shot[kept]), 0,
         )  # fmt: skip
@@ -155,6 +165,7 @@ class Shots:
             np.concatenate([self.variables, other.variables]),
             np.concatenate([self.ends, other.ends]),
             np.concatenate([self.stops, other.stops]),
+            np.concatenate([self.lost, other.lost]),
             np.concatenate([self.inside, other.inside]),
             [*self.paths, *other.paths],
             np.concatenate([self.shot, other.shot + len(self)]),
@@ -213,9 +224,9 @@ def shots_from(
         results = [_walk(tasks[0])] if toy else pool.map(_walk, [(task,) for task in tasks], bar)
     found = [one for result in results for one in result[0]]
     paths = [(path, walker * plan.shots + k) for walker, one in enumerate(found) for k, path in one.paths]
-    positions, variables, ends, stops, inside = (
+    positions, variables, ends, stops, lost, inside = (
         np.concatenate([getattr(one, part) for one in found])
-        for part in ("positions", "variables", "ends", "stops", "inside")
+        for part in ("positions", "variables", "ends", "stops", "lost", "inside")
     )
     return Shots(
         window=np.repeat(window, plan.shots),
@@ -224,6 +235,7 @@ def shots_from(
         variables=variables,
         ends=ends,
         stops=stops,
+        lost=lost,
         inside=inside,
         paths=[path for path, _ in paths],
         shot=np.array([k for _, k in paths], dtype=int),
@@ -239,6 +251,7 @@ class _Walked:
     variables: np.ndarray
     ends: np.ndarray
     stops: np.ndarray
+    lost: np.ndarray
     inside: np.ndarray
     paths: list[tuple[int, ShotPath]]
 
@@ -253,6 +266,7 @@ def _walk(task: _Task) -> tuple[list[_Walked], int]:
         windows.next()
     columns: list[list[np.ndarray]] = [[], [], [], [], []]
     paths: list[list[tuple[int, ShotPath]]] = [[] for _ in range(count)]
+    lost: list[list[np.ndarray]] = [[] for _ in range(count)]
     limits = np.full(count, plan.max_frames)
     for number in range(plan.shots):
         points = windows.next()
@@ -266,14 +280,22 @@ def _walk(task: _Task) -> tuple[list[_Walked], int]:
         stops = np.stack([_last(each, at.variables) for each in (behind, ahead)], axis=1)
         for column, values in zip(columns, (at.positions, at.variables, ends, stops, inside), strict=True):
             column.append(values)
+        for of_walker, pair in zip(lost, zip(behind, ahead, strict=True), strict=True):
+            of_walker += [
+                _kept(each.positions[-1:], plan.atoms) for each in pair if each.state == NOWHERE and len(each)
+            ]
         for k in np.flatnonzero((np.sort(ends, axis=1) == [IN_A, IN_B]).all(axis=1)):
             point = replace(points[k], velocities=forward.velocities[k : k + 1])
             path = joined([behind[k].as_path(True, 0), point, ahead[k].as_path(False, 0)])
             paths[k].append((number, _slim(path if ends[k, 0] == IN_A else path.reversed(), plan.atoms)))
     positions, variables, fates, stopped, within = (np.stack(column, axis=1) for column in columns)
+    none = _kept(positions[:0, 0], plan.atoms)
     found = [
-        _Walked(positions[k], variables[k], fates[k], stopped[k], within[k], paths[k]) for k in range(len(task.starts))
-    ]
+        _Walked(
+            positions[k], variables[k], fates[k], stopped[k], np.concatenate([none, *lost[k]]), within[k], paths[k]
+        )
+        for k in range(count)
+    ]  # fmt: skip
     return found, windows.force_evaluations + engine.force_evaluations
 
 
@@ -284,8 +306,12 @@ def _last(segments: list[Segment], begun: np.ndarray) -> np.ndarray:
 
 def _slim(path: ShotPath, atoms: np.ndarray | None) -> ShotPath:
     """What is kept of a path."""
-    positions = path.positions if atoms is None else path.positions[:, atoms]
-    return replace(path, positions=positions.astype(np.float32), velocities=np.zeros((len(path), 0)))
+    return replace(path, positions=_kept(path.positions, atoms), velocities=np.zeros((len(path), 0)))
+
+
+def _kept(positions: np.ndarray, atoms: np.ndarray | None) -> np.ndarray:
+    """Of some atoms, in single precision."""
+    return (positions if atoms is None else positions[:, atoms]).astype(np.float32)
 
 
 class _MolecularWindow:

@@ -17,7 +17,7 @@ import openmm
 import torch
 from threadpoolctl import threadpool_limits
 
-from spacetime_tps.config import RunConfig, dump
+from spacetime_tps.config import MoleculeConfig, OverdampedConfig, RunConfig, dump
 from spacetime_tps.copies import MOST_COPIES, can_be_replicated, replicated
 from spacetime_tps.dynamics import GPU_PLATFORMS, MolecularDynamics, available_platforms, choose_platform
 from spacetime_tps.errors import DamagedFileError, UserError, ran_out_of_memory
@@ -304,3 +304,9 @@ def run_stage(
         conclude(context)
     words = f"; {result.words}" if result.words else ""
     return f"{seconds:.0f} s, {result.force_evaluations:,} force evaluations{words}"
+
+
+def frame_interval(config: RunConfig, frame_every: int) -> float:
+    """Time between the frames of a path [ps, or reduced]."""
+    assert isinstance(config.system, MoleculeConfig) or isinstance(config.system.dynamics, OverdampedConfig)
+    return config.system.dynamics.time_step * frame_every

@@ -1,4 +1,4 @@
-"""First paths for chains of shooting moves: annealed ones, hot ones, or those of a given trajectory."""
+"""First paths for chains of shooting moves: annealed ones, unguided ones, hot ones, or those of a given trajectory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from spacetime_tps.analysis.structure import TURNED, integrity_problems
 from spacetime_tps.config import ShootingConfig, ToyConfig
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import UserError
+from spacetime_tps.files import read_arrays
 from spacetime_tps.inputs import ANY_BYTES, regular_file
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.progress import progress_bar
 from spacetime_tps.seeds import generator, openmm_seed, torch_seed
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.first import energy_problem, first_path, hot_paths, stretched, with_velocities
-from spacetime_tps.shooting.path import ShotPath
+from spacetime_tps.shooting.path import ShotPath, unpack
 from spacetime_tps.stages.context import Context
+from spacetime_tps.stages.shot_files import ENSEMBLE_PATHS
 from spacetime_tps.structures import check_frames
 from spacetime_tps.systems import System
 from spacetime_tps.trajectories import read_frames
@@ -42,6 +44,8 @@ def first_paths(context: Context, config: ShootingConfig, trajectory: Path | Non
     elif config.first == "high_temperature":
         found, cost = _from_heat(context, config, recipe)
         source = f"run at {config.temperature_factor:g} times the temperature"
+    elif config.first == "ensemble":
+        found, cost, source = _from_ensemble(context, config), 0, "unguided paths of the run"
     else:
         found, cost, source = _from_annealed(context, config), 0, "annealed paths of the run"
     engine = recipe.build(_noise_seed(context, "first"))
@@ -100,6 +104,23 @@ def _from_annealed(context: Context, config: ShootingConfig) -> list[ShotPath]:
     found, refused = _physical(candidates, context)
     if not found:
         raise UserError(f"None of the annealed paths in {file} can be a first path ({refused or reason}).")
+    return [found[k % len(found)] for k in range(config.chains)]
+
+
+def _from_ensemble(context: Context, config: ShootingConfig) -> list[ShotPath]:
+    """Of the exported ones, in random order: they were drawn by their weights."""
+    file, instead = context.folder / ENSEMBLE_PATHS, "give --from paths, --from high-temperature or --from a trajectory"
+    if not file.is_file():
+        raise UserError(f"{context.folder.path} has no unguided paths to start from (transitions.shots); {instead}.")
+    paths = unpack(read_arrays(file))
+    if paths[0].positions.shape[1:] != context.system.structures.shape[1:]:
+        raise UserError(f"The unguided paths in {file} were kept without their water; {instead}.")
+    order = generator(context.config.seed, _STREAM, "ensemble").permutation(len(paths))
+    states = context.system.states
+    candidates = [first_path(paths[k].positions, paths[k].variables, states) for k in order.tolist()]
+    found, refused = _physical(candidates, context)
+    if not found:
+        raise UserError(f"None of the unguided paths in {file} can be a first path ({refused}); {instead}.")
     return [found[k % len(found)] for k in range(config.chains)]
 
 

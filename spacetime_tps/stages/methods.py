@@ -26,15 +26,14 @@ from spacetime_tps.seeds import generator, torch_seed
 from spacetime_tps.shooting.chains import Observables, run_chains
 from spacetime_tps.shooting.first import stretched
 from spacetime_tps.shooting.path import ShotPath, unpack
-from spacetime_tps.stages.context import Context
+from spacetime_tps.stages.context import Context, frame_interval
 from spacetime_tps.stages.first_paths import first_paths
 from spacetime_tps.stages.folder import STAGES, stages_of
 from spacetime_tps.stages.ground import Ground, ground_of, ranked
 from spacetime_tps.stages.measure import Raw, noise_seed, recipe_of
 from spacetime_tps.stages.paths import anneal, chosen_curve
-from spacetime_tps.stages.shoot import frame_interval
+from spacetime_tps.stages.shot_files import ENSEMBLE_PATHS
 from spacetime_tps.stages.train import load_denoiser
-from spacetime_tps.stages.transitions import ENSEMBLE_PATHS
 
 _FIXED_FACTOR = 3.0
 """Length of paths of fixed length over the mean flexible one."""

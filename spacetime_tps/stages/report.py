@@ -20,11 +20,11 @@ from spacetime_tps.export.verdict import overall, suffix_and_unit, verdict
 from spacetime_tps.files import read_arrays, read_json, write_text
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.shooting.path import ShotPath, unpack
-from spacetime_tps.stages.context import Context
+from spacetime_tps.stages.context import Context, frame_interval
 from spacetime_tps.stages.export import SOLVENT_LAGS, finish_summary
 from spacetime_tps.stages.folder import REPORT, RunFolder, check_files
-from spacetime_tps.stages.shoot import NATURE_OF_SAMPLES, frame_interval
-from spacetime_tps.stages.transitions import whole_frames
+from spacetime_tps.stages.shoot import NATURE_OF_SAMPLES
+from spacetime_tps.stages.shot_files import whole_frames
 from spacetime_tps.systems import System, load_system
 
 _UNGUIDED, _ANNEALED, _SAMPLED = 6, 6, 6

@@ -81,6 +81,12 @@ class RidgeShots:
     connected: list[list[float]]
     committors: list[LogisticCommittor]
 
+    def p_b(self, features: np.ndarray, window: np.ndarray) -> np.ndarray:
+        """By the fits to the channels of some windows, shape (n,), at features, shape (n, n_features)."""
+        channel = self.channel[window]
+        chosen = [channel == k for k in range(len(self.committors))]
+        return np.select(chosen, [fit(features) for fit in self.committors])
+
     def joined(self, other: RidgeShots) -> RidgeShots:
         """Both, the channels of ``other`` behind these."""
         return RidgeShots(

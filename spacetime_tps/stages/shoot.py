@@ -16,7 +16,7 @@ import torch
 
 from spacetime_tps.analysis.metrics import mean_and_std
 from spacetime_tps.analysis.shooting import Chains, gelman_rubin, mean_with_error, summarise_chains
-from spacetime_tps.config import MoleculeConfig, OverdampedConfig, RunConfig, ShootingConfig
+from spacetime_tps.config import RunConfig, ShootingConfig
 from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.export import figures
 from spacetime_tps.export.trajectory import MoleculeWriter
@@ -24,7 +24,7 @@ from spacetime_tps.files import read_arrays, read_json, write_arrays, write_csv,
 from spacetime_tps.run_log import versions
 from spacetime_tps.shooting.chains import build_move, run_chains
 from spacetime_tps.shooting.path import ShotPath, pack, unpack
-from spacetime_tps.stages.context import Context, opened
+from spacetime_tps.stages.context import Context, frame_interval, opened
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE, SCHEMA_VERSION, reference_summary
 from spacetime_tps.stages.first_paths import first_paths
 from spacetime_tps.stages.folder import RunFolder
@@ -41,12 +41,6 @@ NATURE_OF_SAMPLES = (
     "Paths of exact Monte Carlo chains in the transition path ensemble of the stated dynamics, temperature and states; "
     "correlated as the summary says, and in the limit of long chains its samples. Time is physical."
 )
-
-
-def frame_interval(config: RunConfig, frame_every: int) -> float:
-    """Time between the frames of a path [ps, or reduced]."""
-    assert isinstance(config.system, MoleculeConfig) or isinstance(config.system.dynamics, OverdampedConfig)
-    return config.system.dynamics.time_step * frame_every
 
 
 def _shoot(context: Context, folder: Path, config: ShootingConfig, say: Callable[[str], None], started: float) -> None:
@@ -144,12 +138,12 @@ def shoot_in(
     with opened(run, config) as context:
         build_move(config.shooting, context.system.variables.axes)
         if overwrite or not (folder / "first.npz").is_file():
-            if trajectory is None and source not in ("paths", "high_temperature"):
+            if trajectory is None and source not in ("paths", "ensemble", "high_temperature"):
                 raise UserError(f"{folder} has lost its first paths; give --from {source} once more, or --overwrite.")
             found, cost, origin = first_paths(context, config.shooting, trajectory)
             run.drop(folder.name)
             write_json(folder / SETTINGS, wanted)
-            of_paths = run.paths_digest() or ""
+            of_paths = (run.paths_digest() or "") if source in ("paths", "ensemble") else ""
             described = {"cost": np.array(cost), "source": np.array(origin), "paths": np.array(of_paths)}
             write_arrays(folder / "first.npz", **described, **pack(found))
             run.previous.settle()
@@ -259,7 +253,7 @@ def _summary(
         "definition": context.config.system.model_dump(mode="json"),
         "settings": config.model_dump(mode="json"),
         "first_path": {"from": source, "frames": [len(path) for path in first]},
-        "paths": of_paths if source == "paths" else None,
+        "paths": of_paths or None,
         "frame_interval": interval,
         "time": f"physical time [{system.time_unit}]",
         **summarise_chains(chains, system.turning, interval, cost_of_first),

@@ -8,27 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 
 from spacetime_tps.analysis.committor import committor_spread
-from spacetime_tps.analysis.path_metrics import channel_labels
-from spacetime_tps.analysis.rates import SOUND_K, Rates, ShotEnsemble, Stay, pareto_k, rates_of, shot_ensemble
+from spacetime_tps.analysis.rates import Rates, Stay, pareto_k, rates_of, shot_ensemble
 from spacetime_tps.boltzmann.pool import Pool, solve
 from spacetime_tps.errors import UserError
 from spacetime_tps.export.answer import rate_in_words
-from spacetime_tps.export.trajectory import MoleculeWriter
-from spacetime_tps.files import read_arrays, write_arrays, write_csv, write_text
+from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.geometry.curve import FineCurve, evaluate, read_curves
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.seeds import generator
-from spacetime_tps.shooting.chains import EngineRecipe, Observables
+from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import IN_B, NOWHERE
-from spacetime_tps.shooting.path import ShotPath, pack
-from spacetime_tps.shooting.shots import Shots
-from spacetime_tps.stages.context import Context, StageResult
-from spacetime_tps.stages.export import NOT_FOR_SCIENCE
+from spacetime_tps.stages.context import Context, StageResult, frame_interval
 from spacetime_tps.stages.paths import chosen_schedule
 from spacetime_tps.stages.placement import explored
+from spacetime_tps.stages.rate_doubts import lost_shots, place_of, why_not
 from spacetime_tps.stages.ridge_rounds import (
     ROUNDS,
     RidgeShots,
@@ -41,45 +36,24 @@ from spacetime_tps.stages.ridge_rounds import (
     ridge_space,
     rounds_of_shots,
 )
-from spacetime_tps.stages.shoot import frame_interval
+from spacetime_tps.stages.shot_files import Found, write_shots
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.stages.windows import WINDOW_SAMPLES
-from spacetime_tps.systems import Molecule, System
 from spacetime_tps.units import KCAL, eyring_barrier
 
 logger = logging.getLogger(__name__)
 
-FOLDER, WORK = "ensemble", "shooting_ridges"
-"""Results, and rounds on their way to them."""
-ENSEMBLE_PATHS = f"{FOLDER}/paths.npz"
-"""Frames of the exported paths, in the order of ``exported`` of ``shots.npz``."""
+WORK = "shooting_ridges"
+"""Rounds on their way to results."""
 NATURE_OF_SHOT_PATHS = (
     "Unguided trajectories in physical time: weighted as weights.csv says they are samples of the transition path "
     "ensemble of the stated dynamics, temperature and states."
 )
-_MOST_UNFINISHED = 0.01
-"""Share of shots that reached no state above which the run warns."""
-_GATHERED = 0.25
-"""Ends of shots within this share of the distance between the states count as one place, in features."""
-_TRANSITION_STATES = (0.4, 0.6)
-_SHOWN_STATES = 100
 _PROBED = 40
 """Frames of annealed paths from which trajectories tell where the ridge is."""
 _SHORTER = 4
 """Times that windows along further channels are shorter than those along the chosen one."""
-_SLOW = 0.1
-"""Transition time over the life of a state above which it has none of its own."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What shots gave, and why there is no rate, if there is none."""
-
-    shots: RidgeShots
-    ensemble: ShotEnsemble
-    rates: Rates | None
-    reason: str
 
 
 def transitions(context: Context) -> StageResult:
@@ -116,7 +90,7 @@ def transitions(context: Context) -> StageResult:
         found = _weighed(context, shots, ties)
         cost, labels = cost + more, [label, *(name for name, _ in apart)]
     context.make_room()
-    _write(context, found)
+    write_shots(context, found)
     context.folder.drop(WORK)
     summary = _summary(context, found, labels)
     summary["shared_ridge"] = [name for name, _ in others if name not in labels]
@@ -211,69 +185,18 @@ def _further_ties(context: Context, ties: _Ties, curves: list[tuple[str, FineCur
     return replace(ties, pool=pool), np.concatenate(frames), cost
 
 
-def _weighed(context: Context, shots: RidgeShots, ties: _Ties) -> _Found:
+def _weighed(context: Context, shots: RidgeShots, ties: _Ties) -> Found:
     """The ensemble and the rates, or the reason why there are none."""
     system, space = context.system, ridge_space(context.system)
     points = points_of(system, shots.shots)
     ensemble = shot_ensemble(ties.pool, system.representation, shots.windows, space, shots.shots, points)
     if lost := lost_shots(system, shots.shots):
-        return _Found(shots, ensemble, None, lost)
+        return Found(system, shots, ensemble, None, lost)
     if not ensemble.shots.paths:
-        return _Found(shots, ensemble, None, f"none of {len(shots.shots)} shots connects the states")
+        return Found(system, shots, ensemble, None, f"none of {len(shots.shots)} shots connects the states")
     rates = rates_of(ensemble, ties.stays, frame_interval(context.config, context.config.transitions.frame_every))
-    reason = _why_not(ensemble, rates, ties.stays)
-    return _Found(shots, ensemble, None if reason else rates, reason)
-
-
-def _why_not(ensemble: ShotEnsemble, rates: Rates, stays: tuple[Stay, Stay]) -> str:
-    """Why rates by these shots would be none, in words; empty if they are sound."""
-    shape = pareto_k(ensemble.weights)
-    if np.isnan(shape):
-        return f"only {len(ensemble.weights)} shots connect the states; raise transitions.shots"
-    if shape > SOUND_K:
-        return f"a few paths carry most of the weight (Pareto k {shape:.2f}); raise transitions.shots"
-    if not all(stay.inside > 0.0 and np.isfinite(stay.error) for stay in stays):
-        return "no free simulations stay in the states; raise windows.free_walkers"
-    if not np.isfinite(rates.errors).all():
-        return "ridge windows share no samples with the states; lower windows.spacing"
-    if np.exp(rates.log_constants.max()) * rates.transition_time > _SLOW:
-        return (
-            "a state is left within the time of a transition: it is not metastable, and no rate constant describes it"
-        )
-    return ""
-
-
-def lost_shots(system: System, shots: Shots) -> str:
-    """Why too many shots reached no state for a rate, in words; empty if few did."""
-    lost = int(shots.unfinished.sum())
-    if lost <= len(shots.paths):
-        return ""
-    where = _in_words(system, gathering(system, shots))
-    return (
-        f"{lost} of {len(shots)} shots reached no state in transitions.max_steps and {len(shots.paths)} connect the "
-        f"states; {where}: raise transitions.max_steps, or name that place as a state and take each step by itself"
-    )
-
-
-def gathering(system: System, shots: Shots) -> dict[str, Any]:
-    """Where most of the trajectories that reached no state stopped: a share of them, and the mean of its variables."""
-    space, variables = ridge_space(system), system.variables
-    lost = (shots.ends == NOWHERE) & ~shots.inside[:, None] & (shots.stops != shots.variables[:, None]).any(axis=-1)
-    stops = shots.stops[lost]
-    features, ends = space.features(stops), space.features(variables(system.structures))
-    reach = _GATHERED * float(np.linalg.norm(ends[1] - ends[0]))
-    near = KDTree(features).query_ball_point(features, reach)
-    together = features[max(near, key=len)]
-    mean = together.mean(axis=0)
-    names = [variables.names[k] for k in space.columns]
-    at = mean if space.torsions is None else np.rad2deg(space.torsions.center(mean))
-    return {"share": len(together) / len(stops), "at": dict(zip(names, at.tolist(), strict=True))}
-
-
-def _in_words(system: System, found: dict[str, Any]) -> str:
-    unit = "" if system.molecule is None else " deg"
-    place = ", ".join(f"{name} {value:.3g}{unit}" for name, value in found["at"].items())
-    return f"{found['share']:.0%} of these ends lie together near {place}"
+    reason = why_not(ensemble, rates, ties.stays)
+    return Found(system, shots, ensemble, None if reason else rates, reason)
 
 
 def _constant(context: Context, rates: Rates, side: int) -> dict[str, Any]:
@@ -293,7 +216,7 @@ def _constant(context: Context, rates: Rates, side: int) -> dict[str, Any]:
     return found
 
 
-def _summary(context: Context, found: _Found, labels: list[str]) -> dict[str, Any]:
+def _summary(context: Context, found: Found, labels: list[str]) -> dict[str, Any]:
     shots, ensemble = found.shots.shots, found.ensemble
     unfinished = float(shots.unfinished.mean())
     summary: dict[str, Any] = {
@@ -308,18 +231,18 @@ def _summary(context: Context, found: _Found, labels: list[str]) -> dict[str, An
         "no_rates_because": found.reason or None,
         "nature": NATURE_OF_SHOT_PATHS,
     }
-    if unfinished > _MOST_UNFINISHED:
-        summary["gathering"] = gathering(context.system, shots)
+    if (gathered := found.gathering) is not None:
+        summary["gathering"] = {"share": gathered.share, "at": gathered.at}
         factor = 1.0 + unfinished / max(summary["connected_share"], 1.0 / len(shots))
         logger.warning(
             "%.1f %% of the shots reached no state in transitions.max_steps, %s: rates may be too low by a factor of "
             "up to %.2g",
             100 * unfinished,
-            _in_words(context.system, summary["gathering"]),
+            gathered.words(context.system),
             factor,
         )
     if shots.paths:
-        summary["channels"] = _shares(context, ensemble)
+        summary |= {"channels": _channels(found), "tubes": _tubes(found)}
         summary["committor_at_top"] = _at_top(context, found)
     if found.rates is not None:
         rates, time = found.rates, "ps" if context.system.molecule is not None else "reduced"
@@ -331,33 +254,49 @@ def _summary(context: Context, found: _Found, labels: list[str]) -> dict[str, An
             "population_b": float(rates.populations[1]),
             "accounted_population": rates.accounted,
             f"mean_transition_time_{time}": rates.transition_time,
+            f"mean_transition_time_error_{time}": rates.transition_time_error,
         }
     return summary
 
 
-def _at_top(context: Context, found: _Found) -> dict[str, Any]:
+def _at_top(context: Context, found: Found) -> dict[str, Any]:
     """What both ends of the shots from fitted transition states say: is p_B one half there, and how widely spread?"""
-    ends = found.shots.shots.ends[_near_half(context, found)]
+    ends = found.shots.shots.ends[found.near_half]
     decided = (ends != NOWHERE).sum(axis=1)
     p_b = (ends == IN_B).sum(axis=1) / np.maximum(decided, 1)
     rng = generator(context.config.seed, "transitions", "committor")
     return {**committor_spread(p_b, decided, rng), "of": "points between 0.4 and 0.6 of the fitted committor"}
 
 
-def _shares(context: Context, ensemble: ShotEnsemble) -> dict[str, float]:
-    """Of the flux, by channel."""
-    labels = np.array(_channels_of(context, ensemble.shots.paths))
-    return {label: float(ensemble.weights[labels == label].sum()) for label in sorted(set(labels.tolist()))}
+def _channels(found: Found) -> dict[str, dict[str, float | None]]:
+    """Shares of the flux and their errors, by channel."""
+    labels = sorted(set(found.channels))
+    return dict(zip(labels, _shares(found, [np.array(found.channels) == label for label in labels]), strict=True))
 
 
-def _channels_of(context: Context, paths: list[ShotPath]) -> list[str]:
-    """The way that each path takes around the angles that bound both states."""
-    observables = Observables.of(context.system)
-    moved = [observables.displacement(path.variables) for path in paths]
-    return channel_labels(np.array(moved), context.system.turning) if moved else []
+def _tubes(found: Found) -> list[dict[str, Any]]:
+    """Shares of the flux, and where its paths cross the ridge, of every tube of every channel."""
+    channels, space, weights = np.array(found.channels), ridge_space(found.system), found.ensemble.weights
+    kinds = sorted(set(zip(found.channels, found.tubes.tolist(), strict=True)))
+    members = [(channels == label) & (found.tubes == number) for label, number in kinds]
+    rows = []
+    for (label, number), own, share in zip(kinds, members, _shares(found, members), strict=True):
+        if weights[own].any():
+            mean = np.average(found.crossings[own], axis=0, weights=weights[own])
+            rows.append({"channel": label, "tube": number, **share, "crosses_at": place_of(found.system, space, mean)})
+    return rows
 
 
-def _words(context: Context, found: _Found) -> str:
+def _shares(found: Found, members: list[np.ndarray]) -> list[dict[str, float | None]]:
+    """Of the flux through some paths each, shape (n_paths,), with standard errors; null where these are not known."""
+    weights = found.ensemble.weights
+    some = [own.astype(float) for own in members if weights[own].any()]
+    known = iter(found.ensemble.averages(some))
+    averages = [next(known) if weights[own].any() else (0.0, np.inf) for own in members]
+    return [{"share": share, "error": error if np.isfinite(error) else None} for share, error in averages]
+
+
+def _words(context: Context, found: Found) -> str:
     shots = found.shots.shots
     words = (
         f"{len(shots.paths)} of {len(shots)} shots connect the states, {found.ensemble.effective:.0f} effective paths"
@@ -366,94 +305,3 @@ def _words(context: Context, found: _Found) -> str:
         return f"{words}; no rates: {found.reason}"
     a_to_b, b_to_a = (rate_in_words(_constant(context, found.rates, side)) for side in (0, 1))
     return f"{words}; A to B {a_to_b}, B to A {b_to_a}"
-
-
-def _write(context: Context, found: _Found) -> None:
-    """Arrays, the table of weights, and for a molecule trajectories and transition states."""
-    system, shots, weights = context.system, found.shots.shots, found.ensemble.weights
-    folder, config = context.folder, context.config.transitions
-    interval = frame_interval(context.config, config.frame_every)
-    note = NOT_FOR_SCIENCE if context.config.preset == "quick" else None
-    exported = _picked(weights, config.trajectories, generator(context.config.seed, "transitions", "exported"))
-    names = {int(k): f"path_{number:04d}.dcd" for number, k in enumerate(exported)} if system.molecule else {}
-    if system.molecule is not None:
-        writer = MoleculeWriter(system.molecule.topology, system.structures[0])
-        for k, name in names.items():
-            writer.trajectory(folder / FOLDER / name, whole_frames(system.molecule, shots.paths[k].positions), interval)
-        states = _transition_states(context, found)
-        if len(states):
-            text = writer.models(states, note)
-            write_text(folder / FOLDER / "transition_states.pdb", text)
-    observables = Observables.of(system)
-    highest = [observables.max_free_energy(path.variables) for path in shots.paths]
-    labels = _channels_of(context, shots.paths)
-    time = "ps" if system.molecule is not None else "reduced"
-    header = ["path", "weight", f"duration_{time}", "channel", f"max_free_energy_{system.suffix}", "file"]
-    rows = [
-        [k, weights[k], interval * (len(path) - 1), labels[k], highest[k], names.get(k, "")]
-        for k, path in enumerate(shots.paths)
-    ]
-    write_csv(folder / FOLDER / "weights.csv", header, rows, note)
-    if len(exported):
-        write_arrays(folder / ENSEMBLE_PATHS, **pack([shots.paths[k] for k in exported]))
-    windows = found.shots.windows
-    write_arrays(
-        folder / "shots.npz",
-        weights=weights,
-        log_factors=found.ensemble.log_factors,
-        log_sums=found.ensemble.log_sums,
-        exported=exported,
-        shot=shots.shot,
-        lengths=np.array([len(path) for path in shots.paths], dtype=int),
-        path_variables=np.concatenate([path.variables for path in shots.paths]) if shots.paths else np.zeros((0, 0)),
-        window=shots.window,
-        walker=shots.walker,
-        ends=shots.ends,
-        inside=shots.inside,
-        variables=shots.variables,
-        direction=windows.direction,
-        center=windows.center,
-        stiffness=windows.stiffness,
-        tilt=windows.tilt,
-        curb=windows.curb,
-        channel=found.shots.channel,
-    )
-
-
-def _picked(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Numbers of different paths, drawn by their weights, in falling order of these."""
-    some = np.flatnonzero(weights > 0.0)
-    picked = rng.choice(some, min(count, len(some)), replace=False, p=weights[some]) if len(some) else some
-    return picked[np.argsort(-weights[picked], kind="stable")]
-
-
-def whole_frames(molecule: Molecule, positions: np.ndarray) -> np.ndarray:
-    """Positions of all atoms, those of water at nought where they were not kept: no trajectory holds them."""
-    atoms = molecule.topology.getNumAtoms()
-    if positions.shape[1] == atoms:
-        return positions
-    whole = np.zeros((len(positions), atoms, 3), dtype=positions.dtype)
-    whole[:, molecule.solute] = positions
-    return whole
-
-
-def _transition_states(context: Context, found: _Found) -> np.ndarray:
-    """Points between 0.4 and 0.6 of the fitted committors, as Boltzmann has them, shape (n, n_atoms, 3)."""
-    likely = _near_half(context, found)
-    weights = np.exp(found.ensemble.solution.log_weights[-len(found.shots.shots) :])[likely]
-    if not len(likely):
-        return np.zeros((0, *found.shots.shots.positions.shape[1:]))
-    rng = generator(context.config.seed, "transitions", "states")
-    count = min(_SHOWN_STATES, len(likely))
-    drawn = rng.choice(likely, count, replace=False, p=weights / weights.sum())
-    return found.shots.shots.positions[drawn]
-
-
-def _near_half(context: Context, found: _Found) -> np.ndarray:
-    """Numbers of points whose committor lies between 0.4 and 0.6 by the fit to their channel's shots."""
-    shots = found.shots
-    features = ridge_space(context.system).features(shots.shots.variables)
-    channel = shots.channel[shots.shots.window]
-    p_b = np.select([channel == k for k in range(len(shots.committors))], [fit(features) for fit in shots.committors])
-    low, high = _TRANSITION_STATES
-    return np.flatnonzero((p_b >= low) & (p_b <= high) & ~shots.shots.inside)

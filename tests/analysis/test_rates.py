@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,6 +156,20 @@ def test_shots_know_where_they_went() -> None:
         assert np.abs(path.positions - shots.positions[k]).max(axis=1).min() < 1e-6  # single precision
 
 
+def test_shots_that_went_nowhere_are_stored_too(tmp_path: Path) -> None:
+    """None connects, since two frames are too few, and what was lost is found again."""
+    plan = ShotPlan(equilibration_frames=1, spacing_frames=1, shots=3, max_frames=2)
+    starts = np.zeros((3, 2, 2))
+    shots = shots_from(RECIPE, PLANE, WINDOWS, starts, plan, 3, "short", WorkerPool(1))
+    assert not shots.paths
+    assert len(shots.lost) == len(shots) == 18
+    shots.save(tmp_path / "round.npz")
+    again = Shots.load(tmp_path / "round.npz")
+    assert again.lost.tolist() == shots.lost.tolist()
+    assert again.losses.tolist() == shots.losses.tolist()
+    assert (again.paths, len(again.shot)) == ([], 0)
+
+
 def test_joined_shots_are_those_of_both() -> None:
     first, second = repeats().shots[:2]
     both = first.joined(second, len(WINDOWS))
@@ -181,3 +196,25 @@ def test_the_tail_of_weights_has_its_shape(shape: float) -> None:
     assert np.mean(found) == pytest.approx(shape, abs=0.08)
     assert np.isnan(pareto_k(np.ones(24)))
     assert pareto_k(np.ones(100)) == -np.inf
+
+
+def test_shares_and_transition_times_have_errors_that_hold() -> None:
+    """The well is its own mirror image in y, so half of the flux passes above zero where x first does."""
+    shares, times = [], []
+    for k in range(REPEATS):
+        found = ensemble(k)
+        own = np.array([path.variables[(path.variables[:, 0] >= 0).argmax(), 1] > 0 for path in found.shots.paths])
+        (share, rest) = found.averages([own.astype(float), (~own).astype(float)])
+        assert share[0] + rest[0] == pytest.approx(1.0)
+        assert share[0] == pytest.approx(found.weights[own].sum())
+        assert share[1] == pytest.approx(rest[1], rel=1e-6)
+        shares.append(share)
+        times.append((rates()[k].transition_time, rates()[k].transition_time_error))
+    for found_values, expected in ((np.array(shares), 0.5), (np.array(times), np.mean([t for t, _ in times]))):
+        sigmas = (found_values[:, 0] - expected) / found_values[:, 1]
+        assert 18 <= (np.abs(sigmas) < 1).sum() <= 36, sigmas
+        assert (np.abs(sigmas) < 1.96).sum() >= 33
+        assert abs(found_values[:, 0].mean() - expected) < 3 * found_values[:, 0].std() / np.sqrt(REPEATS)
+    ((everything, error),) = ensemble(0).averages([np.ones(len(ensemble(0).shots.paths))])
+    assert everything == pytest.approx(1.0)
+    assert error == pytest.approx(0.0, abs=1e-9)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ import pytest
 
 from spacetime_tps import Run, load_paths
 from spacetime_tps.errors import UserError
+from spacetime_tps.files import read_arrays, write_arrays
+from spacetime_tps.shooting.path import pack, unpack
+from spacetime_tps.stages import RunFolder
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_ALANINE, TINY_TOY, command_line, refusal, run_cli, settings
 
@@ -398,3 +402,28 @@ def test_committors_of_the_annealed_paths_and_of_given_frames(shot: Path, tmp_pa
     assert "give either" in refusal("committor", shot, "--along", "--frames", tmp_path / "ends.dcd")
     done = run_cli("committor", shot, "--overwrite", "--set", "committor.max_steps=1", "--shots", "2")
     assert "too few trajectories reached a state" in done.stderr
+
+
+def test_chains_say_which_annealed_paths_they_began_from(shot: Path) -> None:
+    """By the digest that the report compares with that of the paths as they are."""
+    assert summary_of(shot)["paths"] == RunFolder(shot).paths_digest()
+    assert summary_of(shot)["paths"]
+
+
+def test_unguided_paths_of_the_run_are_first_paths(shot: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(shot, copy)
+    again = ("shoot", copy, "--overwrite", "--from", "ensemble", *settings(TINY))
+    assert "has no unguided paths to start from (transitions.shots)" in refusal(*again)
+    exported = unpack(read_arrays(shot / "shooting/paths.npz"))[:3]
+    (copy / "ensemble").mkdir(exist_ok=True)
+    write_arrays(copy / "ensemble/paths.npz", **pack(exported))
+    done = run_cli(*again)
+    assert done.returncode == 0, done.stderr
+    first = summary_of(copy)["first_path"]
+    assert first["from"] == "unguided paths of the run"
+    assert set(first["frames"]) <= {len(path) for path in exported}
+    dry = [replace(path, positions=path.positions[:, :5], velocities=path.velocities[:, :5]) for path in exported]
+    write_arrays(copy / "ensemble/paths.npz", **pack(dry))
+    assert "were kept without their water" in refusal(*again)
+    assert summary_of(copy)["first_path"] == first

@@ -30,10 +30,10 @@ from spacetime_tps.stages import RunFolder, ridge_rounds
 from spacetime_tps.stages.context import opened
 from spacetime_tps.stages.measure import measured
 from spacetime_tps.stages.methods import resampled, transitions_of_run
+from spacetime_tps.stages.rate_doubts import gathering, lost_shots
 from spacetime_tps.stages.ridge_rounds import covered, ridge_space
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
-from spacetime_tps.stages.transitions import gathering, lost_shots
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import TINY_TOY, run_cli, settings
 
@@ -103,7 +103,8 @@ def test_shots_are_counted_and_the_last_round_connects_the_states(shot: Path) ->
     assert last > 0.2
     assert found["shots"] == len(read_arrays(shot / "shots.npz")["window"])
     assert found["paths"] == len(read_arrays(shot / "shots.npz")["weights"])
-    assert sum(found["channels"].values()) == pytest.approx(1.0)
+    assert sum(each["share"] for each in found["channels"].values()) == pytest.approx(1.0)
+    assert sum(each["share"] for each in found["tubes"]) == pytest.approx(1.0)
     assert summary["force_evaluations"]["transitions"] > 50 * found["shots"]
     assert 1.0 < found["effective_paths"] <= found["paths"]
 
@@ -237,12 +238,16 @@ def test_an_intermediate_that_holds_shots_is_named() -> None:
     shots = shots_from(recipe, ridge_space(system), windows, starts, plan, 0, "lost", WorkerPool(1))
     assert shots.unfinished.mean() > 0.1
     found = gathering(system, shots)
-    assert found["share"] > 0.4
-    assert list(found["at"]) == ["x", "y"]
-    assert list(found["at"].values()) == pytest.approx([-0.05, 0.467], abs=0.2)
+    assert found.share > 0.4
+    assert list(found.at) == ["x", "y"]
+    assert list(found.at.values()) == pytest.approx([-0.05, 0.467], abs=0.2)
+    assert np.linalg.norm(found.frame - list(found.at.values())) < 0.1
+    assert shots.lost == pytest.approx(shots.stops[tuple(shots.losses.T)], abs=1e-6)
+    some = shots.of_windows(np.array([1, 4]))
+    assert some.lost == pytest.approx(some.stops[tuple(some.losses.T)], abs=1e-6)
     told = lost_shots(system, shots)
     assert "of these ends lie together near x " in told
-    assert told.endswith("or name that place as a state and take each step by itself")
+    assert told.endswith("or name that place as a state, and take each step by itself")
     longer = replace(plan, shots=1, max_frames=50_000)
     arrived = shots_from(recipe, ridge_space(system), windows, starts, longer, 0, "lost", WorkerPool(1))
     assert not arrived.unfinished.any()

@@ -1,0 +1,174 @@
+"""What shots found, and the files of it: arrays, the table of weights, trajectories and transition states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from spacetime_tps.analysis.path_metrics import channel_labels
+from spacetime_tps.analysis.rates import Rates, ShotEnsemble
+from spacetime_tps.analysis.tubes import tubes
+from spacetime_tps.export.trajectory import MoleculeWriter
+from spacetime_tps.files import write_arrays, write_csv, write_text
+from spacetime_tps.seeds import generator
+from spacetime_tps.shooting.chains import Observables
+from spacetime_tps.shooting.path import pack
+from spacetime_tps.stages.context import Context, frame_interval
+from spacetime_tps.stages.export import NOT_FOR_SCIENCE
+from spacetime_tps.stages.rate_doubts import INTERMEDIATE, Gathering, gathering
+from spacetime_tps.stages.ridge_rounds import RidgeShots, ridge_space
+from spacetime_tps.systems import Molecule, System
+
+FOLDER = "ensemble"
+ENSEMBLE_PATHS = f"{FOLDER}/paths.npz"
+"""Frames of the exported paths, in the order of ``exported`` of ``shots.npz``."""
+_MOST_UNFINISHED = 0.01
+"""Share of shots that reached no state above which it matters where they stopped."""
+_TRANSITION_STATES = (0.4, 0.6)
+_SHOWN_STATES = 100
+
+
+@dataclass(frozen=True)
+class Found:
+    """What shots gave, and why there is no rate, if there is none.
+
+    Attributes:
+        system: of the run.
+        shots: across all ridges.
+        ensemble: their weights.
+        rates: by these; None if there are none.
+        reason: why there are none, in words.
+    """
+
+    system: System
+    shots: RidgeShots
+    ensemble: ShotEnsemble
+    rates: Rates | None
+    reason: str
+
+    @cached_property
+    def channels(self) -> list[str]:
+        """The way that each path takes around the angles that bound both states."""
+        observables = Observables.of(self.system)
+        moved = [observables.displacement(path.variables) for path in self.ensemble.shots.paths]
+        return channel_labels(np.array(moved), self.system.turning) if moved else []
+
+    @cached_property
+    def gathering(self) -> Gathering | None:
+        """Where shots stopped that reached no state, if these are many, or more than connect the states."""
+        shots = self.shots.shots
+        few = shots.unfinished.mean() <= _MOST_UNFINISHED and shots.unfinished.sum() <= len(shots.paths)
+        return None if few else gathering(self.system, shots)
+
+    @cached_property
+    def crossings(self) -> np.ndarray:
+        """Features of each path where p_B by the fit to its ridge's shots is first one half, shape (n, n_features)."""
+        space, shots = ridge_space(self.system), self.ensemble.shots
+        found = []
+        for path, shot in zip(shots.paths, shots.shot, strict=True):
+            between = space.features(path.variables[1:-1])
+            p_b = self.shots.p_b(between, np.full(len(between), shots.window[shot]))
+            beyond = np.flatnonzero(p_b >= 0.5)
+            found.append(between[beyond[0] if len(beyond) else p_b.argmax()])
+        return np.array(found)
+
+    @cached_property
+    def tubes(self) -> np.ndarray:
+        """Number of the tube of each path among those of its channel, shape (n,)."""
+        channels, numbers = np.array(self.channels), np.zeros(len(self.channels), dtype=int)
+        for label in set(self.channels):
+            rows = channels == label
+            numbers[rows] = tubes(self.crossings[rows], self.ensemble.weights[rows])
+        return numbers
+
+    @property
+    def near_half(self) -> np.ndarray:
+        """Numbers of points whose committor lies between 0.4 and 0.6 by the fit to their ridge's shots."""
+        shots = self.shots.shots
+        p_b = self.shots.p_b(ridge_space(self.system).features(shots.variables), shots.window)
+        low, high = _TRANSITION_STATES
+        return np.flatnonzero((p_b >= low) & (p_b <= high) & ~shots.inside)
+
+
+def write_shots(context: Context, found: Found) -> None:
+    """Arrays, the table of weights, and for a molecule trajectories and transition states."""
+    system, shots, weights = context.system, found.shots.shots, found.ensemble.weights
+    folder, config = context.folder, context.config.transitions
+    interval = frame_interval(context.config, config.frame_every)
+    note = NOT_FOR_SCIENCE if context.config.preset == "quick" else None
+    exported = _picked(weights, config.trajectories, generator(context.config.seed, "transitions", "exported"))
+    names = {int(k): f"path_{number:04d}.dcd" for number, k in enumerate(exported)} if system.molecule else {}
+    if system.molecule is not None:
+        writer = MoleculeWriter(system.molecule.topology, system.structures[0])
+        for k, name in names.items():
+            writer.trajectory(folder / FOLDER / name, whole_frames(system.molecule, shots.paths[k].positions), interval)
+        states = _transition_states(context, found)
+        if len(states):
+            write_text(folder / FOLDER / "transition_states.pdb", writer.models(states, note))
+        if found.gathering is not None:
+            frame = whole_frames(system.molecule, found.gathering.frame[None])
+            write_text(folder / INTERMEDIATE, writer.models(frame, note))
+    observables = Observables.of(system)
+    highest = [observables.max_free_energy(path.variables) for path in shots.paths]
+    time = "ps" if system.molecule is not None else "reduced"
+    header = ["path", "weight", f"duration_{time}", "channel", "tube", f"max_free_energy_{system.suffix}", "file"]
+    rows = [
+        [k, weights[k], interval * (len(path) - 1), found.channels[k], found.tubes[k], highest[k], names.get(k, "")]
+        for k, path in enumerate(shots.paths)
+    ]
+    write_csv(folder / FOLDER / "weights.csv", header, rows, note)
+    if len(exported):
+        write_arrays(folder / ENSEMBLE_PATHS, **pack([shots.paths[k] for k in exported]))
+    windows = found.shots.windows
+    write_arrays(
+        folder / "shots.npz",
+        weights=weights,
+        log_factors=found.ensemble.log_factors,
+        log_sums=found.ensemble.log_sums,
+        exported=exported,
+        shot=shots.shot,
+        lengths=np.array([len(path) for path in shots.paths], dtype=int),
+        path_variables=np.concatenate([path.variables for path in shots.paths]) if shots.paths else np.zeros((0, 0)),
+        window=shots.window,
+        walker=shots.walker,
+        ends=shots.ends,
+        inside=shots.inside,
+        variables=shots.variables,
+        direction=windows.direction,
+        center=windows.center,
+        stiffness=windows.stiffness,
+        tilt=windows.tilt,
+        curb=windows.curb,
+        channel=found.shots.channel,
+    )
+
+
+def _picked(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of different paths, drawn by their weights, in falling order of these."""
+    some = np.flatnonzero(weights > 0.0)
+    picked = rng.choice(some, min(count, len(some)), replace=False, p=weights[some]) if len(some) else some
+    return picked[np.argsort(-weights[picked], kind="stable")]
+
+
+def whole_frames(molecule: Molecule, positions: np.ndarray) -> np.ndarray:
+    """Positions of all atoms, those of water at nought where they were not kept: no trajectory holds them."""
+    atoms = molecule.topology.getNumAtoms()
+    if positions.shape[1] == atoms:
+        return positions
+    whole = np.zeros((len(positions), atoms, 3), dtype=positions.dtype)
+    whole[:, molecule.solute] = positions
+    return whole
+
+
+def _transition_states(context: Context, found: Found) -> np.ndarray:
+    """Points between 0.4 and 0.6 of the fitted committors, as Boltzmann has them, shape (n, n_atoms, 3)."""
+    likely, shots = found.near_half, found.shots.shots
+    weights = np.exp(found.ensemble.solution.log_weights[-len(shots) :])[likely]
+    if not len(likely):
+        return np.zeros((0, *shots.positions.shape[1:]))
+    rng = generator(context.config.seed, "transitions", "states")
+    count = min(_SHOWN_STATES, len(likely))
+    drawn = rng.choice(likely, count, replace=False, p=weights / weights.sum())
+    return shots.positions[drawn]
