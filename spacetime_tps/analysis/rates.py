@@ -46,6 +46,7 @@ class ShotEnsemble:
             (n_windows,).
         log_sums: log W_i of each path by these, shape (n_paths,).
         shares: of each ridge window in W_i, shape (n_paths, n_windows).
+        tops: number of the interior frame of each path at which w is largest, shape (n_paths,).
     """
 
     shots: Shots
@@ -53,6 +54,7 @@ class ShotEnsemble:
     log_factors: np.ndarray
     log_sums: np.ndarray
     shares: np.ndarray
+    tops: np.ndarray
 
     @property
     def weights(self) -> np.ndarray:
@@ -118,11 +120,14 @@ def shot_ensemble(
     free = solution.reweighted.free_energies[both.confined == RIDGE]
     offset = free + np.log(drawn.counts / len(shots))
     sums, shares = np.zeros(len(shots.paths)), np.zeros((len(shots.paths), len(windows)))
+    tops = np.zeros(len(shots.paths), dtype=int)
     for i, path in enumerate(shots.paths):
-        each = logsumexp(offset + windows.log_weights(space.features(path.variables[1:-1])), axis=0)
+        found = offset + windows.log_weights(space.features(path.variables[1:-1]))
+        each = logsumexp(found, axis=0)
         sums[i] = logsumexp(each)
         shares[i] = np.exp(each - sums[i])
-    return ShotEnsemble(shots, solution, offset, sums, shares)
+        tops[i] = 1 + int(logsumexp(found, axis=1).argmax())
+    return ShotEnsemble(shots, solution, offset, sums, shares, tops)
 
 
 @dataclass(frozen=True)

@@ -64,12 +64,12 @@ class ShootingConfig(Model):
 class TransitionsConfig(Model):
     """Shots from windows on the ridge: unguided transition paths, their weights, and rate constants."""
 
-    shots: Annotated[int, Within(0, 10**8)] = 1200
+    shots: Annotated[int, Within(0, 10**8)] = 1500
     """Points that are followed both ways, of each ridge; 0: none, and no rates."""
     walkers: Annotated[int, Within(2, 10**4)] = 4
     """Of each window; each is independent of the others."""
     equilibration_steps: Annotated[int, Within(1, 10**9)] = 2000
-    spacing_steps: Annotated[int, Within(1, 10**9)] = 400
+    spacing_steps: Annotated[int, Within(1, 10**9)] = 300
     """Integration steps between the points of a walker."""
     frame_every: Annotated[int, Within(1, 10**6)] = 5
     """Integration steps from frame to frame; states are looked for at frames only."""

@@ -64,15 +64,10 @@ class Found:
 
     @cached_property
     def crossings(self) -> np.ndarray:
-        """Features of each path where p_B by the fit to its ridge's shots is first one half, shape (n, n_features)."""
-        space, shots = ridge_space(self.system), self.ensemble.shots
-        found = []
-        for path, shot in zip(shots.paths, shots.shot, strict=True):
-            between = space.features(path.variables[1:-1])
-            p_b = self.shots.p_b(between, np.full(len(between), shots.window[shot]))
-            beyond = np.flatnonzero(p_b >= 0.5)
-            found.append(between[beyond[0] if len(beyond) else p_b.argmax()])
-        return np.array(found)
+        """Features of each path where the windows lie thickest, on top of a ridge, shape (n, n_features)."""
+        paths, tops = self.ensemble.shots.paths, self.ensemble.tops
+        variables = [path.variables[top] for path, top in zip(paths, tops, strict=True)]
+        return ridge_space(self.system).features(np.array(variables))
 
     @cached_property
     def tubes(self) -> np.ndarray:
