@@ -56,6 +56,20 @@ class RidgeSpace:
         own = variables[..., list(self.columns)]
         return own if self.torsions is None else self.torsions.features_of_angles(own)
 
+    def tangents(self, at: np.ndarray) -> np.ndarray:
+        """Directions in which the features of angles turn, at features of shape (n_features,), or all coordinates.
+
+        Returns:
+            unit vectors, shape (n_angles, n_features), or the identity.
+        """
+        if self.torsions is None:
+            return np.eye(len(at))
+        pairs = at.reshape(-1, 2)
+        turned = np.stack([-pairs[:, 1], pairs[:, 0]], axis=-1)
+        found = np.zeros((len(pairs), len(pairs), 2))
+        found[np.arange(len(pairs)), np.arange(len(pairs))] = turned
+        return found.reshape(len(pairs), -1)
+
 
 @dataclass(frozen=True)
 class ShotPlan:

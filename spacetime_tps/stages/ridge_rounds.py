@@ -42,7 +42,7 @@ _PENALTY = 1.0
 """Of slopes of a committor, in units of the scatter of features."""
 _PROBES = 4
 """Trajectories from each frame along the curve."""
-_REACH = (0.01, 0.1)
+_REACH = (0.005, 0.05)
 """Of a ridge to either side, in shares of the curve, by probes."""
 _ENOUGH = 0.15
 """Share of shots that connect the states, by a ridge across which paths go."""
@@ -191,7 +191,9 @@ def rounds_of_shots(
         shots = found if shots is None or windows is None else shots.joined(found, len(windows))
         windows = added if windows is None else windows.joined(added)
         channel = np.concatenate([channel, owner])
-        committors = [_committor_of(shots, space, np.flatnonzero(channel == k)) for k in range(len(channels))]
+        committors = [
+            _committor_of(shots, space, np.flatnonzero(channel == k), ridge.anchor) for k, ridge in enumerate(first)
+        ]
         ridges = [
             first[k] if _ENOUGH <= row[0] > row[-1] else _better(ridges[k], committors[k], shots, channel == k)
             for k, row in enumerate(connected)
@@ -263,7 +265,7 @@ def ridge_by_probes(
     fit = logistic_committor(along[:, None], reached, decided, _PENALTY)
     if not fit.slopes[0] > 0.0:
         return None, cost
-    half, reach = -fit.offset / fit.slopes[0], np.clip(2.0 / fit.slopes[0], *_REACH)
+    half, reach = -fit.offset / fit.slopes[0], np.clip(1.0 / fit.slopes[0], *_REACH)
     if not along.min() < half < along.max():
         return None, cost
     places = np.clip(np.array([half - reach, half, half + reach]), 0.0, 1.0) * (len(points) - 1)
@@ -326,14 +328,19 @@ def _connected(shots: Shots, windows: np.ndarray) -> float:
     return float(np.isin(shots.window[shots.shot], windows).sum() / np.isin(shots.window, windows).sum())
 
 
-def _committor_of(shots: Shots, space: RidgeSpace, windows: np.ndarray) -> LogisticCommittor:
-    """By both ends of the shots from some windows; one half everywhere if none of them arrived."""
-    decided = shots.ends != NOWHERE
+def _committor_of(shots: Shots, space: RidgeSpace, windows: np.ndarray, anchor: np.ndarray) -> LogisticCommittor:
+    """By both ends of the shots from some windows; one half everywhere if none of them arrived.
+
+    Of an angle it depends on the sine of its distance from the anchor alone: a slope along the cosine, which hardly
+    varies there, would be noise, and a restraint along it has no hold on the other side of the ridge.
+    """
+    decided, along = shots.ends != NOWHERE, space.tangents(anchor)
     used = decided.any(axis=1) & np.isin(shots.window, windows)
     if not used.any():
-        return LogisticCommittor(0.0, np.zeros(space.features(shots.variables).shape[-1]))
+        return LogisticCommittor(0.0, np.zeros(len(anchor)))
     reached, tried = (shots.ends == IN_B).sum(axis=1)[used], decided.sum(axis=1)[used]
-    return logistic_committor(space.features(shots.variables[used]), reached, tried, _PENALTY)
+    found = logistic_committor(space.features(shots.variables[used]) @ along.T, reached, tried, _PENALTY)
+    return LogisticCommittor(found.offset, found.slopes @ along)
 
 
 def _best_frames(windows: RidgeWindows, features: np.ndarray, frames: np.ndarray, walkers: int) -> np.ndarray:

@@ -65,6 +65,17 @@ def test_windows_reach_as_far_as_the_ridge() -> None:
     assert at_anchor - beside == pytest.approx(0.5 * windows.curb * 0.04, abs=1e-9)
 
 
+def test_tangents_are_the_derivatives_of_the_features_of_angles() -> None:
+    space, angles, step = (
+        RidgeSpace((0, 1), Torsions(["phi", "psi"], [(0, 1, 2, 3), (1, 2, 3, 4)])),
+        np.array([0.7, -2.0]),
+        1e-6,
+    )
+    moved = space.features(angles + step * np.eye(2)) - space.features(angles - step * np.eye(2))
+    assert space.tangents(space.features(angles)) == pytest.approx(moved / (2 * step), abs=1e-9)
+    assert RidgeSpace((0, 1, 2)).tangents(np.ones(3)).tolist() == np.eye(3).tolist()
+
+
 def test_a_fitted_committor_is_found_again_and_moves_the_ridge() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(0, 1, (4000, 3)) * np.array([1.0, 0.1, 2.0])

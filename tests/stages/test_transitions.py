@@ -109,6 +109,18 @@ def test_shots_are_counted_and_the_last_round_connects_the_states(shot: Path) ->
     assert 1.0 < found["effective_paths"] <= found["paths"]
 
 
+def test_fitted_ridges_have_no_slope_along_the_cosine_of_an_angle(shot: Path) -> None:
+    """Windows that are held near the curve tell the point that the fit counts angles from."""
+    data = read_arrays(shot / "shots.npz")
+    held = data["curb"] > 0
+    anchor = np.diff(data["tilt"][held][:2], axis=0)[0] / np.diff(data["curb"][held][:2])[0]
+    pairs = anchor.reshape(-1, 2)
+    assert np.linalg.norm(pairs, axis=1) == pytest.approx(1.0)
+    along = (data["direction"].reshape(-1, *pairs.shape) * pairs).sum(axis=-1)
+    assert np.abs(along).max() < 1e-9
+    assert len(np.unique(data["direction"].round(6), axis=0)) > 1
+
+
 def test_transition_states_are_frames_between_the_states(shot: Path) -> None:
     found = mdtraj.load(str(shot / "ensemble/transition_states.pdb"))
     summary = json.loads((shot / "summary.json").read_text())["transitions"]["committor_at_top"]
