@@ -133,7 +133,7 @@ class Run:
         self._stage("export", export, (), False)
 
     def shoot(self, changes: Iterable[str] = (), overwrite: bool = False) -> None:
-        """Sample the transition path ensemble from the annealed paths; goes on with what an earlier call began."""
+        """Sample the transition path ensemble by chains of shooting moves; goes on with what an earlier call began."""
         with self.folder.locked(existing=True):
             config = self.folder.changed("export", _texts(changes))
             shoot_in(self.folder, config, None, resume=not overwrite, overwrite=overwrite)
@@ -151,7 +151,7 @@ class Run:
         return self.folder / REPORT
 
     def transition_paths(self, kind: str = "annealed") -> list[TransitionPath]:
-        """Paths for other packages, ``annealed`` or ``sampled``; see ``load_paths``."""
+        """Paths for other packages, ``annealed``, ``ensemble`` or ``sampled``; see ``load_paths``."""
         return load_paths(self.folder.path, kind)
 
     def to_infretis(self, folder: Path | str, variable: str, interfaces: Sequence[float]) -> None:

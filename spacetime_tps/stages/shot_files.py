@@ -24,6 +24,10 @@ from spacetime_tps.systems import Molecule, System
 FOLDER = "ensemble"
 ENSEMBLE_PATHS = f"{FOLDER}/paths.npz"
 """Frames of the exported paths, in the order of ``exported`` of ``shots.npz``."""
+NATURE_OF_SHOT_PATHS = (
+    "Unguided trajectories in physical time: weighted as weights.csv says they are samples of the transition path "
+    "ensemble of the stated dynamics, temperature and states."
+)
 _MOST_UNFINISHED = 0.01
 """Share of shots that reached no state above which it matters where they stopped."""
 _TRANSITION_STATES = (0.4, 0.6)

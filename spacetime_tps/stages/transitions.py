@@ -36,7 +36,7 @@ from spacetime_tps.stages.ridge_rounds import (
     ridge_space,
     rounds_of_shots,
 )
-from spacetime_tps.stages.shot_files import Found, write_shots
+from spacetime_tps.stages.shot_files import NATURE_OF_SHOT_PATHS, Found, write_shots
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.stages.windows import WINDOW_SAMPLES
@@ -46,10 +46,6 @@ logger = logging.getLogger(__name__)
 
 WORK = "shooting_ridges"
 """Rounds on their way to results."""
-NATURE_OF_SHOT_PATHS = (
-    "Unguided trajectories in physical time: weighted as weights.csv says they are samples of the transition path "
-    "ensemble of the stated dynamics, temperature and states."
-)
 _PROBED = 40
 """Frames of annealed paths from which trajectories tell where the ridge is."""
 _SHORTER = 4

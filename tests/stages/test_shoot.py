@@ -347,7 +347,9 @@ def test_infretis_gets_a_path_for_every_ensemble(shot: Path, tmp_path: Path) -> 
 def test_paths_that_are_not_there_are_told(tiny_alanine_run: Path) -> None:
     with pytest.raises(UserError, match="no sampled paths yet"):
         load_paths(tiny_alanine_run, "sampled")
-    with pytest.raises(UserError, match="'annealed' or 'sampled'"):
+    with pytest.raises(UserError, match=r"has no unguided paths: transitions\.shots is 0"):
+        load_paths(tiny_alanine_run, "ensemble")
+    with pytest.raises(UserError, match="'annealed', 'ensemble' or 'sampled'"):
         load_paths(tiny_alanine_run, "all")
     with pytest.raises(UserError, match="not a run folder"):
         load_paths(tiny_alanine_run / "nowhere")

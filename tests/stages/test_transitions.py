@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from spacetime_tps import Run
+from spacetime_tps import Run, load_paths
 from spacetime_tps.boltzmann.pool import solve
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays
@@ -73,6 +73,19 @@ def test_exported_paths_run_from_state_to_state_in_physical_time(shot: Path) -> 
         assert universe.trajectory.dt == pytest.approx(0.01, rel=1e-5)  # five steps of 2 fs
         assert float(row["duration_ps"]) == pytest.approx(0.01 * (len(trajectory) - 1))
         assert row["channel"] == ("phi+ psi-" if np.unwrap(angles[:, 0])[-1] > angles[0, 0] else row["channel"])
+
+
+def test_unguided_paths_are_loaded_as_their_trajectories_have_them(shot: Path) -> None:
+    paths = load_paths(shot, "ensemble")
+    assert len(paths) == 6
+    for k, path in enumerate(paths):
+        file = mdtraj.load(str(shot / f"ensemble/path_{k:04d}.dcd"), top=str(shot / "topology.pdb"))
+        assert path.interval_ps == pytest.approx(0.01)
+        assert mdtraj.compute_phi(path.to_mdtraj())[1] == pytest.approx(mdtraj.compute_phi(file)[1], abs=1e-4)
+        assert path.in_states[0].tolist() == [True, False]
+        assert path.in_states[-1].tolist() == [False, True]
+        assert len(path.trimmed()) == len(path)
+        assert "Unguided" in path.nature
 
 
 def test_weights_are_those_of_the_windows(shot: Path) -> None:
