@@ -93,6 +93,12 @@ TINY_ALANINE = (
 )  # fmt: skip
 """Overrides that push alanine dipeptide through the whole chain in seconds; its results mean nothing."""
 
+TINY_SHOTS = (
+    "transitions.shots=200", "transitions.walkers=2", "transitions.equilibration_steps=50",
+    "transitions.spacing_steps=50", "transitions.max_steps=5000", "transitions.trajectories=6",
+)  # fmt: skip
+"""For rounds of shots."""
+
 TINY_TOY = (
     "sampling.walkers=128", "sampling.burn_in_steps=200", "sampling.steps=500", "sampling.sample_every=50",
     "denoiser.queries=3000", "denoiser.validation_queries=200", "denoiser.steps=150", "denoiser.factors=16",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY_ALANINE, TINY_TOY
+from tests.conftest import TINY_ALANINE, TINY_SHOTS, TINY_TOY
 
 ROOT = Path(__file__).parent.parent
 WHOLE = "SPACETIME_TPS_WHOLE_DOCS" in os.environ
@@ -26,8 +26,8 @@ BLOCKS = {
 SHORTER = {
     "mueller_brown": TINY_TOY,
     "alanine_dipeptide": (
-        *TINY_ALANINE, "shooting.chains=2", "shooting.steps=20", "shooting.burn_in=4", "shooting.keep_every=4",
-        "committor.frames=3", "committor.shots=2",
+        *TINY_ALANINE, *TINY_SHOTS, "shooting.chains=2", "shooting.steps=20", "shooting.burn_in=4",
+        "shooting.keep_every=4", "committor.frames=3", "committor.shots=2",
     ),
     "systems/mine": TINY_ALANINE,
 }  # fmt: skip

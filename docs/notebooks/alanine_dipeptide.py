@@ -18,7 +18,6 @@ from spacetime_tps import Run
 run = Run.new("alanine_dipeptide", "runs/notebook_alanine", seed=1, preset="standard")
 run.finish()
 print(run.summary["geodesic"]["chosen"], run.summary["paths"]["arrived_fraction"])
-print(run.summary["answer"])
 
 # %% [markdown]
 # ## A path in MDTraj
@@ -40,7 +39,7 @@ print(np.rad2deg(np.column_stack([phi, psi])[:: max(1, len(path) // 5)]).round()
 # %%
 unguided = run.transition_paths("ensemble")
 print(len(unguided), "paths, mean length", np.mean([each.times_ps[-1] for each in unguided]).round(2), "ps")
-print(run.summary["transitions"]["rate_a_to_b"])
+print(run.summary["answer"]["rate_a_to_b"])
 
 # %% [markdown]
 # Monte Carlo chains of shooting moves sample the same ensemble, with a memory of the path that they began from. The

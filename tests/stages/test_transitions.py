@@ -35,19 +35,14 @@ from spacetime_tps.stages.ridge_rounds import covered, ridge_space
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import find_system_file, load_config, load_system
-from tests.conftest import TINY_TOY, run_cli, settings
-
-SHOTS = (
-    "transitions.shots=200", "transitions.walkers=2", "transitions.equilibration_steps=50",
-    "transitions.spacing_steps=50", "transitions.max_steps=5000", "transitions.trajectories=6",
-)  # fmt: skip
+from tests.conftest import TINY_SHOTS, TINY_TOY, run_cli, settings
 
 
 @pytest.fixture(scope="module")
 def shot(copy_of_run: Callable[[str], Path]) -> Path:
     """A tiny run of alanine dipeptide with shots; its windows are too short for rates."""
     out = copy_of_run("alanine")
-    Run(out).transitions(SHOTS)
+    Run(out).transitions(TINY_SHOTS)
     Run(out).export()
     return out
 
@@ -204,10 +199,10 @@ def test_interrupted_after_a_round_it_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(ridge_rounds.Shooter, "shoot", counted)
         with pytest.raises(KeyboardInterrupt):
-            Run(out).transitions(SHOTS)
+            Run(out).transitions(TINY_SHOTS)
     kept = sorted(file.name for file in (out / "shooting_ridges").glob("round_*.npz"))
     assert kept == ["round_0.npz", "round_1.npz"]
-    Run(out).transitions(SHOTS)
+    Run(out).transitions(TINY_SHOTS)
     assert not (out / "shooting_ridges").exists()
     again, once = (read_arrays(folder / "shots.npz") for folder in (out, shot))
     for name, values in once.items():
@@ -219,7 +214,7 @@ def test_repartitioned_masses_give_no_rates(
 ) -> None:
     out = copy_of_run("alanine")
     monkeypatch.setattr(chains, "_HYDROGEN", 0.5)  # u: those of the run are too heavy now
-    Run(out).transitions(SHOTS)
+    Run(out).transitions(TINY_SHOTS)
     Run(out).export()
     summary = json.loads((out / "summary.json").read_text())
     assert "repartitioned masses" in summary["transitions"]["no_rates_because"]
