@@ -3,16 +3,20 @@
 The reference solves the backward equation of the chain as it is run, u(x) = E[u(x - dt grad U + noise)] outside the
 states, on a grid, by Krylov iterations; it is printed on two grids. Denoiser (the tabulated posterior) and curve are
 frozen; windows along the curve, free walkers and all rounds of shots are repeated with seeds fixed beforehand, all
-repetitions in one batch.
+repetitions in one batch. Or whole runs, each with samples, denoiser and curve of its own.
 
     python scripts/bench_rates.py --repetitions 20 --shots 320      # five minutes
-    python scripts/bench_rates.py                                   # 200 repetitions of 1200 shots
+    python scripts/bench_rates.py                                   # 200 repetitions of 1200 shots: an hour, 16 GB
+    for seed in $(seq 20); do spacetime-tps run mueller_brown -o runs/mb_$seed --seed $seed; done
+    python scripts/bench_rates.py --runs runs/mb_*
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -41,8 +45,11 @@ FREE_STEPS, LOOK = 60_000, 20
 SEED = 20261130
 
 
-def reference(system: System, spacing: float, dt: float) -> tuple[np.ndarray, float]:
-    """log k_AB and log k_BA of the chain, shape (2,), and by how much both ways of counting the flux differ."""
+def reference(system: System, spacing: float, dt: float, every: int) -> tuple[np.ndarray, float]:
+    """log k_AB and log k_BA of the chain, shape (2,), and by how much both ways of counting the flux differ.
+
+    States are looked for every so many steps of ``dt``.
+    """
     assert system.potential is not None
     kt = system.potential_kt
     (x0, x1), (y0, y1) = system.config.system.box
@@ -57,8 +64,10 @@ def reference(system: System, spacing: float, dt: float) -> tuple[np.ndarray, fl
     between = ~(in_a | in_b)
 
     def step(u: np.ndarray) -> np.ndarray:
-        """E[u] after a step, on the grid."""
-        return map_coordinates(gaussian_filter(u, sigma, mode="nearest", truncate=6.0), to, order=3, mode="nearest")
+        """E[u] at the next look, on the grid."""
+        for _ in range(every):
+            u = map_coordinates(gaussian_filter(u, sigma, mode="nearest", truncate=6.0), to, order=3, mode="nearest")
+        return u
 
     def left(inside: np.ndarray) -> np.ndarray:
         u = np.zeros(points.shape[:2])
@@ -73,8 +82,8 @@ def reference(system: System, spacing: float, dt: float) -> tuple[np.ndarray, fl
     q[between] = found
     boltzmann = np.exp(-(energy - energy.min()))
     boltzmann /= boltzmann.sum()
-    out_of_a = float((boltzmann * in_a * step(q)).sum()) / dt
-    out_of_b = float((boltzmann * in_b * step(1.0 - q)).sum()) / dt
+    out_of_a = float((boltzmann * in_a * step(q)).sum()) / (every * dt)
+    out_of_b = float((boltzmann * in_b * step(1.0 - q)).sum()) / (every * dt)
     p_b = float((boltzmann * q).sum())
     flux = np.sqrt(out_of_a * out_of_b)
     return np.log([flux / (1.0 - p_b), flux / p_b]), float(np.log(out_of_a / out_of_b))
@@ -121,38 +130,63 @@ def repetitions(system: System, count: int, config: TransitionsConfig, dt: float
     return np.array(rows)
 
 
+def of_runs(folders: list[Path]) -> np.ndarray:
+    """The same rows of whole runs; those without rates are left out, and said."""
+    rows = []
+    for folder in folders:
+        found = json.loads((folder / "summary.json").read_text())["transitions"]
+        if "rate_a_to_b" not in found:
+            print(f"{folder}: no rates: {found['no_rates_because']}")
+            continue
+        rates = [found["rate_a_to_b"], found["rate_b_to_a"]]
+        (ab, ba), (error_ab, error_ba) = ([np.log(r["value"]) for r in rates], [r["error_of_log"] for r in rates])
+        rows.append([ab, error_ab, ba, error_ba, found["effective_paths"], found["pareto_k"], found["connected_share"]])
+    return np.array(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--shots", type=int, default=1200)
     parser.add_argument("--spacings", type=float, nargs="+", default=[0.006, 0.004])
     parser.add_argument("--finer", type=int, default=1, help="divides the time step")
+    parser.add_argument("--every", type=int, default=1, help="steps between looks at the states")
+    parser.add_argument("--runs", type=Path, nargs="+", help="finished runs, in place of repetitions")
     given = parser.parse_args()
     torch.set_num_threads(1)
     file = find_system_file("mueller_brown")
     system = load_system(load_config(file), file.parent)
     dt = system.config.system.dynamics.time_step / given.finer
+    every = given.every if given.runs is None else system.config.transitions.frame_every
     exact = np.zeros(2)
     for spacing in given.spacings:
-        exact, differ = reference(system, spacing, dt)
-        print(f"reference, grid of {spacing}: log k_AB {exact[0]:.4f}, log k_BA {exact[1]:.4f};", end=" ")
+        exact, differ = reference(system, spacing, dt, every)
+        print(f"reference, grid of {spacing}, looks every {every} steps:", end=" ")
+        print(f"log k_AB {exact[0]:.4f}, log k_BA {exact[1]:.4f};", end=" ")
         print(f"flux out of A over that out of B {np.exp(differ):.4f}", flush=True)
-    if not given.repetitions:
+    if given.runs is not None:
+        told(of_runs(given.runs), exact)
+    if given.runs is not None or not given.repetitions:
         return
     config = TransitionsConfig(
         shots=given.shots * given.repetitions,
         equilibration_steps=2000 * given.finer,
         spacing_steps=200 * given.finer,
         max_steps=200_000 * given.finer,
-        frame_every=1,
+        frame_every=given.every,
     )
     started = time.perf_counter()
     rows = repetitions(system, given.repetitions, config, dt)
     print(f"{given.repetitions} repetitions in {time.perf_counter() - started:.0f} s")
+    told(rows, exact)
+
+
+def told(rows: np.ndarray, exact: np.ndarray) -> None:
+    """Print what rows of repetitions say, beside the exact rate constants."""
     for name, k, truth in (("k_AB", 0, exact[0]), ("k_BA", 2, exact[1])):
-        off, told = rows[:, k] - truth, rows[:, k + 1]
-        one, two = ((np.abs(off) < z * told).sum() for z in (1.0, 1.96))
-        scatter, expected = off.std(ddof=1), np.sqrt(np.square(told).mean())
+        off, errors = rows[:, k] - truth, rows[:, k + 1]
+        one, two = ((np.abs(off) < z * errors).sum() for z in (1.0, 1.96))
+        scatter, expected = off.std(ddof=1), np.sqrt(np.square(errors).mean())
         print(
             f"log {name}: bias {off.mean():+.3f} +- {scatter / np.sqrt(len(off)):.3f}, scatter {scatter:.3f},", end=" "
         )

@@ -223,6 +223,12 @@ APART = [
     ),
     ("alanine_dipeptide", ["shooting.move=one_way", "shooting.velocity_mixing=0.5"], "velocity_mixing needs the move"),
     ("alanine_dipeptide", ["shooting.steps=50", "shooting.burn_in=50"], "burn_in should be smaller than steps"),
+    ("alanine_dipeptide", ["transitions.spacing_steps=4"], "spacing_steps should not be smaller than frame_every"),
+    (
+        "mueller_brown",
+        ["transitions.max_steps=9", "transitions.frame_every=10"],
+        "max_steps should not be smaller than frame_every",
+    ),
     (
         "alanine_dipeptide",
         ["shooting.steps=50", "shooting.burn_in=45", "shooting.keep_every=6"],

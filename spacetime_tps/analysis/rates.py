@@ -24,7 +24,7 @@ from scipy.stats import genpareto
 
 from spacetime_tps.boltzmann.blocks import jackknife_error
 from spacetime_tps.boltzmann.pool import RIDGE, Pool, Seen, Solution, solve
-from spacetime_tps.boltzmann.reweighting import Estimate, SampleSum
+from spacetime_tps.boltzmann.reweighting import Estimate, SampleSum, solved
 from spacetime_tps.representations import Identity, Molecular
 from spacetime_tps.representations.ridge import RidgeWindows
 from spacetime_tps.shooting.shots import RidgeSpace, Shots
@@ -64,7 +64,7 @@ class ShotEnsemble:
     @property
     def effective(self) -> float:
         """Kish's effective number of paths."""
-        return float(1.0 / np.square(self.weights).sum()) if len(self.log_sums) else 0.0
+        return _effective(self.log_sums)
 
     def flux(self, counted: np.ndarray | None = None) -> SampleSum:
         """sum_i c_i / W_i / n as a sum over the points; c_i >= 0, shape (n_paths,), is one if it is not given."""
@@ -119,15 +119,34 @@ def shot_ensemble(
     solution = solve(both, representation, logs)
     free = solution.reweighted.free_energies[both.confined == RIDGE]
     offset = free + np.log(drawn.counts / len(shots))
-    sums, shares = np.zeros(len(shots.paths)), np.zeros((len(shots.paths), len(windows)))
-    tops = np.zeros(len(shots.paths), dtype=int)
-    for i, path in enumerate(shots.paths):
-        found = offset + windows.log_weights(space.features(path.variables[1:-1]))
-        each = logsumexp(found, axis=0)
-        sums[i] = logsumexp(each)
-        shares[i] = np.exp(each - sums[i])
-        tops[i] = 1 + int(logsumexp(found, axis=1).argmax())
-    return ShotEnsemble(shots, solution, offset, sums, shares, tops)
+    frames = [offset + windows.log_weights(space.features(path.variables[1:-1])) for path in shots.paths]
+    each = np.array([logsumexp(found, axis=0) for found in frames]).reshape(-1, len(windows))
+    sums = logsumexp(each, axis=1)
+    tops = np.array([1 + int(logsumexp(found, axis=1).argmax()) for found in frames], dtype=int)
+    return ShotEnsemble(shots, solution, offset, sums, np.exp(each - sums[:, None]), tops)
+
+
+def effective_share(windows: RidgeWindows, space: RidgeSpace, shots: Shots) -> float:
+    """Effective paths by one shot, with no more than the windows' own points to weigh them by.
+
+    Args:
+        windows: that were shot from.
+        space: of the windows.
+        shots: what became of their points.
+    """
+    counts = np.bincount(shots.window, minlength=len(windows))
+    free = solved(-windows.log_weights(space.features(shots.variables)).T, counts).free_energies
+    with np.errstate(divide="ignore"):
+        offset = free + np.log(counts)
+    frames = [offset + windows.log_weights(space.features(path.variables[1:-1])) for path in shots.paths]
+    return _effective(np.array([logsumexp(found) for found in frames])) / len(shots)
+
+
+def _effective(log_sums: np.ndarray) -> float:
+    """Kish's effective number of paths that weigh 1 / W_i, from log W_i, shape (n_paths,)."""
+    if not len(log_sums):
+        return 0.0
+    return float(np.exp(2.0 * logsumexp(-log_sums) - logsumexp(-2.0 * log_sums)))
 
 
 @dataclass(frozen=True)

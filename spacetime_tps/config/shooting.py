@@ -80,6 +80,13 @@ class TransitionsConfig(Model):
     trajectories: Annotated[int, Within(1, 10**5)] = 16
     """Paths that are exported."""
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> TransitionsConfig:
+        for name in ("spacing_steps", "max_steps"):
+            if getattr(self, name) < self.frame_every:
+                raise ValueError(f"{name} should not be smaller than frame_every")
+        return self
+
 
 class CommittorConfig(Model):
     """Fresh trajectories from frames, to see which state they reach first."""

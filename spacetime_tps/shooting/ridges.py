@@ -18,6 +18,8 @@ _LEAST_REACH, _STIFFEST = 0.1, 1000.0
 """Of a ridge in angles, and of its windows [kT]: stiffer restraints need shorter time steps than a molecule does."""
 _STIFFNESS = (8.0, 8.0, 8.0, 5.0)
 """Of the windows, over the square of the reach [kT]; the barrier itself falls off with 3, so that the last is broad."""
+_WIDER = 3.0
+"""Times that a fitted ridge may be wider than the one before."""
 _HOLDS = (1 / 3, 1 / 9, 1 / 27)
 """Of windows between the tube along the curve and the open ridge, in units of how firmly the tube is held."""
 
@@ -65,9 +67,12 @@ class Ridge:
         )
 
     def along_committor(self, offset: float, slopes: np.ndarray) -> Ridge:
-        """The ridge where logit p_B = offset + slopes . x is zero, as far as p_B lies between 0.12 and 0.88."""
+        """The ridge where logit p_B = offset + slopes . x is zero, as far as p_B lies between 0.12 and 0.88.
+
+        Three times as far as this ridge reaches at most: a committor that is flatter is that of a well.
+        """
         steepness = float(np.linalg.norm(slopes))
-        reach = 2.0 / steepness
+        reach = min(2.0 / steepness, _WIDER * self.reach)
         return replace(self, direction=slopes / steepness, center=-offset / steepness, reach=reach)
 
 

@@ -11,6 +11,7 @@ from spacetime_tps.analysis.rates import SOUND_K, Rates, ShotEnsemble, Stay, par
 from spacetime_tps.shooting.shots import RidgeSpace, Shots
 from spacetime_tps.stages.ridge_rounds import ridge_space
 from spacetime_tps.systems import System
+from spacetime_tps.units import shown_number
 
 INTERMEDIATE = "ensemble/intermediate.pdb"
 """Where most of the shots stopped that reached no state."""
@@ -20,8 +21,8 @@ _SLOW = 0.1
 """Transition time over the life of a state above which it has none of its own."""
 
 
-def why_not(ensemble: ShotEnsemble, rates: Rates, stays: tuple[Stay, Stay]) -> str:
-    """Why rates by these shots would be none, in words; empty if they are sound."""
+def why_not(ensemble: ShotEnsemble, rates: Rates, stays: tuple[Stay, Stay], unit: str) -> str:
+    """Why rates by these shots would be none, in words; empty if they are sound. ``unit`` is that of time."""
     shape = pareto_k(ensemble.weights)
     if np.isnan(shape):
         return f"only {len(ensemble.weights)} shots connect the states; raise transitions.shots"
@@ -31,9 +32,11 @@ def why_not(ensemble: ShotEnsemble, rates: Rates, stays: tuple[Stay, Stay]) -> s
         return "no free simulations stay in the states; raise windows.free_walkers"
     if not np.isfinite(rates.errors).all():
         return "ridge windows share no samples with the states; lower windows.spacing"
-    if np.exp(rates.log_constants.max()) * rates.transition_time > _SLOW:
+    life = float(np.exp(-rates.log_constants.max()))
+    if rates.transition_time > _SLOW * life:
         return (
-            "a state is left within the time of a transition: it is not metastable, and no rate constant describes it"
+            f"a state is left after {shown_number(life)} {unit} and a transition takes "
+            f"{shown_number(rates.transition_time)}: it is not metastable, and no rate constant describes it"
         )
     return ""
 

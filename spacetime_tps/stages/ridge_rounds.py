@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 from spacetime_tps.analysis.committor import LogisticCommittor, logistic_committor
 from spacetime_tps.analysis.free_energies import along_by_samples
+from spacetime_tps.analysis.rates import effective_share
 from spacetime_tps.boltzmann.pool import Seen, Solution
 from spacetime_tps.config import TransitionsConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
@@ -46,6 +47,8 @@ _REACH = (0.005, 0.05)
 """Of a ridge to either side, in shares of the curve, by probes."""
 _ENOUGH = 0.15
 """Share of shots that connect the states, by a ridge across which paths go."""
+_BELOW_KT = 1.5
+"""Of a top along the curve, where what lies half way is a well behind it."""
 _FEWEST_ENDS = 3
 """Trajectories to either state with which a committor is fitted."""
 _LEAST_VARIANCE = 1e-6
@@ -161,7 +164,7 @@ def rounds_of_shots(
 ) -> RidgeShots:
     """Shoot across ridges, and then where the committor by these shots is one half.
 
-    The first is gone back to if it connects the states well, and better than a fitted one.
+    The first is gone back to if it connects the states well, and gives more effective paths a shot than a fitted one.
 
     Args:
         shooter: of the run.
@@ -178,6 +181,7 @@ def rounds_of_shots(
     windows: RidgeWindows | None = None
     channel = np.zeros(0, dtype=int)
     connected: list[list[float]] = [[] for _ in channels]
+    worth: list[list[float]] = [[] for _ in channels]
     for number, share in enumerate(_ROUNDS):
         new = [_fitting_windows(ridge, *each) for ridge, each in zip(ridges, known, strict=True)]
         owner = np.repeat(np.arange(len(new)), [len(each) for each in new])
@@ -186,8 +190,10 @@ def rounds_of_shots(
             added = added.joined(each)
         near = frames if shots is None else np.concatenate([frames, shots.positions])
         found = shooter.shoot(first_number + number, share, added, near)
-        for k, row in enumerate(connected):
-            row.append(_connected(found, np.flatnonzero(owner == k)))
+        for k in range(len(channels)):
+            own = found.of_windows(np.flatnonzero(owner == k))
+            connected[k].append(len(own.paths) / len(own))
+            worth[k].append(effective_share(new[k], space, own))
         shots = found if shots is None or windows is None else shots.joined(found, len(windows))
         windows = added if windows is None else windows.joined(added)
         channel = np.concatenate([channel, owner])
@@ -195,8 +201,10 @@ def rounds_of_shots(
             _committor_of(shots, space, np.flatnonzero(channel == k), ridge.anchor) for k, ridge in enumerate(first)
         ]
         ridges = [
-            first[k] if _ENOUGH <= row[0] > row[-1] else _better(ridges[k], committors[k], shots, channel == k)
-            for k, row in enumerate(connected)
+            first[k]
+            if connected[k][0] >= _ENOUGH and worth[k][0] > worth[k][-1]
+            else _better(ridges[k], committors[k], shots, channel == k)
+            for k in range(len(channels))
         ]
         told = ", ".join(f"{row[-1]:.0%}" for row in connected)
         say(f"transitions: round {number + 1} of {ROUNDS}, {len(found)} shots, {told} connect the states")
@@ -242,15 +250,26 @@ class Tube:
         at = means if space.torsions is None else space.torsions.features_of_angles(points)
         return cls(points, at, len(space.columns) / variance, free_energy)
 
+    def below_top(self, features: np.ndarray) -> float:
+        """Free energy [kT] at the top of the largest climb above that where the tube is nearest to some features."""
+        _, top, _ = around_top(self.free_energy)
+        return float(self.free_energy[top] - self.free_energy[self._nearest(features)])
+
     def hold_near(self, features: np.ndarray) -> float:
         """Where the tube passes nearest to some features, shape (n_features,)."""
-        return float(self.holds[np.square(self.features - features).sum(axis=1).argmin()])
+        return float(self.holds[self._nearest(features)])
+
+    def _nearest(self, features: np.ndarray) -> int:
+        return int(np.square(self.features - features).sum(axis=1).argmin())
 
 
 def ridge_by_probes(
     shooter: Shooter, points: np.ndarray, along: np.ndarray, frames: np.ndarray, tube: Tube
 ) -> tuple[Ridge | None, int]:
-    """Across a curve where trajectories from frames beside it go either way, and what they cost; None if nowhere.
+    """Across a curve where trajectories from frames beside it go either way, and what they cost.
+
+    None if they do so nowhere, or in a well between two barriers only: paths stay there for so long that they would
+    count all the less, the longer they do.
 
     Args:
         shooter: of the run.
@@ -272,6 +291,8 @@ def ridge_by_probes(
     before, at, behind = points[np.round(places).astype(int)]
     space = ridge_space(shooter.system)
     here = at if space.torsions is None else space.torsions.features_of_angles(at)
+    if tube.below_top(here) > _BELOW_KT:
+        return None, cost
     return ridge_through(before, at, behind, space, tube.hold_near(here)), cost
 
 
@@ -321,11 +342,6 @@ def _better(ridge: Ridge, committor: LogisticCommittor, shots: Shots, windows: n
     if min(to_b, 1.0 - to_b) * len(ends) >= _FEWEST_ENDS:
         return ridge.along_committor(committor.offset, committor.slopes)
     return replace(ridge, center=ridge.center - np.sign(to_b - 0.5) * ridge.reach)
-
-
-def _connected(shots: Shots, windows: np.ndarray) -> float:
-    """Share of the shots from some windows that connect the states."""
-    return float(np.isin(shots.window[shots.shot], windows).sum() / np.isin(shots.window, windows).sum())
 
 
 def _committor_of(shots: Shots, space: RidgeSpace, windows: np.ndarray, anchor: np.ndarray) -> LogisticCommittor:

@@ -191,7 +191,7 @@ def _weighed(context: Context, shots: RidgeShots, ties: _Ties) -> Found:
     if not ensemble.shots.paths:
         return Found(system, shots, ensemble, None, f"none of {len(shots.shots)} shots connects the states")
     rates = rates_of(ensemble, ties.stays, frame_interval(context.config, context.config.transitions.frame_every))
-    reason = why_not(ensemble, rates, ties.stays)
+    reason = why_not(ensemble, rates, ties.stays, system.time_unit)
     return Found(system, shots, ensemble, None if reason else rates, reason)
 
 
@@ -229,7 +229,8 @@ def _summary(context: Context, found: Found, labels: list[str]) -> dict[str, Any
     }
     if (gathered := found.gathering) is not None:
         summary["gathering"] = {"share": gathered.share, "at": gathered.at}
-        factor = 1.0 + unfinished / max(summary["connected_share"], 1.0 / len(shots))
+    if gathered is not None and found.rates is not None:
+        factor = 1.0 + unfinished / summary["connected_share"]
         logger.warning(
             "%.1f %% of the shots reached no state in transitions.max_steps, %s: rates may be too low by a factor of "
             "up to %.2g",

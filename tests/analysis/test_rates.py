@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from spacetime_tps.analysis.rates import Rates, ShotEnsemble, Stay, pareto_k, rates_of, shot_ensemble
+from spacetime_tps.analysis.rates import (
+    Rates,
+    ShotEnsemble,
+    Stay,
+    effective_share,
+    pareto_k,
+    rates_of,
+    shot_ensemble,
+)
 from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, Seen
 from spacetime_tps.boltzmann.windows import WindowSteps, sample_windows_of_potential
 from spacetime_tps.collective_variables import CollectiveVariables
@@ -141,6 +149,19 @@ def transitions(walk: np.ndarray) -> list[int]:
         if state:
             last, left = state, t
     return found
+
+
+def test_windows_alone_tell_how_many_paths_a_shot_is_worth() -> None:
+    """Free energies of the three windows by their own points; those of all other samples change them little."""
+    found = ensemble(0)
+    alone = effective_share(WINDOWS, PLANE, found.shots) * len(found.shots)
+    assert alone == pytest.approx(found.effective, rel=0.1)
+    assert alone < 0.9 * len(found.shots.paths)
+    none = found.shots.of_windows(np.zeros(0, dtype=int))
+    assert (
+        effective_share(WINDOWS[:1], PLANE, replace(none, window=np.zeros(1, dtype=int), variables=np.zeros((1, 2))))
+        == 0.0
+    )
 
 
 def test_shots_know_where_they_went() -> None:

@@ -95,6 +95,12 @@ def test_a_fitted_committor_is_found_again_and_moves_the_ridge() -> None:
     assert fit(on_it + ridge.reach * ridge.direction) == pytest.approx(1 / (1 + np.exp(-2.0)))
 
 
+def test_a_flat_committor_does_not_make_a_ridge_wide() -> None:
+    first = Ridge(np.array([1.0, 0.0]), 0.0, 0.2, np.zeros(2), np.ones(2), 50.0)
+    assert first.along_committor(0.0, np.array([0.0, 0.5])).reach == pytest.approx(0.6)
+    assert first.along_committor(0.0, np.array([0.0, 5.0])).reach == pytest.approx(0.4)
+
+
 def test_outcomes_that_are_apart_have_finite_slopes() -> None:
     x = np.linspace(-1, 1, 50)[:, None]
     fit = logistic_committor(x, (x[:, 0] > 0).astype(int), np.ones(50, dtype=int), penalty=1.0)

@@ -6,7 +6,7 @@ import csv
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import MDAnalysis
@@ -31,10 +31,10 @@ from spacetime_tps.stages.context import opened
 from spacetime_tps.stages.measure import measured
 from spacetime_tps.stages.methods import resampled, transitions_of_run
 from spacetime_tps.stages.rate_doubts import gathering, lost_shots
-from spacetime_tps.stages.ridge_rounds import covered, ridge_space
+from spacetime_tps.stages.ridge_rounds import Tube, covered, ridge_by_probes, ridge_by_samples, ridge_space
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
-from spacetime_tps.systems import find_system_file, load_config, load_system
+from spacetime_tps.systems import System, find_system_file, load_config, load_system
 from tests.conftest import TINY_SHOTS, TINY_TOY, run_cli, settings
 
 
@@ -283,6 +283,35 @@ def test_a_channel_whose_top_was_sampled_needs_no_windows_of_its_own(copy_of_run
         along, _ = windows_of_potential(system, curve, 0, 0)
     for pool, sampled in ((free, False), (free.joined(along), True)):
         assert covered(curve, model, solve(pool, system.representation), system) == sampled
+
+
+@dataclass(frozen=True)
+class _Probed:
+    """Trajectories from points along x reach B as often as x lies near it."""
+
+    system: System
+
+    def probe(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        return np.round(4 * np.clip(frames[:, 0], 0, 1)).astype(int), np.full(len(frames), 4), 160
+
+
+@pytest.mark.parametrize(("in_the_middle", "there"), [(6.0, True), (5.0, True), (2.0, False)])
+def test_no_ridge_stands_in_a_well_between_two_barriers(in_the_middle: float, there: bool) -> None:
+    file = find_system_file("mueller_brown")
+    x = np.linspace(0, 1, 41)
+    points = np.stack([x, np.zeros(41)], axis=-1)
+    height = np.interp(x, [0, 0.25, 0.5, 0.75, 1], [0.0, 6.0, in_the_middle, 5.5, 0.0])
+    tube = Tube(points, points, np.full(41, 30.0), height)
+    ridge, cost = ridge_by_probes(_Probed(load_system(load_config(file), file.parent)), points, x, points, tube)
+    assert cost == 160
+    assert (ridge is not None) == there
+    if ridge is not None:
+        assert ridge.direction == pytest.approx([1.0, 0.0])
+        assert ridge.center == pytest.approx(0.5, abs=0.03)
+        assert ridge.hold == 30.0
+    assert ridge_by_samples(tube, load_system(load_config(file), file.parent)).center == pytest.approx(
+        x[height.argmax()]
+    )
 
 
 def _populations_by_quadrature() -> float:
