@@ -201,6 +201,11 @@ class Rates:
     transition_time: float
     transition_time_error: float
 
+    @property
+    def transition_over_life(self) -> float:
+        """Mean duration of a transition over the life of the state that is left sooner: small for a rate constant."""
+        return float(np.exp(self.log_constants.max())) * self.transition_time
+
 
 def rates_of(found: ShotEnsemble, stays: tuple[Stay, Stay], interval: float) -> Rates:
     """Rate constants by shots.

@@ -26,6 +26,8 @@ _MISSED = 0.1
 """Share of the committor's variance by which a torsion has to explain more to be named."""
 _ENOUGH_PATHS, _SHARP_LOG = 50.0, 0.5
 """Effective paths, and error of a log rate, from which on an ensemble and its rates are worth something."""
+_BRIEF = 0.1
+"""Transition time over the life of a state up to which a transition is a rare event."""
 _SOUND_PATHS = 100.0
 """With fewer effective paths errors of rates are too small: 0.17 with 71 on Müller-Brown, where the scatter is 0.29."""
 _WHOLE = 0.1
@@ -421,6 +423,11 @@ def _rates(shots: Mapping[str, Any]) -> Finding:
         return Finding(question, answer, DOUBT, "Something populated lies outside both states: widen their regions.")
     if error > _SHARP_LOG:
         return Finding(question, answer, DOUBT, "More shots (transitions.shots), or longer windows (windows.steps).")
+    if shots["transition_over_life"] > _BRIEF:
+        answer = (
+            f"{answer} A transition takes {shots['transition_over_life']:.2f} of a state's life: it is no rare event."
+        )
+        return Finding(question, answer, DOUBT, "Read the constants as 1 over a mean time; times are not exponential.")
     if shots["effective_paths"] < _SOUND_PATHS:
         answer = f"{answer} With {shots['effective_paths']:.0f} effective paths that error is too small."
         return Finding(question, answer, DOUBT, "More shots: transitions.shots.")

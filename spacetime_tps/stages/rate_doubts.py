@@ -17,7 +17,7 @@ INTERMEDIATE = "ensemble/intermediate.pdb"
 """Where most of the shots stopped that reached no state."""
 _GATHERED = 0.25
 """Ends of shots within this share of the distance between the states count as one place, in features."""
-_SLOW = 0.1
+_SLOW = 0.25
 """Transition time over the life of a state above which it has none of its own."""
 
 
@@ -32,8 +32,8 @@ def why_not(ensemble: ShotEnsemble, rates: Rates, stays: tuple[Stay, Stay], unit
         return "no free simulations stay in the states; raise windows.free_walkers"
     if not np.isfinite(rates.errors).all():
         return "ridge windows share no samples with the states; lower windows.spacing"
-    life = float(np.exp(-rates.log_constants.max()))
-    if rates.transition_time > _SLOW * life:
+    if rates.transition_over_life > _SLOW:
+        life = rates.transition_time / rates.transition_over_life
         return (
             f"a state is left after {shown_number(life)} {unit} and a transition takes "
             f"{shown_number(rates.transition_time)}: it is not metastable, and no rate constant describes it"

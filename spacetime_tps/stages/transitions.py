@@ -252,6 +252,7 @@ def _summary(context: Context, found: Found, labels: list[str]) -> dict[str, Any
             "accounted_population": rates.accounted,
             f"mean_transition_time_{time}": rates.transition_time,
             f"mean_transition_time_error_{time}": rates.transition_time_error,
+            "transition_over_life": rates.transition_over_life,
         }
     return summary
 

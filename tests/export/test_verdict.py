@@ -44,7 +44,8 @@ SOUND: dict[str, Any] = {
     },
     "transitions": {
         "shots": 1200, "connected_share": 0.3, "paths": 360, "effective_paths": 200.0, "no_rates_because": None,
-        "accounted_population": 0.98, "rate_a_to_b": {"error_of_log": 0.25}, "rate_b_to_a": {"error_of_log": 0.2},
+        "accounted_population": 0.98, "transition_over_life": 0.001,
+        "rate_a_to_b": {"error_of_log": 0.25}, "rate_b_to_a": {"error_of_log": 0.2},
     },
     "reference": {"minimax_barrier_kj_mol": 39.3, "error_kj_mol": 0.2},
 }  # fmt: skip
@@ -201,6 +202,8 @@ def test_what_was_not_asked_is_open_and_no_fault() -> None:
         ("rate_b_to_a", {"error_of_log": 0.6}, DOUBT, "log k is known to 0.60"),
         ("accounted_population", 0.8, DOUBT, "come to 0.80"),
         ("accounted_population", 1.3, GOOD, "come to 1.30"),
+        ("transition_over_life", 0.12, DOUBT, "takes 0.12 of a state's life"),
+        ("transition_over_life", 0.09, GOOD, "known to 0.25"),
         ("effective_paths", 71.0, DOUBT, "With 71 effective paths that error is too small"),
         ("shots", 0, OPEN, "no shots were asked for"),
     ],

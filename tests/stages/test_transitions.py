@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import MDAnalysis
 import mdtraj
@@ -16,6 +18,7 @@ import pytest
 import torch
 
 from spacetime_tps import Run, load_paths
+from spacetime_tps.analysis.rates import Rates, ShotEnsemble, Stay
 from spacetime_tps.boltzmann.pool import solve
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays
@@ -30,7 +33,7 @@ from spacetime_tps.stages import RunFolder, ridge_rounds
 from spacetime_tps.stages.context import opened
 from spacetime_tps.stages.measure import measured
 from spacetime_tps.stages.methods import resampled, transitions_of_run
-from spacetime_tps.stages.rate_doubts import gathering, lost_shots
+from spacetime_tps.stages.rate_doubts import gathering, lost_shots, why_not
 from spacetime_tps.stages.ridge_rounds import Tube, covered, ridge_by_probes, ridge_by_samples, ridge_space
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
@@ -272,6 +275,26 @@ def test_an_intermediate_that_holds_shots_is_named() -> None:
     arrived = shots_from(recipe, ridge_space(system), windows, starts, longer, 0, "lost", WorkerPool(1))
     assert not arrived.unfinished.any()
     assert lost_shots(system, arrived) == ""
+
+
+@pytest.mark.parametrize(
+    ("life", "error", "inside", "expected"),
+    [
+        (1000.0, 0.2, 0.9, ""),
+        (53.0, 0.2, 0.9, ""),
+        (20.0, 0.2, 0.9, "a state is left after 20.00 ps and a transition takes 6.70: it is not metastable"),
+        (1000.0, np.inf, 0.9, "ridge windows share no samples with the states"),
+        (1000.0, 0.2, 0.0, "no free simulations stay in the states"),
+    ],
+)
+def test_why_there_are_no_rates(life: float, error: float, inside: float, expected: str) -> None:
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, 300)
+    ensemble = cast(ShotEnsemble, SimpleNamespace(weights=weights / weights.sum()))
+    logs = np.log([1 / life, 1 / 2000.0])
+    rates = Rates(logs, np.array([error, 0.1]), -9.0, np.array([0.5, 0.5]), 1.0, 6.7, 0.1)
+    told = why_not(ensemble, rates, (Stay(inside, 0.1), Stay(0.8, 0.1)), "ps")
+    assert told.startswith(expected)
+    assert bool(told) == bool(expected)
 
 
 def test_a_channel_whose_top_was_sampled_needs_no_windows_of_its_own(copy_of_run: Callable[[str], Path]) -> None:
