@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -46,6 +47,16 @@ def problem(*overrides: str, system: str = "alanine_dipeptide") -> str:
         ("system.dynamics.timestep=2 fs", "system.dynamics.timestep", "time_step"),
         ("geodesic.low_barrier.wieght=2", "geodesic.low_barrier.wieght", "weight"),
         ("sampling.frozen_tmie=1 ps", "sampling.frozen_tmie", "frozen_time"),
+        ("transitions.SHOTS=3", "transitions.SHOTS", "shots"),
+        ("Paths.count=3", "Paths", "paths"),
+        ("geodesic.point=3", "geodesic.point", "points"),
+        ("windows.walkers=3", "windows.walkers", "free_walkers"),
+        ("transitions.max_frame=3", "transitions.max_frame", "shooting.max_frames"),
+        ("transitions.sampl_every=3", "transitions.sampl_every", "frame_every"),
+        ("system.dynamics.hydrogen_mas=1 Da", "system.dynamics.hydrogen_mas", "system.hydrogen_mass"),
+        ("friction=3", "friction", "system.dynamics.friction"),
+        ("low_barrier.weight=3", "low_barrier", "geodesic.low_barrier"),
+        ("states.a.anyof=3", "states.a.anyof", "any_of"),
     ],
 )
 def test_unknown_key_with_a_suggestion(override: str, key: str, meant: str) -> None:
@@ -81,6 +92,28 @@ def test_not_all_of_a_long_value_is_repeated(section: str, key: str, value: obje
 
 def test_unknown_key_like_no_other() -> None:
     assert problem("zzzz=1") == "my.yaml: unknown key 'zzzz'."
+    assert problem("denoiser.layers=1") == "my.yaml: unknown key 'denoiser.layers'."
+
+
+@pytest.mark.parametrize("system", ["alanine_dipeptide", "mueller_brown", "chignolin"])
+def test_every_suggestion_is_a_key_that_its_section_has(system: str) -> None:
+    resolved = validate(settings(system), "my.yaml").model_dump(mode="json")
+    tried = [(section, key) for section, keys in resolved.items() if isinstance(keys, dict) for key in keys]
+    for section, key in tried:
+        if section in ("collective_variables", "states") or key == "kind":
+            continue
+        for misspelt in (key[:-1], key + "z", key.upper()):
+            if misspelt in resolved[section]:
+                continue
+            content = settings(system)
+            content[section] = {**content.get(section, {}), misspelt: 1}
+            with pytest.raises(UserError) as caught:
+                validate(content, "my.yaml")
+            found = re.search(r"did you mean '([^']*)'", str(caught.value))
+            if found is not None:
+                place = found[1] if "." in found[1] else f"{section}.{found[1]}"
+                assert place.split(".")[1] in resolved[place.split(".")[0]], f"{section}.{misspelt}: {caught.value}"
+            assert found is not None or len(key) < 5, f"{section}.{misspelt}: no suggestion"
 
 
 def test_unknown_key_is_told_before_the_missing_one_it_stands_for() -> None:

@@ -26,14 +26,16 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
-from coverage.numbits import numbits_to_nums
 
 ROOT = Path(__file__).parents[2]
 _SLOWER, _STARTING = 10, 120
 """Times as long as without the fault, and seconds besides, that the tests of one may take before they count as hung."""
+_COVER = "write it with --cover, which runs all tests once"
+_KEYS = {"file", "old", "new", "fault"}
 _SETTINGS = """[run]
 source = spacetime_tps
 concurrency = multiprocessing,thread
@@ -85,11 +87,18 @@ def write_lines(out: Path) -> None:
     own: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     made: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     fixtures = shared_fixtures()
+    from coverage.numbits import numbits_to_nums
+
+    if not (out / "coverage").is_file():
+        sys.exit(f"There is no {out / 'coverage'}; {_COVER}.")
     with sqlite3.connect(out / "coverage") as data:
-        found = data.execute(
-            "select context.context, file.path, numbits from line_bits "
-            "join context on context_id = context.id join file on file_id = file.id"
-        )
+        try:
+            found = data.execute(
+                "select context.context, file.path, numbits from line_bits "
+                "join context on context_id = context.id join file on file_id = file.id"
+            )
+        except sqlite3.DatabaseError:
+            sys.exit(f"{out / 'coverage'} is not what coverage writes; {_COVER}.")
         for context, path, bits in found:
             test, _, phase = context.partition("|")
             name, lines = Path(path).relative_to(ROOT).as_posix(), numbits_to_nums(bits)
@@ -105,16 +114,46 @@ def write_lines(out: Path) -> None:
         name: {test: sorted(lines) for test, lines in tests.items() if ("::" in test or not test) and lines}
         for name, tests in own.items()
     }
-    (out / "covered.json").write_text(json.dumps(lines_of))
+    write(out / "covered.json", json.dumps(lines_of))
     print(f"{len({test for tests in lines_of.values() for test in tests})} tests run lines of {len(lines_of)} files")
+
+
+def write(file: Path, text: str) -> None:
+    """The whole file, or none of it."""
+    half = file.with_suffix(".half")
+    half.write_text(text, encoding="utf-8")
+    half.replace(file)
+
+
+def read(file: Path, advice: str) -> Any:
+    """What a JSON file holds, or the end of the program in one sentence."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        sys.exit(f"{file} cannot be read as JSON; {advice}.")
+
+
+def faults_in(file: Path) -> list[dict[str, Any]]:
+    """The faults of a list, or the end of the program in one sentence."""
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(each, dict) and set(each) >= _KEYS for each in found):
+        sys.exit(
+            f"{file} is no list of faults: expected YAML with {', '.join(sorted(_KEYS))} in each, as in chosen.yaml."
+        )
+    return found
 
 
 def times_in(out: Path) -> dict[str, float]:
     """Seconds of each test, by its name."""
-    from xml.etree import ElementTree
-
     found = {}
-    for case in ElementTree.parse(out / "times.xml").iter("testcase"):
+    try:
+        cases = list(ElementTree.parse(out / "times.xml").iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        sys.exit(f"{out / 'times.xml'} cannot be read as XML; {_COVER}.")
+    for case in cases:
         found[f"{case.get('file')}::{case.get('name')}"] = float(case.get("time", 0))
     return found
 
@@ -192,11 +231,12 @@ def main() -> None:
         write_lines(out)
     if given.faults is None:
         return
-    covered, times = json.loads((out / "covered.json").read_text()), times_in(out)
+    covered, times = read(out / "covered.json", _COVER), times_in(out)
     kept = out / f"{given.faults.stem}.json"
-    rows = json.loads(kept.read_text()) if kept.is_file() else []
-    caught_by = {row["number"]: row.get("by") for row in json.loads(given.first.read_text())} if given.first else {}
-    for number, fault in enumerate(yaml.safe_load(given.faults.read_text(encoding="utf-8")), 1):
+    rows = read(kept, "delete it to begin anew") if kept.is_file() else []
+    earlier = read(given.first, "give what an earlier run wrote") if given.first else []
+    caught_by = {row["number"]: row.get("by") for row in earlier}
+    for number, fault in enumerate(faults_in(given.faults), 1):
         if given.only not in f"{fault['file']} {fault['fault']}" or number in [row["number"] for row in rows]:
             continue
         file = ROOT / fault["file"]
@@ -208,7 +248,7 @@ def main() -> None:
             row = outcome_of(fault, tests, longest) if tests else {"result": "no test runs this line"}
         rows.append({"number": number, "file": fault["file"], "fault": fault["fault"], **row})
         print(f"{number:2d} {row['result']:12s} {fault['file']}: {row.get('by', '')}", flush=True)
-        kept.write_text(json.dumps(rows, indent=1))
+        write(kept, json.dumps(rows, indent=1))
     print(f"{sum(row['result'] == 'caught' for row in rows)} of {len(rows)} caught")
 
 

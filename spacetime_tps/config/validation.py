@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from spacetime_tps.config.base import Model
 from spacetime_tps.config.run import RunConfig
+from spacetime_tps.config.suggestions import suggestion
 from spacetime_tps.errors import UserError, shortened, shown_value
 
 
@@ -37,8 +36,8 @@ def _first_problem(error: ValidationError) -> str:
     place = _place(problem["loc"])
     shown = shortened(".".join(place), _LONGEST_PLACE)
     if problem["type"] == "extra_forbidden":
-        hint = difflib.get_close_matches(place[-1], _known_keys(RunConfig), n=1)
-        return f"unknown key '{shown}'" + (f" (did you mean '{hint[0]}'?)" if hint and hint[0] != place[-1] else "")
+        hint = suggestion(problem["loc"])
+        return f"unknown key '{shown}'" + (f" (did you mean {hint}?)" if hint else "")
     if problem["type"] == "missing":
         return f"the key '{shown}' is missing"
     if problem["type"] == "union_tag_not_found":
@@ -113,16 +112,6 @@ def _joined(messages: list[str]) -> str:
     if all(message.startswith("expected ") for message in messages):
         return "expected " + " or ".join(message.removeprefix("expected ") for message in messages)
     return messages[0]
-
-
-def _known_keys(model: type[BaseModel]) -> list[str]:
-    """Every key that any section knows, for the "did you mean"."""
-    keys, models = set(model.model_fields), Model.__subclasses__()
-    while models:
-        section = models.pop()
-        keys.update(section.model_fields)
-        models += section.__subclasses__()
-    return sorted(keys)
 
 
 def dump(config: RunConfig) -> str:

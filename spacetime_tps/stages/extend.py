@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spacetime_tps.analysis.windows import remembered
 from spacetime_tps.config import MetadynamicsConfig, RunConfig, TorsionsConfig, validate
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import UserError, shown_value
 from spacetime_tps.settings import read_yaml
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.topology import labels_in
@@ -44,6 +44,11 @@ def with_torsions(folder: RunFolder, wanted: tuple[str, ...]) -> tuple[RunConfig
     added = []
     for name in names:
         atoms = labels_in(name)
+        if name not in variables and not _four_different(atoms):
+            raise UserError(
+                f"--add-torsion {shown_value(name)} is no torsion: expected auto, a collective variable of the run "
+                f"({', '.join(config.torsions)}), or four different atoms as in 1:O-1:C-2:N-2:CA."
+            )
         known = next((key for key, four in variables.items() if four in (atoms, atoms[::-1])), None)
         label = name if name in variables else known or "t_" + "_".join(atom.replace(":", "") for atom in atoms)
         if label not in variables:
@@ -58,6 +63,11 @@ def with_torsions(folder: RunFolder, wanted: tuple[str, ...]) -> tuple[RunConfig
     settings["reference"] = None
     settings["geodesic"]["channel"] = None
     return validate(settings, f"{folder / 'config.yaml'} with --add-torsion"), added
+
+
+def _four_different(labels: list[str]) -> bool:
+    """Whether they are those of four atoms, each with a residue and a name."""
+    return len(set(labels)) == len(labels) == 4 and all(all(label.split(":")) for label in labels)
 
 
 def _lagging(folder: RunFolder) -> list[str]:

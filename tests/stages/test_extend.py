@@ -117,7 +117,11 @@ def test_what_cannot_be_added_is_told(run: Path) -> None:
     before = (run / "summary.json").read_bytes()
     command = ("run", "alanine_dipeptide", "-o", run)
     assert "--resume" in refusal(*command, "--add-torsion", THETA)
-    assert "four different atoms" in refusal(*command, "--resume", "--add-torsion", "omega")
+    for given in ("omega", "", " ", "auto ", "1:O-1:C-2:N", "1:O-1:C-2:N-1:O", "1:O-1:C-2:N-:CA", "1:O 1:C 2:N 2:CA"):
+        told = refusal(*command, "--resume", "--add-torsion", given)
+        assert repr(given) in told, told
+        assert "auto, a collective variable of the run (phi, psi)" in told
+        assert "four different atoms as in 1:O-1:C-2:N-2:CA" in told
     assert "'9:X'" in refusal(*command, "--resume", "--add-torsion", "1:C-2:N-2:CA-9:X")
     assert "give one of them" in refusal(*command, "--resume", "--add-torsion", THETA, "--set", "paths.count=4")
     hydrogen = "1:H1-1:CH3-1:C-2:N"
