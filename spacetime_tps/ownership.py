@@ -29,7 +29,7 @@ TEMPORARY_PREFIX = ".partial-"
 _ALWAYS = frozenset({IDENTITY, LEDGER, LOCK, LOG, "config.yaml"})
 PROMOTED = {"refining": "refined", "shooting.new": "shooting"}
 """Folders of work in progress, by what they are called once it is finished."""
-_ONLY_OURS = {"stages", "compare", *PROMOTED, *PROMOTED.values()}
+_ONLY_OURS = {"stages", "compare", "shooting_ridges", *PROMOTED, *PROMOTED.values()}
 """Folders in which no file is read that does not say that this run wrote it."""
 _CUT = "/.."
 """Ends a line of the ledger that a full disk or a kill cut off, and makes it the name of nothing."""

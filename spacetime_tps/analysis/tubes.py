@@ -18,12 +18,19 @@ def tubes(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     Points are split where their density along one of their principal components, by Gaussian kernels of Silverman's
     width, falls below 0.7 of the lower of the peaks beside it; so are both parts, until none splits any more. Heaps
-    that are less apart than that, or that hold fewer than ten effective paths, are one tube.
+    that are less apart than that, or that hold fewer than ten effective paths, are no tubes of their own: their points
+    count to the tube that they lie nearest to along these components.
 
     Args:
         points: where the paths cross the ridge, shape (n, d).
-        weights: of the paths, shape (n,).
+        weights: of the paths, shape (n,), zero or above; their scale does not matter.
+
+    Raises:
+        ValueError: a point or weight is not finite, or a weight is negative.
     """
+    if not (np.isfinite(points).all() and np.isfinite(weights).all() and (weights >= 0.0).all()):
+        raise ValueError("tubes need finite points, and finite weights of zero or above")
+    weights = weights / weights.max() if weights.any() else weights
     whole, parted = [], [np.arange(len(points))]
     while parted:
         rows = parted.pop()
@@ -39,33 +46,41 @@ def tubes(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _beyond_a_dip(points: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
-    """Which points lie beyond the deepest dip of their density, shape (n,); None if there is none."""
-    if _effective(weights) < 2.0 * _FEWEST:
-        return None
-    share = weights / weights.sum()
-    away = points - share @ points
-    variances, axes = np.linalg.eigh((share * away.T) @ away)
-    for variance, axis in zip(variances[::-1], axes.T[::-1], strict=True):
-        if variance <= _LEAST_VARIANCE * variances.sum():
-            break
-        along = away @ axis
-        if (dip := _dip(along, share, float(np.sqrt(variance)))) is None:
-            continue
-        beyond = along > dip
-        if min(_effective(weights[beyond]), _effective(weights[~beyond])) >= _FEWEST:
-            return beyond
+    """Which points lie beyond the deepest dip of their density between two tubes, shape (n,); None if there is none."""
+    heap = weights > 0.0
+    while _effective(weights[heap]) >= 2.0 * _FEWEST:
+        share = weights[heap] / weights[heap].sum()
+        mean = share @ points[heap]
+        away = points[heap] - mean
+        variances, axes = np.linalg.eigh((share * away.T) @ away)
+        strays = np.zeros(len(share), dtype=bool)
+        for variance, axis in zip(variances[::-1], axes.T[::-1], strict=True):
+            if variance <= _LEAST_VARIANCE * variances.sum():
+                break
+            along = away @ axis
+            for dip in _dips(along, share, float(np.sqrt(variance))):
+                beyond = along > dip
+                sides = [_effective(share[side]) for side in (beyond, ~beyond)]
+                if min(sides) >= _FEWEST:
+                    return (points - mean) @ axis > dip
+                strays |= beyond if sides[0] < sides[1] else ~beyond
+        if not strays.any():
+            return None
+        heap[heap] = ~strays
     return None
 
 
-def _dip(along: np.ndarray, share: np.ndarray, scatter: float) -> float | None:
-    """Where the density of numbers is lowest beside the peaks around it; None where it is nowhere that low."""
+def _dips(along: np.ndarray, share: np.ndarray, scatter: float) -> list[float]:
+    """Where the density of numbers is lowest between two of its peaks, and low beside them, the deepest dip first."""
     width = 1.06 * scatter * _effective(share) ** -0.2
     grid = np.linspace(along.min(), along.max(), _GRID)
     density = np.exp(-0.5 * np.square((grid[:, None] - along) / width)) @ share
     before, behind = np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1]
-    depth = density / np.minimum(before, behind)
-    lowest = int(depth.argmin())
-    return float(grid[lowest]) if depth[lowest] < _DIP else None
+    peaks = np.minimum(before, behind)
+    depth = np.divide(density, peaks, out=np.zeros_like(density), where=peaks > 0.0)
+    low = np.concatenate([[False], (density[1:-1] <= density[:-2]) & (density[1:-1] <= density[2:]), [False]])
+    found = np.flatnonzero(low & (depth < _DIP))
+    return grid[found[np.argsort(depth[found], kind="stable")]].tolist()
 
 
 def _effective(weights: np.ndarray) -> float:

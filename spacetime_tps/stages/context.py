@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 import time
@@ -17,11 +16,11 @@ import openmm
 import torch
 from threadpoolctl import threadpool_limits
 
-from spacetime_tps.config import MoleculeConfig, OverdampedConfig, RunConfig, dump
+from spacetime_tps.config import MoleculeConfig, OverdampedConfig, RunConfig
 from spacetime_tps.copies import MOST_COPIES, can_be_replicated, replicated
 from spacetime_tps.dynamics import GPU_PLATFORMS, MolecularDynamics, available_platforms, choose_platform
 from spacetime_tps.errors import DamagedFileError, UserError, ran_out_of_memory
-from spacetime_tps.files import read_json, write_json, write_text
+from spacetime_tps.files import read_json, write_json
 from spacetime_tps.interruption import raise_if_interrupted
 from spacetime_tps.parallel import WorkerPool, available_cores
 from spacetime_tps.reporting import NullReporter, Reporter, reporter_of
@@ -31,12 +30,10 @@ from spacetime_tps.run_log import ONLY_IN_LOG
 from spacetime_tps.shooting.chains import EngineRecipe, build_move
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.stages.sizes import check_sizes
+from spacetime_tps.stages.work_folder import WorkFolder
 from spacetime_tps.systems import System, load_system
 
 logger = logging.getLogger(__name__)
-
-_DIGEST = "settings.txt"
-"""Of a work folder: the digest of the settings that what it holds was made with."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +87,9 @@ class Context:
         rounds = len(self.folder.record("refine")["summary"]["rounds"])
         return replace(self, folder=RunFolder(self.folder / f"refined/round_{rounds}"))
 
-    def work_folder(self, name: str) -> Path:
-        """A folder for parts of a stage, which an interrupted one finds again; empty if they were of other settings."""
-        work = self.folder / name
-        settings = hashlib.sha256(dump(self.config).encode()).hexdigest()
-        stamp = work / _DIGEST
-        if not stamp.is_file() or stamp.read_text().strip() != settings:
-            self.folder.drop(name)
-            write_text(stamp, settings + "\n")
-        return work
+    def work_folder(self, name: str) -> WorkFolder:
+        """A folder for parts of a stage, which an interrupted one finds again."""
+        return WorkFolder(self.folder, name, self.config)
 
     def device(self) -> str:
         """The torch device for training."""

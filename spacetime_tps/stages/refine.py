@@ -61,13 +61,15 @@ def refine(context: Context) -> StageResult:
         raise UserError("refine.rounds is 0, so nothing is refined; give --set refine.rounds=5.")
     work = context.work_folder("refining")
     rows: list[dict[str, Any]] = []
-    here, pool = context, None
+    here, pool, going_on = context, None, True
     for number in range(1, config.rounds + 1):
-        target = RunFolder(work / f"round_{number}")
-        if (target / "round.json").is_file():
+        part = f"round_{number}"
+        target, going_on = RunFolder(work / part), work.kept(part) and going_on
+        if going_on:
             row, pool = read_json(target / "round.json"), Pool.load(target / "pool.npz")
         else:
             row, pool = _round(context, here, first_pool(context) if pool is None else pool, rows, target)
+            work.keep(part)
         rows.append(row)
         barrier = row[f"barrier_{context.system.suffix}"]["value"]
         worst = {"refine/barrier": barrier, "refine/variance_ratio_max": row["variance_ratio_max"]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from spacetime_tps.shooting.fates import fates_of
 from spacetime_tps.shooting.ridges import Ridge, around_top, ridge_through
 from spacetime_tps.shooting.shots import RidgeSpace, ShotPlan, Shots, shots_from
 from spacetime_tps.stages.placement import seen_in
+from spacetime_tps.stages.work_folder import WorkFolder
 from spacetime_tps.systems import System
 
 _POINTS = 400
@@ -119,7 +119,7 @@ class Shooter:
     config: TransitionsConfig
     seed: int
     pool: WorkerPool
-    store: Path | None = None
+    store: WorkFolder | None = None
 
     def plan(self, share: float, windows: int) -> ShotPlan:
         """Of a round."""
@@ -142,16 +142,17 @@ class Shooter:
 
     def shoot(self, number: int, share: float, windows: RidgeWindows, frames: np.ndarray) -> Shots:
         """A round, from the frames that lie best in each window."""
-        file = None if self.store is None else self.store / f"round_{number}.npz"
-        if file is not None and file.is_file():
-            return Shots.load(file)
+        part = f"round_{number}.npz"
+        if self.store is not None and self.store.kept(part):
+            return Shots.load(self.store / part)
         space = ridge_space(self.system)
         starts = _best_frames(windows, space.features(self.system.variables(frames)), frames, self.config.walkers)
         plan, name = self.plan(share, len(windows)), f"transitions {number}"
         found = shots_from(self.recipe, space, windows, starts, plan, self.seed, name, self.pool)
         require_finite("The shots are", "lower the time step", found.positions)
-        if file is not None:
-            found.save(file)
+        if self.store is not None:
+            found.save(self.store / part)
+            self.store.keep(part)
         return found
 
 

@@ -40,6 +40,7 @@ from spacetime_tps.stages.shot_files import NATURE_OF_SHOT_PATHS, Found, write_s
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.stages.windows import WINDOW_SAMPLES
+from spacetime_tps.stages.work_folder import WorkFolder
 from spacetime_tps.units import KCAL, eyring_barrier
 
 logger = logging.getLogger(__name__)
@@ -54,20 +55,17 @@ _SHORTER = 4
 
 def transitions(context: Context) -> StageResult:
     """Shoot across the ridges, weigh what connects the states, and write ``shots.npz`` and ``ensemble/``."""
-    config = context.config.transitions
+    config, work = context.config.transitions, context.work_folder(WORK)
     if not config.shots:
-        context.make_room()
-        write_arrays(context.folder / "shots.npz", weights=np.zeros(0))
-        return StageResult(words="none, for transitions.shots is 0")
+        return _none(context, work, StageResult(words="none, for transitions.shots is 0"))
     try:
         recipe = _recipe(context)
     except UserError as error:
-        context.make_room()
-        write_arrays(context.folder / "shots.npz", weights=np.zeros(0))
-        return StageResult({"shots": 0, "no_rates_because": str(error).rstrip(".")}, words=f"none: {error}")
+        reason = {"shots": 0, "no_rates_because": str(error).rstrip(".")}
+        return _none(context, work, StageResult(reason, words=f"none: {error}"))
     (label, curve), *others = _promising(context)
     paths, system = PathEnsemble.load(context.folder / "paths.npz"), context.system
-    shooter = Shooter(system, recipe, config, context.config.seed, context.pool, context.work_folder(WORK))
+    shooter = Shooter(system, recipe, config, context.config.seed, context.pool, work)
     ties = _ties(context, curve)
     solution = solve(ties.pool, system.representation)
     tube, frames = Tube.along(curve, solution, system), _frames_of(paths)
@@ -87,10 +85,18 @@ def transitions(context: Context) -> StageResult:
         cost, labels = cost + more, [label, *(name for name, _ in apart)]
     context.make_room()
     write_shots(context, found)
-    context.folder.drop(WORK)
+    work.drop()
     summary = _summary(context, found, labels)
     summary["shared_ridge"] = [name for name, _ in others if name not in labels]
     return StageResult(summary, cost + shots.shots.force_evaluations, words=_words(context, found))
+
+
+def _none(context: Context, work: WorkFolder, result: StageResult) -> StageResult:
+    """The files of a stage that has not shot."""
+    context.make_room()
+    write_arrays(context.folder / "shots.npz", weights=np.zeros(0))
+    work.drop()
+    return result
 
 
 def _points_of(context: Context) -> np.ndarray:

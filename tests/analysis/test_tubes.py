@@ -47,3 +47,38 @@ def test_few_paths_are_one_tube() -> None:
     assert not tubes(heaps((60.0, -40.0), (9, 9), 3), np.ones(18)).any()
     assert tubes(np.zeros((0, 4)), np.zeros(0)).shape == (0,)
     assert not tubes(np.ones((40, 4)), np.ones(40)).any()
+
+
+@pytest.mark.parametrize("far", [2.0, -2.0, 30.0, 1e6])
+@pytest.mark.parametrize("count", [1, 5])
+def test_strays_hide_no_tubes(far: float, count: int) -> None:
+    rng = np.random.default_rng(4)
+    points = np.concatenate([rng.normal(m, 0.1, (300, 1)) for m in (-0.5, 0.5)] + [rng.normal(far, 0.01, (count, 1))])
+    points = np.concatenate([points, rng.normal(size=(len(points), 1)) * 0.05], axis=1)
+    found = tubes(points, np.ones(len(points)))
+    assert np.bincount(found).tolist() == sorted([300 + count, 300], reverse=True)
+    assert (found[:300] == found[0]).all()
+    assert (found[300:] == found[300]).all() == (far > 0.0)
+
+
+def test_a_far_path_of_no_weight_changes_nothing() -> None:
+    points = heaps((60.0, -40.0), (100, 300), 5)
+    alone = tubes(points, np.ones(400))
+    for far in (5.0, 1e8):
+        found = tubes(np.concatenate([points, np.full((1, 4), far)]), np.append(np.ones(400), 0.0))
+        assert (found[:400] == alone).all()
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200, 1e-320])
+def test_the_scale_of_weights_does_not_matter(scale: float) -> None:
+    points = heaps((60.0, -40.0), (100, 300), 6)
+    assert (tubes(points, np.full(400, scale)) == tubes(points, np.ones(400))).all()
+
+
+def test_what_is_not_finite_is_refused() -> None:
+    points, weights = heaps((60.0,), (40,), 7), np.ones(40)
+    broken = points.copy()
+    broken[3, 1] = np.nan
+    for given in ((broken, weights), (points, np.where(weights > 0, np.inf, 1.0)), (points, -weights)):
+        with pytest.raises(ValueError, match="finite"):
+            tubes(*given)

@@ -70,15 +70,18 @@ def test_every_rounds_samples_stay_in_the_pool(refined: Path) -> None:
     assert sizes == [drawn + windows[0] * each, drawn + sum(windows) * each]
 
 
-def test_an_interrupted_refinement_goes_on_with_its_next_round(refined: Path, tmp_path: Path) -> None:
+def test_an_interrupted_refinement_goes_on_with_its_next_round_and_makes_a_damaged_one_again(
+    refined: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     shutil.copytree(refined, out)
     (out / "stages/refine.json").unlink()
     (out / "refined").rename(out / "refining")
-    shutil.rmtree(out / "refining/round_2")
+    (out / "refining/round_2/denoiser.npz").write_bytes(b"no weights")
     before = (out / "refining/round_1/denoiser.npz").stat().st_mtime_ns
     done = run_cli("refine", out, "--resume")
     assert done.returncode == 0, done.stderr
+    assert "round_2 is not as it was left, and is made again" in done.stderr
     assert (out / "refined/round_1/denoiser.npz").stat().st_mtime_ns == before
     again, first = (json.loads((folder / "stages/refine.json").read_text()) for folder in (out, refined))
     assert again["summary"] == first["summary"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import MDAnalysis
 import mdtraj
@@ -187,29 +187,56 @@ def test_resampling_keeps_the_weights() -> None:
     assert np.bincount(picked, minlength=4).tolist() == [100, 300, 0, 400]
 
 
-def test_interrupted_after_a_round_it_goes_on(
-    copy_of_run: Callable[[str], Path], shot: Path, monkeypatch: pytest.MonkeyPatch
+def test_interrupted_after_a_round_it_goes_on_and_makes_a_damaged_one_again(
+    copy_of_run: Callable[[str], Path], shot: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = copy_of_run("alanine")
-    shoot, rounds = ridge_rounds.Shooter.shoot, []
+    made, begun = ridge_rounds.shots_from, list[str]()
 
-    def counted(self: ridge_rounds.Shooter, number: int, *rest: object) -> object:
-        if rounds == [0, 1]:
+    def interrupted(*given: Any) -> Any:
+        if len(begun) == 2:
             raise KeyboardInterrupt
-        rounds.append(number)
-        return shoot(self, number, *rest)  # type: ignore[arg-type]
+        begun.append(given[-2])
+        return made(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ridge_rounds.Shooter, "shoot", counted)
+        patch.setattr(ridge_rounds, "shots_from", interrupted)
         with pytest.raises(KeyboardInterrupt):
             Run(out).transitions(TINY_SHOTS)
-    kept = sorted(file.name for file in (out / "shooting_ridges").glob("round_*.npz"))
-    assert kept == ["round_0.npz", "round_1.npz"]
+    kept = sorted((out / "shooting_ridges").glob("round_*.npz"))
+    assert [file.name for file in kept] == ["round_0.npz", "round_1.npz"]
+    kept[1].write_bytes(kept[1].read_bytes()[:-300])
+    begun.clear()
+
+    def counted(*given: Any) -> Any:
+        begun.append(given[-2])
+        return made(*given)
+
+    monkeypatch.setattr(ridge_rounds, "shots_from", counted)
     Run(out).transitions(TINY_SHOTS)
+    assert begun[:2] == ["transitions 1", "transitions 2"]
+    assert "round_1.npz is not as it was left, and is made again" in caplog.text
     assert not (out / "shooting_ridges").exists()
     again, once = (read_arrays(folder / "shots.npz") for folder in (out, shot))
     for name, values in once.items():
         assert (again[name] == values).all(), name
+
+
+def test_without_shots_nothing_is_left_of_an_interrupted_attempt(
+    copy_of_run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copy_of_run("alanine")
+
+    def interrupted(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ridge_rounds, "shots_from", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Run(out).transitions(TINY_SHOTS)
+    assert (out / "shooting_ridges").exists()
+    Run(out).transitions(["transitions.shots=0"])
+    assert not (out / "shooting_ridges").exists()
 
 
 def test_repartitioned_masses_give_no_rates(
