@@ -22,12 +22,12 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import ks_2samp, wasserstein_distance
 
+from spacetime_tps.analysis.rates import resampled
 from spacetime_tps.errors import plain_errors
 from spacetime_tps.files import read_arrays
 from spacetime_tps.representations.ridge import RidgeWindows
 from spacetime_tps.shooting.chains import Observables
 from spacetime_tps.stages import RunFolder
-from spacetime_tps.stages.methods import resampled
 from spacetime_tps.stages.ridge_rounds import ridge_space
 from spacetime_tps.systems import System, load_system
 

@@ -188,7 +188,8 @@ class Rates:
         log_flux: log of the reactive flux per unit of time.
         populations: p_A and p_B, the shares of time that the state visited last was A and B, shape (2,).
         accounted: what p_A + p_B come to beside the weight of all samples: less than one where something populated was
-            entered from neither state, more where the samples miss what lies around a state.
+            entered from neither state, more where free simulations leave a state for longer than samples know.
+        accounted_error: its standard error, no less than if both shares erred alike.
         transition_time: mean duration of the transition paths.
         transition_time_error: its standard error.
     """
@@ -198,6 +199,7 @@ class Rates:
     log_flux: float
     populations: np.ndarray
     accounted: float
+    accounted_error: float
     transition_time: float
     transition_time_error: float
 
@@ -216,12 +218,14 @@ def rates_of(found: ShotEnsemble, stays: tuple[Stay, Stay], interval: float) -> 
         interval: time between frames.
     """
     estimate = found.estimate()
-    logs, errors, shares = [], [], []
+    logs, errors, shares, share_errors = [], [], [], []
     for state, stay in enumerate(stays):
         value, error = estimate.difference(3, state)
         logs.append(value - np.log(2.0 * interval) + np.log(stay.inside))
         errors.append(float(np.hypot(error, stay.error)))
-        shares.append(np.exp(-estimate.difference(2, state)[0]) / stay.inside)
+        less, of_less = estimate.difference(2, state)
+        shares.append(np.exp(-less) / stay.inside)
+        share_errors.append(shares[-1] * np.hypot(of_less, stay.error))
     populations = np.array(shares) / sum(shares)
     ((length, length_error),) = found.averages([np.array([len(path) - 1.0 for path in found.shots.paths])])
     return Rates(
@@ -230,6 +234,7 @@ def rates_of(found: ShotEnsemble, stays: tuple[Stay, Stay], interval: float) -> 
         log_flux=float(logs[0] + np.log(populations[0])),
         populations=populations,
         accounted=float(sum(shares)),
+        accounted_error=float(sum(share_errors)),
         transition_time=interval * length,
         transition_time_error=interval * length_error,
     )
@@ -249,3 +254,10 @@ def pareto_k(weights: np.ndarray) -> float:
     if not excess.max() > 0.0:
         return -np.inf
     return float(genpareto.fit(excess[excess > 0.0] / excess.max(), floc=0.0)[0])
+
+
+def resampled(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of ``count`` paths that count alike, by systematic resampling, in random order."""
+    edges = np.cumsum(weights) / weights.sum()
+    picked = np.searchsorted(edges, (np.arange(count) + rng.random()) / count, side="right")
+    return rng.permutation(np.minimum(picked, len(weights) - 1))

@@ -146,7 +146,7 @@ def _files(folder: RunFolder, molecule: bool) -> list[str]:
         )
     if molecule:
         if (folder / "ensemble/paths.npz").is_file():
-            lines.append(f"unguided paths    {folder / 'ensemble'}/path_*.dcd, weights in weights.csv")
+            lines.append(f"unguided paths    {folder / 'ensemble'}/path_*.dcd, drawn by the weights in weights.csv")
         lines.append(f"annealed paths    {folder / 'paths'}/path_*.dcd, both with {folder / 'topology.pdb'}")
     lines.append(f"summary           {folder / 'summary.json'}")
     if (folder / REPORT).is_file():

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from spacetime_tps.export.rate_doubts import doubt_on_rates
 from spacetime_tps.units import shown_number
 
 
@@ -19,8 +20,10 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     chosen = summary["geodesic"]["chosen"]
     yield "barrier", f"{_energy(answer['barrier'])}, along {chosen}"
     yield "states", f"B - A {_energy(answer['delta_f_states'])}"
+    doubt = doubt_on_rates(summary) if shots.get("rate_a_to_b") else None
+    doubted = f"; doubtful: {doubt.words}" if doubt else ""
     for name, key in (("rate A to B", "rate_a_to_b"), ("rate B to A", "rate_b_to_a")):
-        yield name, _rate(shots.get(key)) if shots.get(key) else f"unknown: {_why(shots)}"
+        yield name, f"{_rate(shots[key])}{doubted}" if shots.get(key) else f"unknown: {_why(shots)}"
     yield "true ensemble", _paths(shots)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spacetime_tps.analysis.windows import remembered
+from spacetime_tps.export.rate_doubts import by_torsions, doubt_on_rates
 from spacetime_tps.geometry.channels import FAR_OFF, HIGH_KT
 from spacetime_tps.units import GAS_CONSTANT, parse_quantity, shown_number
 
@@ -24,14 +25,8 @@ _VAGUE_KT = 2.0
 """Error of a free-energy difference beyond which it agrees with anything."""
 _MISSED = 0.1
 """Share of the committor's variance by which a torsion has to explain more to be named."""
-_ENOUGH_PATHS, _SHARP_LOG = 50.0, 0.5
-"""Effective paths, and error of a log rate, from which on an ensemble and its rates are worth something."""
-_BRIEF = 0.1
-"""Transition time over the life of a state up to which a transition is a rare event."""
-_SOUND_PATHS = 100.0
-"""With fewer effective paths errors of rates are too small: 0.17 with 71 on Müller-Brown, where the scatter is 0.29."""
-_WHOLE = 0.1
-"""By how much p_A + p_B may fall short of one."""
+_ENOUGH_PATHS = 50.0
+"""Effective paths from which on an ensemble is worth something."""
 _ASIDE = ("Is there a true path ensemble?", "Are there rates?")
 """Questions that say nothing of the annealed paths."""
 
@@ -65,7 +60,7 @@ def verdict(
         _hysteresis, _height, _temperature,
     ]  # fmt: skip
     found = [finding for ask in askers if (finding := ask(summary)) is not None]
-    return [*found, _top(committor, paths), _rates(summary["transitions"]), _ensemble(summary, shooting, paths)]
+    return [*found, _top(committor, paths), _rates(summary), _ensemble(summary, shooting, paths)]
 
 
 def _earlier(found: Mapping[str, Any], paths: str | None) -> bool:
@@ -102,13 +97,8 @@ def _level(value: float, good: float, bad: float) -> str:
     return GOOD if value <= good else DOUBT if value <= bad else BAD
 
 
-def _by_torsions(summary: Mapping[str, Any]) -> bool:
-    """Whether the run can be refined, and torsions be added to it."""
-    return summary["definition"]["kind"] == "molecule" and summary.get("representation", "torsions") == "torsions"
-
-
 def _better_model(summary: Mapping[str, Any]) -> str:
-    if _by_torsions(summary):
+    if by_torsions(summary):
         return "Refine the model: refine.rounds=5."
     return "Sample longer, or train longer (denoiser.steps)."
 
@@ -144,7 +134,7 @@ def _samples(summary: Mapping[str, Any]) -> Finding:
             return Finding(question, answer, DOUBT, "Longer windows (windows.steps), or more rounds (refine.rounds).")
         return Finding(question, f"{answer}.", GOOD)
     advice = "Sample longer, or raise the temperature or the bias."
-    if _by_torsions(summary):
+    if by_torsions(summary):
         advice = "Let windows fill the gap (refine.rounds), sample longer, or raise the temperature or the bias."
     return Finding(question, f"{effective}, but nothing joins the states.", BAD, advice)
 
@@ -313,7 +303,7 @@ def _forgotten(summary: Mapping[str, Any]) -> Finding | None:
 
 def _relaxed(summary: Mapping[str, Any]) -> str:
     """What helps where windows have not seen all that samples have."""
-    if remembered(summary["windows"]) and _by_torsions(summary):
+    if remembered(summary["windows"]) and by_torsions(summary):
         return "Take what is slow into the representation: run SYSTEM -o OUT --resume --add-torsion auto."
     if _high_ends(summary):
         return "Give a structure from the bottom of the state: windows see the wells that the paths join."
@@ -331,7 +321,7 @@ def _hysteresis(summary: Mapping[str, Any]) -> Finding | None:
     beyond = worst["difference_deg"] - _CLOSE_SIGMAS * error
     level = _level(beyond, _HYSTERESIS_DEG, 2 * _HYSTERESIS_DEG)
     advice = "Take it into the representation: run SYSTEM -o OUT --resume --add-torsion auto."
-    if not _by_torsions(summary):
+    if not by_torsions(summary):
         advice = "Slower paths (paths.steps_per_point), or a representation that holds it."
     advice = "" if level == GOOD else advice
     return Finding("Do both directions take the same way?", answer, level, advice)
@@ -406,32 +396,22 @@ def _top(committor: Mapping[str, Any] | None, paths: str | None) -> Finding:
     return Finding(question, f"{answer}.", DOUBT, advice)
 
 
-def _rates(shots: Mapping[str, Any]) -> Finding:
-    question = "Are there rates?"
+def _rates(summary: Mapping[str, Any]) -> Finding:
+    question, shots = "Are there rates?", summary["transitions"]
     if not shots.get("shots"):
         reason = shots.get("no_rates_because")
         return Finding(question, f"No: {reason or 'no shots were asked for (transitions.shots)'}.", OPEN)
     if shots.get("no_rates_because"):
         return Finding(question, f"No: {shots['no_rates_because']}.", DOUBT)
     error = max(shots[key]["error_of_log"] for key in ("rate_a_to_b", "rate_b_to_a"))
-    whole = shots["accounted_population"]
     answer = (
         f"{shots['connected_share']:.0%} of {shots['shots']:,} shots connect the states; log k is known to {error:.2f}"
+        f", p_A + p_B come to {_known(shots['accounted_population'])} ± {_known(shots['accounted_population_error'])}."
     )
-    answer += f", p_A + p_B come to {whole:.2f}."
-    if whole < 1.0 - _WHOLE:
-        return Finding(question, answer, DOUBT, "Something populated lies outside both states: widen their regions.")
-    if error > _SHARP_LOG:
-        return Finding(question, answer, DOUBT, "More shots (transitions.shots), or longer windows (windows.steps).")
-    if shots["transition_over_life"] > _BRIEF:
-        answer = (
-            f"{answer} A transition takes {shots['transition_over_life']:.2f} of a state's life: it is no rare event."
-        )
-        return Finding(question, answer, DOUBT, "Read the constants as 1 over a mean time; times are not exponential.")
-    if shots["effective_paths"] < _SOUND_PATHS:
-        answer = f"{answer} With {shots['effective_paths']:.0f} effective paths that error is too small."
-        return Finding(question, answer, DOUBT, "More shots: transitions.shots.")
-    return Finding(question, answer, GOOD)
+    doubt = doubt_on_rates(summary)
+    if doubt is None:
+        return Finding(question, answer, GOOD)
+    return Finding(question, f"{answer} {doubt.sentence}".rstrip(), DOUBT, doubt.advice)
 
 
 def _ensemble(summary: Mapping[str, Any], shooting: Mapping[str, Any] | None, paths: str | None) -> Finding:

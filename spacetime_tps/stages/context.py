@@ -29,6 +29,7 @@ from spacetime_tps.representations.fitting import FITTED, NEEDS_DEEPTIME
 from spacetime_tps.run_log import ONLY_IN_LOG
 from spacetime_tps.shooting.chains import EngineRecipe, build_move
 from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
+from spacetime_tps.stages.reference_grid import states_on
 from spacetime_tps.stages.sizes import check_sizes
 from spacetime_tps.stages.work_folder import WorkFolder
 from spacetime_tps.systems import System, load_system
@@ -169,12 +170,14 @@ def check_beforehand(config: RunConfig, system: System) -> None:
     """Refuse what this machine cannot serve, or what the last steps of a run would refuse, before anything is written.
 
     Raises:
-        UserError: the platform, the device, a package or the memory is not there, or shooting could not start.
+        UserError: the platform, the device, a package or the memory is not there, shooting could not start,
+            or the reference surface does not show the states.
     """
     check_sizes(config, system)
     choose_device(config.hardware.device)
     check_copies(system)
     check_selectors(config, system)
+    states_on(system.reference, system)
     if config.tps and system.molecule is not None:
         EngineRecipe.of(system, system.molecule.dynamics, frame_every=1)
     if config.representation.kind == "tica" and importlib.util.find_spec("deeptime") is None:

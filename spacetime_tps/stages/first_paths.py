@@ -108,7 +108,7 @@ def _from_annealed(context: Context, config: ShootingConfig) -> list[ShotPath]:
 
 
 def _from_ensemble(context: Context, config: ShootingConfig) -> list[ShotPath]:
-    """Of the exported ones, in random order: they were drawn by their weights."""
+    """Of the exported ones, which were drawn by their weights, each once and in random order."""
     file, instead = context.folder / ENSEMBLE_PATHS, "give --from paths, --from high-temperature or --from a trajectory"
     if not file.is_file():
         raise UserError(f"{context.folder.path} has no unguided paths to start from (transitions.shots); {instead}.")

@@ -43,6 +43,7 @@ from spacetime_tps.representations import Channel, Identity, Representation, Tor
 from spacetime_tps.seeds import torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.ground import Ground, ground_of, heights_of_ends, left_samples, ranked
+from spacetime_tps.stages.reference_grid import states_on
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import System
 
@@ -329,11 +330,5 @@ def reference_bound(system: System, surface: FreeEnergySurface | None = None) ->
         UserError: a state is too small for the grid.
     """
     surface = surface or system.reference
-    if surface is None or list(surface.names) != list(system.variables.names):
-        return None
-    points, shape = surface.points(), surface.free_energy.shape
-    masks = [state.contains(points).reshape(shape) for state in system.states]
-    try:
-        return minimax_between(surface, *masks)
-    except ValueError as error:
-        raise UserError(f"The reference surface does not fit the states: {error}.") from error
+    masks = states_on(surface, system)
+    return None if surface is None or masks is None else minimax_between(surface, *masks)

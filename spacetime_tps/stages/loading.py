@@ -29,8 +29,8 @@ def load_paths(out: Path | str, kind: str = "annealed") -> list[TransitionPath]:
     Args:
         out: the run folder.
         kind: ``annealed``, in the direction in which each ran; ``ensemble``: unguided ones by the stage
-            ``transitions``, those of ``ensemble/path_*.dcd``, drawn by their weights; or ``sampled``: all that the
-            chains of ``shoot`` kept.
+            ``transitions``, those of ``ensemble/path_*.dcd``, each once, however often it was drawn; or ``sampled``:
+            all that the chains of ``shoot`` kept.
 
     Raises:
         UserError: the folder holds no such paths, or they are not those of a molecule.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from spacetime_tps.analysis.path_metrics import integrated_autocorrelation_time
-from spacetime_tps.analysis.rates import SOUND_K, pareto_k
+from spacetime_tps.analysis.rates import SOUND_K, pareto_k, resampled
 from spacetime_tps.analysis.shooting import Chains, mean_with_error
 from spacetime_tps.baselines.lines import line_curves, steered_schedule, straightened, string_curves
 from spacetime_tps.baselines.ratchet import Ratchet, ratchet_molecule, ratchet_toy
@@ -304,13 +304,6 @@ def transitions_of_run(context: Context) -> Raw:
         },
         interval=frame_interval(context.config, context.config.transitions.frame_every),
     )
-
-
-def resampled(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Numbers of ``count`` paths that count alike, by systematic resampling, in random order."""
-    edges = np.cumsum(weights) / weights.sum()
-    picked = np.searchsorted(edges, (np.arange(count) + rng.random()) / count, side="right")
-    return rng.permutation(np.minimum(picked, len(weights) - 1))
 
 
 def unbiased(context: Context) -> Raw:

@@ -17,6 +17,8 @@ INTERMEDIATE = "ensemble/intermediate.pdb"
 """Where most of the shots stopped that reached no state."""
 _GATHERED = 0.25
 """Ends of shots within this share of the distance between the states count as one place, in features."""
+_REMEMBERED, _FEW = 0.5, 3
+"""Correlation of where trajectories began and stopped beyond which the place is none of rest; of so many at least."""
 _SLOW = 0.25
 """Transition time over the life of a state above which it has none of its own."""
 
@@ -46,13 +48,15 @@ def lost_shots(system: System, shots: Shots) -> str:
     lost = int(shots.unfinished.sum())
     if lost <= len(shots.paths):
         return ""
+    connected = f"{len(shots.paths)} connect the states"
+    told = f"{lost} of {len(shots)} shots reached no state in transitions.max_steps and {connected}"
+    found = gathering(system, shots)
+    if found is None:
+        return f"{told}; most of these ends are still near where they began: raise transitions.max_steps"
     steps = "name that place as a state, and take each step by itself"
     if system.molecule is not None:
         steps = f"take each step by itself, from A to {INTERMEDIATE} and from there to B"
-    return (
-        f"{lost} of {len(shots)} shots reached no state in transitions.max_steps and {len(shots.paths)} connect the "
-        f"states; {gathering(system, shots).words(system)}: raise transitions.max_steps, or {steps}"
-    )
+    return f"{told}; {found.words(system)}: raise transitions.max_steps, or {steps}"
 
 
 @dataclass(frozen=True)
@@ -76,16 +80,27 @@ class Gathering:
         return f"{self.share:.0%} of these ends lie together near {place}"
 
 
-def gathering(system: System, shots: Shots) -> Gathering:
-    """Of shots of which at least one arrived nowhere."""
+def gathering(system: System, shots: Shots) -> Gathering | None:
+    """Of shots of which at least one arrived nowhere; None where their ends still depend on where they began."""
     space, variables = ridge_space(system), system.variables
     features = space.features(shots.stops[tuple(shots.losses.T)])
+    if _correlation(space.features(shots.variables[shots.losses[:, 0]]), features) > _REMEMBERED:
+        return None
     ends = space.features(variables(system.structures))
     reach = _GATHERED * float(np.linalg.norm(ends[1] - ends[0]))
     together = max(KDTree(features).query_ball_point(features, reach), key=len)
     mean = features[together].mean(axis=0)
     nearest = int(np.square(features - mean).sum(axis=1).argmin())
     return Gathering(len(together) / len(features), place_of(system, space, mean), shots.lost[nearest])
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Of two sets of features, shape (n, n_features), over all components; zero for fewer than three."""
+    if len(first) < _FEW:
+        return 0.0
+    away, other = first - first.mean(axis=0), second - second.mean(axis=0)
+    scale = float(np.sqrt(np.square(away).sum() * np.square(other).sum()))
+    return float((away * other).sum()) / scale if scale > 0.0 else 0.0
 
 
 def place_of(system: System, space: RidgeSpace, mean: np.ndarray) -> dict[str, float]:

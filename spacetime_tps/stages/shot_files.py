@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from spacetime_tps.analysis.path_metrics import channel_labels
-from spacetime_tps.analysis.rates import Rates, ShotEnsemble
+from spacetime_tps.analysis.rates import Rates, ShotEnsemble, resampled
 from spacetime_tps.analysis.tubes import tubes
 from spacetime_tps.export.trajectory import MoleculeWriter
 from spacetime_tps.files import write_arrays, write_csv, write_text
@@ -25,8 +26,9 @@ FOLDER = "ensemble"
 ENSEMBLE_PATHS = f"{FOLDER}/paths.npz"
 """Frames of the exported paths, in the order of ``exported`` of ``shots.npz``."""
 NATURE_OF_SHOT_PATHS = (
-    "Unguided trajectories in physical time: weighted as weights.csv says they are samples of the transition path "
-    "ensemble of the stated dynamics, temperature and states."
+    "Unguided trajectories in physical time: samples of the transition path ensemble of the stated dynamics, "
+    "temperature and states, all rows of ensemble/weights.csv by their weights, or the files path_*.dcd each as often "
+    "as it was drawn."
 )
 _MOST_UNFINISHED = 0.01
 """Share of shots that reached no state above which it matters where they stopped."""
@@ -59,12 +61,16 @@ class Found:
         moved = [observables.displacement(path.variables) for path in self.ensemble.shots.paths]
         return channel_labels(np.array(moved), self.system.turning) if moved else []
 
+    @property
+    def many_lost(self) -> bool:
+        """Whether so many shots reached no state, or more than connect the states, that it matters where they stopped."""
+        unfinished = self.shots.shots.unfinished
+        return bool(unfinished.mean() > _MOST_UNFINISHED or unfinished.sum() > len(self.shots.shots.paths))
+
     @cached_property
     def gathering(self) -> Gathering | None:
-        """Where shots stopped that reached no state, if these are many, or more than connect the states."""
-        shots = self.shots.shots
-        few = shots.unfinished.mean() <= _MOST_UNFINISHED and shots.unfinished.sum() <= len(shots.paths)
-        return None if few else gathering(self.system, shots)
+        """Where many lost shots stopped, if they came to rest there."""
+        return gathering(self.system, self.shots.shots) if self.many_lost else None
 
     @cached_property
     def crossings(self) -> np.ndarray:
@@ -97,11 +103,13 @@ def write_shots(context: Context, found: Found) -> None:
     folder, config = context.folder, context.config.transitions
     interval = frame_interval(context.config, config.frame_every)
     note = NOT_FOR_SCIENCE if context.config.preset == "quick" else None
-    exported = _picked(weights, config.trajectories, generator(context.config.seed, "transitions", "exported"))
-    names = {int(k): f"path_{number:04d}.dcd" for number, k in enumerate(exported)} if system.molecule else {}
+    drawn = _drawn(weights, config.trajectories, generator(context.config.seed, "transitions", "exported"))
+    heaviest = np.argsort(-weights, kind="stable")
+    exported, others = heaviest[drawn[heaviest] > 0], heaviest[drawn[heaviest] == 0]
+    names = [f"path_{number:04d}.dcd" for number in range(len(exported))] if system.molecule else []
     if system.molecule is not None:
         writer = MoleculeWriter(system.molecule.topology, system.structures[0])
-        for k, name in names.items():
+        for k, name in zip(exported, names, strict=True):
             writer.trajectory(folder / FOLDER / name, whole_frames(system.molecule, shots.paths[k].positions), interval)
         states = _transition_states(context, found)
         if len(states):
@@ -109,15 +117,24 @@ def write_shots(context: Context, found: Found) -> None:
         if found.gathering is not None:
             frame = whole_frames(system.molecule, found.gathering.frame[None])
             write_text(folder / INTERMEDIATE, writer.models(frame, note))
-    observables = Observables.of(system)
-    highest = [observables.max_free_energy(path.variables) for path in shots.paths]
-    time = "ps" if system.molecule is not None else "reduced"
-    header = ["path", "weight", f"duration_{time}", "channel", "tube", f"max_free_energy_{system.suffix}", "file"]
+    columns: dict[str, list[Any]] = {
+        "weight": weights.tolist(),
+        "drawn": drawn.tolist(),
+        "duration_ps" if system.molecule else "duration_reduced": [interval * (len(path) - 1) for path in shots.paths],
+        "channel": found.channels,
+        "tube": found.tubes.tolist(),
+    }
+    if system.reference is not None:
+        observables = Observables.of(system)
+        highest = [observables.max_free_energy(path.variables) for path in shots.paths]
+        columns[f"max_free_energy_{system.suffix}"] = highest
+    order = [*exported.tolist(), *others.tolist()]
+    files = [*names, *[""] * (len(order) - len(names))]
     rows = [
-        [k, weights[k], interval * (len(path) - 1), found.channels[k], found.tubes[k], highest[k], names.get(k, "")]
-        for k, path in enumerate(shots.paths)
+        [row, *(values[k] for values in columns.values()), file]
+        for row, (k, file) in enumerate(zip(order, files, strict=True))
     ]
-    write_csv(folder / FOLDER / "weights.csv", header, rows, note)
+    write_csv(folder / FOLDER / "weights.csv", ["path", *columns, "file"], rows, note)
     if len(exported):
         write_arrays(folder / ENSEMBLE_PATHS, **pack([shots.paths[k] for k in exported]))
     windows = found.shots.windows
@@ -127,6 +144,7 @@ def write_shots(context: Context, found: Found) -> None:
         log_factors=found.ensemble.log_factors,
         log_sums=found.ensemble.log_sums,
         exported=exported,
+        drawn=drawn,
         shot=shots.shot,
         lengths=np.array([len(path) for path in shots.paths], dtype=int),
         path_variables=np.concatenate([path.variables for path in shots.paths]) if shots.paths else np.zeros((0, 0)),
@@ -144,11 +162,11 @@ def write_shots(context: Context, found: Found) -> None:
     )
 
 
-def _picked(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Numbers of different paths, drawn by their weights, in falling order of these."""
-    some = np.flatnonzero(weights > 0.0)
-    picked = rng.choice(some, min(count, len(some)), replace=False, p=weights[some]) if len(some) else some
-    return picked[np.argsort(-weights[picked], kind="stable")]
+def _drawn(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each path is among ``count`` that count alike, shape (n,)."""
+    if not weights.any():
+        return np.zeros(len(weights), dtype=int)
+    return np.bincount(resampled(weights, count, rng), minlength=len(weights))
 
 
 def whole_frames(molecule: Molecule, positions: np.ndarray) -> np.ndarray:

@@ -49,6 +49,8 @@ WORK = "shooting_ridges"
 """Rounds on their way to results."""
 _PROBED = 40
 """Frames of annealed paths from which trajectories tell where the ridge is."""
+_MORE = 1.25
+"""Times that more shots than were asked for are told."""
 _SHORTER = 4
 """Times that windows along further channels are shorter than those along the chosen one."""
 
@@ -83,6 +85,12 @@ def transitions(context: Context) -> StageResult:
         shots = shots.joined(rounds_of_shots(shooter, known, frames, logger.info, ROUNDS))
         found = _weighed(context, shots, ties)
         cost, labels = cost + more, [label, *(name for name, _ in apart)]
+    if (made := len(shots.shots)) > _MORE * config.shots * len(labels):
+        logger.warning(
+            "%d shots were made: transitions.shots=%d is fewer than one of each walker of each window in each round",
+            made,
+            config.shots,
+        )
     context.make_room()
     write_shots(context, found)
     work.drop()
@@ -235,13 +243,13 @@ def _summary(context: Context, found: Found, labels: list[str]) -> dict[str, Any
     }
     if (gathered := found.gathering) is not None:
         summary["gathering"] = {"share": gathered.share, "at": gathered.at}
-    if gathered is not None and found.rates is not None:
+    if found.many_lost and found.rates is not None:
         factor = 1.0 + unfinished / summary["connected_share"]
         logger.warning(
-            "%.1f %% of the shots reached no state in transitions.max_steps, %s: rates may be too low by a factor of "
-            "up to %.2g",
+            "%.1f %% of the shots reached no state in transitions.max_steps%s: rates may be too low by a factor of up "
+            "to %.2g",
             100 * unfinished,
-            gathered.words(context.system),
+            "" if gathered is None else f", {gathered.words(context.system)}",
             factor,
         )
     if shots.paths:
@@ -256,6 +264,7 @@ def _summary(context: Context, found: Found, labels: list[str]) -> dict[str, Any
             "population_a": float(rates.populations[0]),
             "population_b": float(rates.populations[1]),
             "accounted_population": rates.accounted,
+            "accounted_population_error": rates.accounted_error,
             f"mean_transition_time_{time}": rates.transition_time,
             f"mean_transition_time_error_{time}": rates.transition_time_error,
             "transition_over_life": rates.transition_over_life,

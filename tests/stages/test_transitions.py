@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from spacetime_tps import Run, load_paths
-from spacetime_tps.analysis.rates import Rates, ShotEnsemble, Stay
+from spacetime_tps.analysis.rates import Rates, ShotEnsemble, Stay, resampled
 from spacetime_tps.boltzmann.pool import solve
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays
@@ -32,7 +32,7 @@ from spacetime_tps.shooting.shots import ShotPlan, shots_from
 from spacetime_tps.stages import RunFolder, ridge_rounds
 from spacetime_tps.stages.context import opened
 from spacetime_tps.stages.measure import measured
-from spacetime_tps.stages.methods import resampled, transitions_of_run
+from spacetime_tps.stages.methods import transitions_of_run
 from spacetime_tps.stages.rate_doubts import gathering, lost_shots, why_not
 from spacetime_tps.stages.ridge_rounds import Tube, covered, ridge_by_probes, ridge_by_samples, ridge_space
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
@@ -56,8 +56,14 @@ def test_exported_paths_run_from_state_to_state_in_physical_time(shot: Path) -> 
         rows = list(csv.DictReader(handle))
     assert len(rows) > 20
     assert sum(float(row["weight"]) for row in rows) == pytest.approx(1.0)
+    assert [int(row["path"]) for row in rows] == list(range(len(rows)))
+    assert sum(int(row["drawn"]) for row in rows) == 6
     exported = [row for row in rows if row["file"]]
-    assert len(exported) == 6
+    assert [row["file"] for row in exported] == [f"path_{int(row['path']):04d}.dcd" for row in exported]
+    assert all((int(row["drawn"]) > 0) == bool(row["file"]) for row in rows)
+    weights = np.array([float(row["weight"]) for row in rows])
+    expected = 6 * weights
+    assert (np.abs([int(row["drawn"]) for row in rows] - expected) < 1.0).all()  # systematic resampling
     top = str(shot / "topology.pdb")
     for row in exported:
         file = str(shot / "ensemble" / row["file"])
@@ -75,7 +81,7 @@ def test_exported_paths_run_from_state_to_state_in_physical_time(shot: Path) -> 
 
 def test_unguided_paths_are_loaded_as_their_trajectories_have_them(shot: Path) -> None:
     paths = load_paths(shot, "ensemble")
-    assert len(paths) == 6
+    assert len(paths) == len(list((shot / "ensemble").glob("path_*.dcd"))) > 2
     for k, path in enumerate(paths):
         file = mdtraj.load(str(shot / f"ensemble/path_{k:04d}.dcd"), top=str(shot / "topology.pdb"))
         assert path.interval_ps == pytest.approx(0.01)
@@ -288,6 +294,7 @@ def test_an_intermediate_that_holds_shots_is_named() -> None:
     shots = shots_from(recipe, ridge_space(system), windows, starts, plan, 0, "lost", WorkerPool(1))
     assert shots.unfinished.mean() > 0.1
     found = gathering(system, shots)
+    assert found is not None
     assert found.share > 0.4
     assert list(found.at) == ["x", "y"]
     assert list(found.at.values()) == pytest.approx([-0.05, 0.467], abs=0.2)
@@ -298,6 +305,12 @@ def test_an_intermediate_that_holds_shots_is_named() -> None:
     told = lost_shots(system, shots)
     assert "of these ends lie together near x " in told
     assert told.endswith("or name that place as a state, and take each step by itself")
+    brief = replace(plan, max_frames=1)
+    begun = shots_from(recipe, ridge_space(system), windows, starts, brief, 0, "lost", WorkerPool(1))
+    assert gathering(system, begun) is None
+    assert lost_shots(system, begun).endswith(
+        "most of these ends are still near where they began: raise transitions.max_steps"
+    )
     longer = replace(plan, shots=1, max_frames=50_000)
     arrived = shots_from(recipe, ridge_space(system), windows, starts, longer, 0, "lost", WorkerPool(1))
     assert not arrived.unfinished.any()
@@ -318,7 +331,7 @@ def test_why_there_are_no_rates(life: float, error: float, inside: float, expect
     weights = np.random.default_rng(0).uniform(0.5, 1.5, 300)
     ensemble = cast(ShotEnsemble, SimpleNamespace(weights=weights / weights.sum()))
     logs = np.log([1 / life, 1 / 2000.0])
-    rates = Rates(logs, np.array([error, 0.1]), -9.0, np.array([0.5, 0.5]), 1.0, 6.7, 0.1)
+    rates = Rates(logs, np.array([error, 0.1]), -9.0, np.array([0.5, 0.5]), 1.0, 0.0, 6.7, 0.1)
     told = why_not(ensemble, rates, (Stay(inside, 0.1), Stay(0.8, 0.1)), "ps")
     assert told.startswith(expected)
     assert bool(told) == bool(expected)
