@@ -146,14 +146,15 @@ def summarise_chains(
     moves = steps.move[:, used].ravel()
     accepted = steps.accepted[:, used].ravel()
     decorrelated = chains.decorrelated()
+    length = steps.length[:, used].astype(float)
     return {
         "chains": len(steps.accepted),
         "steps": int(steps.accepted.shape[1]),
         "burn_in": chains.burn_in,
         "acceptance": acceptance_table(accepted, np.full(len(accepted), "all")) | acceptance_table(accepted, moves),
         "rejections": {reason: count for reason, count in sorted(reasons.items()) if reason != "accepted"},
-        "length_frames": mean_with_error(steps.length[:, used].astype(float)),
-        "length": mean_with_error(steps.length[:, used] * frame_interval),
+        "length_frames": mean_with_error(length),
+        "length": mean_with_error(length * frame_interval) | {"gelman_rubin": gelman_rubin(length)},
         "channels": chains.channels(turning),
         "decorrelated_paths": decorrelated,
         "first_decorrelation_steps": chains.first_decorrelation(),

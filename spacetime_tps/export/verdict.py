@@ -27,7 +27,7 @@ _MISSED = 0.1
 """Share of the committor's variance by which a torsion has to explain more to be named."""
 _ENOUGH_PATHS = 50.0
 """Effective paths from which on an ensemble is worth something."""
-_ASIDE = ("Is there a true path ensemble?", "Are there rates?")
+_ASIDE = ("Is there a true path ensemble?", "Are there rates?", "Have the chains of shooting mixed?")
 """Questions that say nothing of the annealed paths."""
 
 
@@ -59,8 +59,9 @@ def verdict(
         _samples, _ends, _model, _geodesic, _arrival, _structure, _slowness, _free_energy, _states, _forgotten,
         _hysteresis, _height, _temperature,
     ]  # fmt: skip
-    found = [finding for ask in askers if (finding := ask(summary)) is not None]
-    return [*found, _top(committor, paths), _rates(summary), _ensemble(summary, shooting, paths)]
+    found = [ask(summary) for ask in askers]
+    found += [_top(committor, paths), _rates(summary), _ensemble(summary, shooting), _chains(shooting, paths)]
+    return [finding for finding in found if finding is not None]
 
 
 def _earlier(found: Mapping[str, Any], paths: str | None) -> bool:
@@ -414,23 +415,39 @@ def _rates(summary: Mapping[str, Any]) -> Finding:
     return Finding(question, f"{answer} {doubt.sentence}".rstrip(), DOUBT, doubt.advice)
 
 
-def _ensemble(summary: Mapping[str, Any], shooting: Mapping[str, Any] | None, paths: str | None) -> Finding:
+def _ensemble(summary: Mapping[str, Any], shooting: Mapping[str, Any] | None) -> Finding | None:
     question, effective = "Is there a true path ensemble?", summary["transitions"].get("effective_paths", 0.0)
-    if shooting is None and effective:
-        answer = f"{summary['transitions']['paths']} unguided paths by shots, worth {effective:.0f} of equal weight."
-        if effective < _ENOUGH_PATHS:
-            return Finding(question, answer, DOUBT, "More shots: transitions.shots.")
-        return Finding(question, answer, GOOD)
+    if not effective:
+        open_still = Finding(question, "Not yet: the paths above are guided.", OPEN, "spacetime-tps shoot OUT")
+        return open_still if shooting is None else None
+    answer = f"{summary['transitions']['paths']} unguided paths by shots, worth {effective:.0f} of equal weight."
+    if effective < _ENOUGH_PATHS:
+        return Finding(question, answer, DOUBT, "More shots: transitions.shots.")
+    return Finding(question, answer, GOOD)
+
+
+def _chains(shooting: Mapping[str, Any] | None, paths: str | None) -> Finding | None:
     if shooting is None:
-        return Finding(question, "Not yet: the paths above are guided.", OPEN, "spacetime-tps shoot OUT")
+        return None
+    question, longer = (
+        "Have the chains of shooting mixed?",
+        "Longer chains: shoot OUT --overwrite --set shooting.steps=12000.",
+    )
     accepted, independent = shooting["acceptance"]["all"]["share"], shooting["decorrelated_paths"]
     answer = f"Shooting accepted {accepted:.0%} and gave {independent:,} paths without a common frame"
     answer += " (begun from earlier paths)" if _earlier(shooting, paths) else ""
-    mixed = next((row.get("gelman_rubin") for key, row in shooting.items() if key.startswith("max_free_energy")), None)
-    if mixed is not None and mixed > _MIXED:
-        answer += f"; but the chains have not mixed (Gelman-Rubin {mixed:.2f}), so there are fewer independent ones."
-        return Finding(question, answer, DOUBT, "Longer chains: shoot OUT --overwrite --set shooting.steps=12000.")
-    return Finding(question, f"{answer}.", GOOD)
+    rows = [row for key, row in shooting.items() if key.startswith("max_free_energy") or key == "length"]
+    scatter = [row["gelman_rubin"] for row in rows if row.get("gelman_rubin") is not None]
+    if not scatter:
+        return Finding(
+            question, f"{answer}; from a single chain nothing tells.", DOUBT, "More chains: shooting.chains."
+        )
+    if max(scatter) > _MIXED:
+        answer += f"; but the chains differ (Gelman-Rubin {max(scatter):.2f}), so there are fewer independent ones."
+        return Finding(question, answer, DOUBT, longer)
+    if independent < _ENOUGH_PATHS:
+        return Finding(question, f"{answer}, too few to tell.", DOUBT, longer)
+    return Finding(question, f"{answer}; the chains agree (Gelman-Rubin {max(scatter):.2f}).", GOOD)
 
 
 def _known(value: float | None) -> str:

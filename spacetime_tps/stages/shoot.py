@@ -96,11 +96,11 @@ def _words(summary: dict[str, Any], suffix: str, unit: str) -> str:
         f"{summary['decorrelated_paths']} decorrelated paths"
     )
     highest = summary.get(f"max_free_energy_{suffix}")
-    if highest is None:
-        return text
-    text += f"; MaxFreeEnergy {shown_number(highest['mean'])} +- {shown_number(highest['error'])} {unit}"
-    if (highest["gelman_rubin"] or 0.0) > _MIXED:
-        text += f"; the chains have not mixed (Gelman-Rubin {highest['gelman_rubin']:.2f}): the error is too small"
+    if highest is not None:
+        text += f"; MaxFreeEnergy {shown_number(highest['mean'])} +- {shown_number(highest['error'])} {unit}"
+    scatter = max(row["gelman_rubin"] or 0.0 for row in (highest, summary["length"]) if row is not None)
+    if scatter > _MIXED:
+        text += f"; the chains have not mixed (Gelman-Rubin {scatter:.2f}): errors are too small"
     return text
 
 

@@ -63,7 +63,7 @@ class Found:
 
     @property
     def many_lost(self) -> bool:
-        """Whether so many shots reached no state, or more than connect the states, that it matters where they stopped."""
+        """Whether so many shots reached no state, or more than connect the states, that it matters where."""
         unfinished = self.shots.shots.unfinished
         return bool(unfinished.mean() > _MOST_UNFINISHED or unfinished.sum() > len(self.shots.shots.paths))
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from spacetime_tps.analysis.committor import committor_spread
 from spacetime_tps.analysis.rates import Rates, Stay, pareto_k, rates_of, shot_ensemble
 from spacetime_tps.boltzmann.pool import Pool, solve
 from spacetime_tps.errors import UserError
@@ -17,7 +16,6 @@ from spacetime_tps.export.answer import rate_in_words
 from spacetime_tps.files import read_arrays, write_arrays
 from spacetime_tps.geometry.curve import FineCurve, evaluate, read_curves
 from spacetime_tps.paths.ensemble import PathEnsemble
-from spacetime_tps.seeds import generator
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import IN_B, NOWHERE
 from spacetime_tps.stages.context import Context, StageResult, frame_interval
@@ -51,6 +49,8 @@ _PROBED = 40
 """Frames of annealed paths from which trajectories tell where the ridge is."""
 _MORE = 1.25
 """Times that more shots than were asked for are told."""
+_ZERO = 1e-9
+"""Error of a share of one, within rounding."""
 _SHORTER = 4
 """Times that windows along further channels are shorter than those along the chosen one."""
 
@@ -254,7 +254,7 @@ def _summary(context: Context, found: Found, labels: list[str]) -> dict[str, Any
         )
     if shots.paths:
         summary |= {"channels": _channels(found), "tubes": _tubes(found)}
-        summary["committor_at_top"] = _at_top(context, found)
+        summary["committor_at_top"] = _at_top(found)
     if found.rates is not None:
         rates, time = found.rates, "ps" if context.system.molecule is not None else "reduced"
         summary |= {
@@ -272,13 +272,19 @@ def _summary(context: Context, found: Found, labels: list[str]) -> dict[str, Any
     return summary
 
 
-def _at_top(context: Context, found: Found) -> dict[str, Any]:
-    """What both ends of the shots from fitted transition states say: is p_B one half there, and how widely spread?"""
+def _at_top(found: Found) -> dict[str, Any]:
+    """Is p_B one half at fitted transition states?
+
+    By the mean over their shots: how p_B is spread over them both ends of a shot do not tell, since they share their
+    velocities, so that one going to B makes it likely that the other goes to A.
+    """
     ends = found.shots.shots.ends[found.near_half]
     decided = (ends != NOWHERE).sum(axis=1)
-    p_b = (ends == IN_B).sum(axis=1) / np.maximum(decided, 1)
-    rng = generator(context.config.seed, "transitions", "committor")
-    return {**committor_spread(p_b, decided, rng), "of": "points between 0.4 and 0.6 of the fitted committor"}
+    p_b = ((ends == IN_B).sum(axis=1) / np.maximum(decided, 1))[decided > 0]
+    error = float(p_b.std(ddof=1) / len(p_b) ** 0.5) if len(p_b) > 1 else float("nan")
+    mean = float(p_b.mean()) if len(p_b) else float("nan")
+    of = "points between 0.4 and 0.6 of the fitted committor"
+    return {"frames": len(p_b), "mean": mean, "mean_error": error, "of": of}
 
 
 def _channels(found: Found) -> dict[str, dict[str, float | None]]:
@@ -301,12 +307,15 @@ def _tubes(found: Found) -> list[dict[str, Any]]:
 
 
 def _shares(found: Found, members: list[np.ndarray]) -> list[dict[str, float | None]]:
-    """Of the flux through some paths each, shape (n_paths,), with standard errors; null where these are not known."""
+    """Of the flux through some paths each, shape (n_paths,), with standard errors; null where these are not known.
+
+    They are not where there is nothing else: that no other path was found says little of how many there are.
+    """
     weights = found.ensemble.weights
     some = [own.astype(float) for own in members if weights[own].any()]
     known = iter(found.ensemble.averages(some))
     averages = [next(known) if weights[own].any() else (0.0, np.inf) for own in members]
-    return [{"share": share, "error": error if np.isfinite(error) else None} for share, error in averages]
+    return [{"share": share, "error": error if _ZERO < error < np.inf else None} for share, error in averages]
 
 
 def _words(context: Context, found: Found) -> str:

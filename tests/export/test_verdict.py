@@ -51,7 +51,9 @@ SOUND: dict[str, Any] = {
     "reference": {"minimax_barrier_kj_mol": 39.3, "error_kj_mol": 0.2},
 }  # fmt: skip
 MIXED = {"gelman_rubin": 1.02}
-SHOT = {"acceptance": {"all": {"share": 0.7}}, "decorrelated_paths": 300, "max_free_energy_kj_mol": MIXED}
+SHOT: dict[str, Any] = {
+    "acceptance": {"all": {"share": 0.7}}, "decorrelated_paths": 300, "max_free_energy_kj_mol": MIXED, "length": MIXED,
+}  # fmt: skip
 DIVIDED = {"along": None, "spread_beyond_binomial": {"mean": 0.5, "spread": 0.2}}
 
 
@@ -256,8 +258,21 @@ def test_few_unguided_paths_are_an_ensemble_with_a_doubt() -> None:
 
 
 def test_chains_and_committors_are_judged() -> None:
-    unmixed = {**SHOT, "max_free_energy_kj_mol": {"gelman_rubin": 1.3}}
-    assert levels(SOUND, shooting=unmixed)["Is there a true path ensemble?"] == DOUBT
+    question = "Have the chains of shooting mixed?"
+    bare = {key: value for key, value in SHOT.items() if key != "max_free_energy_kj_mol"}  # no reference surface
+    assert levels(SOUND, shooting=bare)[question] == GOOD
+    for unmixed in (
+        {**SHOT, "max_free_energy_kj_mol": {"gelman_rubin": 1.3}},
+        {**SHOT, "length": {"gelman_rubin": 1.3}},
+        {**bare, "length": {"gelman_rubin": 1.3}},
+        {**bare, "length": {"gelman_rubin": None}},
+        {**SHOT, "decorrelated_paths": 12},
+    ):
+        found = levels(SOUND, shooting=unmixed)
+        assert found[question] == DOUBT
+        assert found["Is there a true path ensemble?"] == GOOD
+    assert question not in levels(SOUND, shooting=None)
+    assert "Is there a true path ensemble?" not in levels(changed("transitions", {}))
     aside = {"along": None, "spread_beyond_binomial": {"mean": 0.95, "spread": 0.1}}
     assert levels(SOUND, committor=aside)["Does the top of the path divide A from B?"] == DOUBT
     along = {"along": {"half_at": None, "highest_at": 0.7}}
@@ -288,10 +303,10 @@ def test_results_of_earlier_paths_are_told() -> None:
     found = {f.question: f for f in verdict(SOUND, shot, asked, paths="now")}
     assert found["Does the top of the path divide A from B?"].level == OPEN
     assert "replaced since" in found["Does the top of the path divide A from B?"].answer
-    assert "earlier paths" in found["Is there a true path ensemble?"].answer
+    assert "earlier paths" in found["Have the chains of shooting mixed?"].answer
     again = {f.question: f for f in verdict(SOUND, shot, asked, paths="before")}
     assert again["Does the top of the path divide A from B?"].level == GOOD
-    assert "earlier paths" not in again["Is there a true path ensemble?"].answer
+    assert "earlier paths" not in again["Have the chains of shooting mixed?"].answer
 
 
 def test_a_quick_run_is_never_recommended() -> None:
