@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from spacetime_tps.cli.options import configuration_options, folder_options, read_configuration, refuse_both, say
-from spacetime_tps.errors import UserError
+from spacetime_tps.errors import UserError, shown_value
 from spacetime_tps.stages import FIRST_PATHS, RunFolder, check_beforehand, path_from_file, shoot_in
 from spacetime_tps.systems import load_system
 
@@ -34,6 +34,8 @@ def command(
     refuse_both(resume, overwrite)
     overrides = configuration.pop("overrides")
     trajectory = Path(source) if source is not None and source not in _SOURCES else None
+    if trajectory is not None and not trajectory.exists() and not trajectory.suffix:
+        raise UserError(f"--from {shown_value(source)} is neither {', '.join(_SOURCES)} nor a trajectory file.")
     if source in _SOURCES:
         overrides = (*overrides, f"shooting.first={_SOURCES[source]}")
     if output is None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from spacetime_tps.export.answer import answer_lines
+from spacetime_tps.export.rate_doubts import by_torsions
 from spacetime_tps.files import read_json
 from spacetime_tps.stages import REPORT, RunFolder
 from spacetime_tps.units import shown_number
@@ -131,9 +132,13 @@ def _hysteresis(paths: dict[str, Any]) -> list[str]:
     ]
 
 
-def _slow(windows: dict[str, Any]) -> list[str]:
-    rows = windows.get("slow_torsions", [])[:1]
-    return [f"slow torsion      {row['name']}: apart in {row['windows']} of {windows['count']} windows" for row in rows]
+def _slow(summary: dict[str, Any]) -> list[str]:
+    windows = summary["windows"]
+    advice = "; take it in: run SYSTEM -o OUT --resume --add-torsion auto" if by_torsions(summary) else ""
+    return [
+        f"slow torsion      {row['name']}: apart in {row['windows']} of {windows['count']} windows{advice}"
+        for row in windows.get("slow_torsions", [])[:1]
+    ]
 
 
 def _files(folder: RunFolder, molecule: bool) -> list[str]:
@@ -166,7 +171,7 @@ def print_summary(folder: RunFolder) -> None:
         *_paths(summary, suffix, unit),
         *_windows(summary, suffix, unit),
         *_hysteresis(paths),
-        *_slow(summary["windows"]),
+        *_slow(summary),
         f"force evaluations {sum(summary['force_evaluations'].values()):,}",
         f"note              {paths['nature']}",
         *_files(folder, molecule),

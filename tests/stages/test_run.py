@@ -20,7 +20,7 @@ import pytest
 from spacetime_tps import files
 from spacetime_tps.files import read_arrays
 from spacetime_tps.potentials import FreeEnergySurface
-from spacetime_tps.stages import STAGES
+from spacetime_tps.stages import STAGES, check_beforehand
 from spacetime_tps.systems import find_system_file, load_config, load_system
 from tests.conftest import (
     MADE_ONCE,
@@ -414,3 +414,17 @@ def test_config_and_doctor_and_version() -> None:
     assert "Reference" in doctor.stdout
     assert "steps/s" in doctor.stdout
     assert run_process("--version").stdout.startswith("spacetime-tps, version ")
+
+
+def test_a_state_between_the_points_of_the_reference_grid_is_refused_beforehand(tmp_path: Path) -> None:
+    """No barrier can be read off the surface then, which ``export`` would find out at the end of the run."""
+    out, file = tmp_path / "run", find_system_file("alanine_dipeptide")
+    system = load_system(load_config(file), file.parent)
+    phi, psi = np.rad2deg(system.variables(system.structures)[1])
+    tiny = f"states.b.any_of=[{{ball: {{phi: {phi:.3f} deg, psi: {psi:.3f} deg}}, radius: 0.1 deg}}]"
+    told = refusal("run", "alanine_dipeptide", "-o", out, "--set", tiny)
+    assert "State B holds no point of the grid of the reference surface" in told
+    assert "--set reference=null" in told
+    assert not out.exists()
+    config = load_config(file, overrides=(tiny, "reference=null"))
+    check_beforehand(config, load_system(config, file.parent))

@@ -265,6 +265,10 @@ def test_toys_shoot_from_heat_with_two_way_moves(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (("shoot", "OUT", "--from", "nowhere.dcd"), "nowhere.dcd is not there"),
+        (
+            ("shoot", "OUT", "--from", "ensembl"),
+            "'ensembl' is neither paths, ensemble, high-temperature nor a trajectory",
+        ),
         (("shoot", "OUT", "--seed", "3"), "--seed belongs to a new run"),
         (("shoot", "OUT", "--set", "shooting.move=sideways"), "shooting.move"),
         (("shoot", "OUT", "--set", "shooting.velocity_mixing=0.5"), "two_way"),
