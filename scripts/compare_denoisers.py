@@ -155,7 +155,7 @@ def train_all(system: System, samples: WeightedSamples) -> dict[str, tuple[Denoi
     representation, config = system.representation, system.config.denoiser
     assert isinstance(representation, Torsions | Identity)
     rng = torch.Generator().manual_seed(0)
-    posterior = reference_posterior(representation, samples, config.reference_samples, rng)
+    posterior = reference_posterior(representation, samples, config.reference_samples, rng, config.log_snr_range[1])
 
     def targets(count: int, quantiles: Tensor | None = None) -> Targets:
         queries = draw_queries(representation, samples.features, count, config.log_snr_range, rng, quantiles)

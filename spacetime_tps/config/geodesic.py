@@ -29,10 +29,13 @@ class DenoiserConfig(Model):
     """Levels of the queries: uniform in log-SNR, or at constant Fisher-Rao speed of the corruption process."""
     reference_samples: Annotated[int, Within(16, 10**8)] = 50_000
     """At most this many weighted samples enter each posterior target."""
-    queries: Annotated[int, Within(64, 10**8)] = 60_000
+    queries: Annotated[int, Within(64, 10**8)] = 15_000
     validation_queries: Annotated[int, Within(16, 10**8)] = 4_000
     steps: Annotated[int, Within(1, 10**8)] = 2000
-    batch_size: Annotated[int, Within(1, 10**6)] = 512
+    """At most, in spells of 125, 250, 500, ... steps,"""
+    improvement: Annotated[float, Within(0, 0.999)] = 0.05
+    """until one has lowered the held-out error by less than this share of it; 0: until it grows."""
+    batch_size: Annotated[int, Within(1, 10**6)] = 256
     learning_rate: LearningRate = 0.05
     ema_decay: Annotated[float, Within(0, 0.999999)] = 0.998
     factors: Annotated[int, Within(2, 4096)] = 48
@@ -102,13 +105,13 @@ class GeodesicConfig(Model):
     """Share of the steps of a path that may lie in them."""
     waypoints: list[BallConfig] = Field(default_factory=list, max_length=1000)
     """Balls that the posterior mean shall pass through."""
-    starts: Annotated[int, Within(1, 1000)] = 8
+    starts: Annotated[int, Within(1, 1000)] = 1
     """Initial curves of each channel, all but the first bent; the best after a rough search goes on."""
     scout_steps: Annotated[int, Within(1, 10**6)] = 150
     """Steps of that search."""
     bend: Annotated[float, Within(1e-6, 10)] = 0.3
     """Size of these bends as a share of the distance between the ends."""
-    steps: Annotated[int, Within(0, 10**6)] = 200
+    steps: Annotated[int, Within(0, 10**6)] = 50
     """Steps of Adam."""
     learning_rate: LearningRate = 0.05
     polish_rounds: Annotated[int, Within(0, 10**5)] = 24

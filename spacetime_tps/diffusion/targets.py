@@ -109,13 +109,18 @@ def fisher_quantiles(
 
 
 def reference_posterior(
-    representation: Representation, samples: WeightedSamples, limit: int, rng: torch.Generator
+    representation: Representation,
+    samples: WeightedSamples,
+    limit: int,
+    rng: torch.Generator,
+    highest_log_snr: float,
 ) -> SampleDenoiser | PlacedSampleDenoiser:
-    """The posterior of (a random subset of) the weighted samples."""
+    """The posterior of (a random subset of) the weighted samples, to be asked up to a level."""
     count = len(samples.features)
     chosen = torch.randperm(count, generator=rng)[: min(limit, count)]
     statistics = torch.from_numpy(representation.statistics(samples.features))[chosen]
-    return sample_denoiser(representation, statistics, torch.from_numpy(samples.log_weights)[chosen])
+    log_weights = torch.from_numpy(samples.log_weights)[chosen]
+    return sample_denoiser(representation, statistics, log_weights, highest_log_snr)
 
 
 def posterior_targets(posterior: Denoiser, natural: Tensor, description: str, rigid_modes: int = 0) -> Targets:

@@ -31,7 +31,9 @@ Network = TypeVar("Network", bound=nn.Module)
 Report = Callable[[int, Mapping[str, float]], None]
 
 VALIDATION_LOG_SNRS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
-_LOSS_POINTS = 200
+_LOSS_POINTS = 40
+_FIRST_SPELL = 125
+"""Steps."""
 _VARIANCE_WEIGHT, _VALUE_WEIGHT = 0.25, 0.05
 
 
@@ -88,7 +90,8 @@ def train_denoiser(
         report: is told both losses now and then, with the step.
     """
     rng = torch.Generator().manual_seed(seed)
-    posterior = reference_posterior(representation, samples, config.reference_samples, rng)
+    highest = config.log_snr_range[1]
+    posterior = reference_posterior(representation, samples, config.reference_samples, rng, highest)
     features = samples.features
 
     fisher = config.schedule == "fisher"
@@ -141,13 +144,16 @@ def fit(
     rng: torch.Generator,
     report: Report | None = None,
 ) -> tuple[Network, np.ndarray]:
-    """Adam under a cosine schedule, with exponentially averaged weights.
+    """Adam in spells, each under a cosine schedule, with exponentially averaged weights, until nothing is gained.
+
+    A spell is twice as long as the one before. The last is that which has lowered the held-out loss of the averaged
+    weights by less than ``config.improvement`` of it, or which ends ``config.steps``.
 
     Args:
         network: changed in place.
         loss_of: loss of a network on a batch.
         training, held_out: targets on the network's device.
-        config: steps, batch size, learning rate, decay of the average.
+        config: steps, batch size, learning rate, decay of the average, least improvement of a spell.
         rng: draws the batches.
         report: is told both losses now and then, with the step.
 
@@ -156,31 +162,54 @@ def fit(
     """
     averaged = copy.deepcopy(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     report_every = max(1, config.steps // _LOSS_POINTS)
     batch_size = min(config.batch_size, len(training))
-    history, running = [], 0.0
+    history, running, step, best = [], 0.0, 0, math.inf
     with progress_bar(config.steps, "training", "step") as bar:
-        for step in range(config.steps):
-            rows = torch.randint(len(training), (batch_size,), generator=rng).to(training.natural.device)
-            batch = Targets(*(value[rows] for value in vars(training).values()))
-            loss = loss_of(network, batch)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            _average(averaged, network, min(config.ema_decay, (1 + step) / (10 + step)))
-            running += loss.item() / report_every
-            if (step + 1) % report_every == 0:
-                with torch.no_grad():
-                    held = loss_of(averaged, held_out).item()
-                history.append((step + 1, running, held))
-                if report is not None:
-                    report(step + 1, {"train/loss": running, "train/held_out_loss": held})
-                running = 0.0
-                bar.set_postfix(loss=f"{history[-1][1]:.3g}", refresh=False)
-            bar.update()
+        for spell in spells(config.steps):
+            for rate in _cosine(config.learning_rate, spell):
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                rows = torch.randint(len(training), (batch_size,), generator=rng).to(training.natural.device)
+                batch = Targets(*(value[rows] for value in vars(training).values()))
+                loss = loss_of(network, batch)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                _average(averaged, network, min(config.ema_decay, (1 + step) / (10 + step)))
+                running += loss.item() / report_every
+                step += 1
+                if step % report_every == 0:
+                    history.append((step, running, _held_out(averaged, loss_of, held_out)))
+                    if report is not None:
+                        report(step, {"train/loss": running, "train/held_out_loss": history[-1][2]})
+                    running = 0.0
+                    bar.set_postfix(loss=f"{history[-1][1]:.3g}", refresh=False)
+                bar.update()
+            reached = _held_out(averaged, loss_of, held_out)
+            if reached > (1.0 - config.improvement) * best:
+                break
+            best = reached
     return averaged, np.array(history).reshape(-1, 3)
+
+
+def spells(steps: int) -> list[int]:
+    """Lengths of the spells of at most so many steps: each twice as long as the one before, the last takes the rest."""
+    found, left, length = [], steps, _FIRST_SPELL
+    while left:
+        found.append(length if left - length >= length else left)
+        left, length = left - found[-1], 2 * length
+    return found
+
+
+def _cosine(rate: float, steps: int) -> list[float]:
+    """Learning rates that fall from ``rate`` to nearly zero, shape (steps,)."""
+    return (0.5 * rate * (1.0 + np.cos(np.pi * np.arange(steps) / steps))).tolist()
+
+
+@torch.no_grad()
+def _held_out(network: Network, loss_of: Callable[[Network, Targets], Tensor], held_out: Targets) -> float:
+    return loss_of(network, held_out).item()
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spacetime_tps.config import ToyConfig
 from spacetime_tps.diffusion.denoiser import Denoiser
-from spacetime_tps.diffusion.exact import SampleDenoiser
+from spacetime_tps.diffusion.exact import SampleDenoiser, sample_denoiser
 from spacetime_tps.diffusion.rigid import PlacedSampleDenoiser
 from spacetime_tps.diffusion.targets import reference_posterior
 from spacetime_tps.errors import UserError
@@ -88,16 +88,18 @@ def ground_of(context: Context, denoiser: Denoiser, rng: torch.Generator) -> Gro
     """
     system, representation = context.system, context.system.representation
     samples = load_samples(context)
-    posterior = reference_posterior(representation, samples, context.config.denoiser.reference_samples, rng)
-    model = ModelFreeEnergy(
-        SmoothedDensity(denoiser, representation), system.kt, context.config.geodesic.surface_log_snr
-    )
+    learning, level = context.config.denoiser, context.config.geodesic.surface_log_snr
+    highest = max(level, learning.log_snr_range[1])
+    posterior = reference_posterior(representation, samples, learning.reference_samples, rng, highest)
+    model = ModelFreeEnergy(SmoothedDensity(denoiser, representation), system.kt, level)
     read = posterior if isinstance(posterior, SampleDenoiser) else None
     angles = None
     if not isinstance(representation, Torsions | Identity):
         angles = angles_of_samples(context)
         features = torch.from_numpy(system.torsions.features_of_angles(angles))
-        read = SampleDenoiser(system.torsions, features, torch.from_numpy(samples.log_weights))
+        laid = sample_denoiser(system.torsions, features, torch.from_numpy(samples.log_weights), highest)
+        assert isinstance(laid, SampleDenoiser)
+        read = laid
     assert read is not None
     channels, promise = _channels(context, read)
     if angles is not None:

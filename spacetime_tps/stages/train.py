@@ -84,8 +84,9 @@ def _exact(context: Context) -> SampleDenoiser | None:
 def _of_samples(
     context: Context, samples: WeightedSamples, rng: torch.Generator
 ) -> SampleDenoiser | PlacedSampleDenoiser:
-    limit = context.config.denoiser.reference_samples
-    return reference_posterior(context.system.representation, samples, limit, rng)
+    config = context.config.denoiser
+    highest = config.log_snr_range[1]
+    return reference_posterior(context.system.representation, samples, config.reference_samples, rng, highest)
 
 
 def _tensors_of(posterior: SampleDenoiser | PlacedSampleDenoiser) -> dict[str, torch.Tensor]:
@@ -126,7 +127,8 @@ def load_denoiser(context: Context) -> Denoiser:
             axes = [tensors[name].numpy() for name in sorted(tensors) if name.startswith("axis_")]
             if axes and isinstance(representation, Torsions | Identity):
                 return GridDenoiser(representation, axes, tensors["log_weights"])
-            return sample_denoiser(representation, tensors["statistics"], tensors["log_weights"])
+            highest = context.config.denoiser.log_snr_range[1]
+            return sample_denoiser(representation, tensors["statistics"], tensors["log_weights"], highest)
         if context.config.denoiser.kind not in BUILT_IN_DENOISERS:
             brought: DenoiserPlugin = plugins.load(plugins.DENOISERS, context.config.denoiser.kind)
             return brought.build(representation, dict(context.config.denoiser.options), tensors)

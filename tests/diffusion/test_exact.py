@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, GridDenoiser, SampleDenoiser
+from spacetime_tps.diffusion.exact import (
+    BinnedDenoiser,
+    GaussianMixtureDenoiser,
+    GridDenoiser,
+    SampleDenoiser,
+    sample_denoiser,
+)
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Identity, Torsions
 from spacetime_tps.systems import systems_folder
@@ -117,3 +123,48 @@ def test_products_over_a_grid_are_the_sums_over_its_points(system: str, monkeypa
     assert torch.allclose(found.log_partition, expected.log_partition, rtol=1e-12, atol=1e-9)
     slopes = [torch.autograd.grad(each.mean.square().sum(), asked, retain_graph=True)[0] for each in (found, expected)]
     assert torch.allclose(*slopes, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("system", ["alanine_dipeptide", "mueller_brown"])
+def test_samples_on_a_grid_have_the_posterior_of_their_sums(system: str) -> None:
+    """Weights over 20 kT, queries up to the highest level that the grid is made for, some far from all samples."""
+    representation, surface = surface_of(system)
+    rng, noise_rng = np.random.default_rng(0), torch.Generator().manual_seed(1)
+    chosen = rng.choice(np.flatnonzero(surface.free_energy.ravel() < 20 * surface.kt), 3000)
+    points = surface.points()[chosen] + rng.uniform(-0.5, 0.5, (3000, 2)) * surface.spacing
+    features = representation.features_of_angles(points) if isinstance(representation, Torsions) else points
+    statistics = torch.from_numpy(representation.statistics(features))
+    log_weights = torch.from_numpy(-surface.free_energy.ravel()[chosen] / surface.kt)
+    laid = sample_denoiser(representation, statistics, log_weights, highest_log_snr=7.0)
+    assert isinstance(laid, BinnedDenoiser)
+    sums = SampleDenoiser(representation, statistics, log_weights)
+    assert torch.equal(laid.statistics, sums.statistics)
+    assert torch.equal(laid.log_weights, sums.log_weights)
+    noise = torch.randn(features[:200].shape, generator=noise_rng, dtype=torch.float64)
+    count = len(representation.log_snr_coordinates)
+    for level, off in ((-1.0, 1e-3), (3.0, 2e-3), (5.0, 1e-2), (7.0, 5e-2)):
+        levels = torch.full((200, count), level, dtype=torch.float64)
+        asked = representation.noised(torch.from_numpy(features[:200]), levels, noise)
+        found, expected = laid(asked), sums(asked)
+        assert found.log_partition is not None
+        assert expected.log_partition is not None
+        spread = expected.block_variance.sum(-1).mean().sqrt()
+        apart = (found.mean - expected.mean)[:, : representation.n_features].square().sum(-1).mean().sqrt()
+        assert apart < off * spread
+        assert (found.block_variance.mean() / expected.block_variance.mean()).item() == pytest.approx(1.0, abs=off)
+        assert (found.log_partition - expected.log_partition).abs().mean() < off
+    far = torch.from_numpy(representation.statistics(features[:3])) * 0.0 - 4000.0
+    found, expected = laid(far), sums(far)
+    assert torch.isfinite(found.mean).all()
+    assert torch.allclose(found.mean, expected.mean, atol=2e-2)
+
+
+def test_few_samples_or_other_than_two_variables_are_summed() -> None:
+    points, _ = mixture_on_grid()
+    for dimension, count in ((2, 500), (1, 5000), (3, 5000)):
+        space, some = Identity(dimension), np.resize(points, (count, dimension))
+        statistics = torch.from_numpy(space.statistics(some))
+        found = sample_denoiser(space, statistics, torch.zeros(count, dtype=torch.float64), highest_log_snr=5.0)
+        assert type(found) is SampleDenoiser
+    with pytest.raises(ValueError, match="two variables, not 3"):
+        BinnedDenoiser(Identity(3), statistics, torch.zeros(5000, dtype=torch.float64), 5.0)

@@ -10,7 +10,7 @@ from spacetime_tps.config import DenoiserConfig
 from spacetime_tps.diffusion.exact import GaussianMixtureDenoiser, GridDenoiser
 from spacetime_tps.diffusion.learned import LearnedDenoiser, build_network, state_to_save
 from spacetime_tps.diffusion.targets import draw_queries, fisher_quantiles, reference_posterior
-from spacetime_tps.diffusion.training import rms_errors, train_denoiser
+from spacetime_tps.diffusion.training import rms_errors, spells, train_denoiser
 from spacetime_tps.potentials import FreeEnergySurface
 from spacetime_tps.representations import Identity, Torsions
 
@@ -83,7 +83,7 @@ def test_fisher_schedule_of_gaussian_data() -> None:
     x = np.random.default_rng(0).standard_normal((4000, 1))
     samples = WeightedSamples(x, np.zeros(len(x)), x, 0)
     rng = torch.Generator().manual_seed(1)
-    posterior = reference_posterior(Identity(1), samples, 4000, rng)
+    posterior = reference_posterior(Identity(1), samples, 4000, rng, 7.0)
     found = fisher_quantiles(posterior, x, (-1.0, 3.0), rng, count=1000).numpy()
     level = np.linspace(-1.0, 3.0, 4001)
     snr = np.exp(level)
@@ -105,3 +105,24 @@ def test_fisher_schedule_trains() -> None:
         for kind in ("log_snr", "fisher")
     )
     assert not torch.equal(uniform.offset, fisher.offset)
+
+
+def test_spells_double_and_add_up() -> None:
+    assert spells(2000) == [125, 250, 500, 1125]
+    assert spells(150) == [150]
+    assert spells(375) == [125, 250]
+    assert all(sum(spells(steps)) == steps for steps in range(1, 1000, 7))
+
+
+def test_training_stops_when_a_spell_gains_little() -> None:
+    torsions, surface = Torsions(["a", "b"], [(0, 1, 2, 3), (1, 2, 3, 4)]), two_state_surface()
+    samples = flat_samples(surface, torsions)
+    base = SMALL.model_copy(update={"steps": 900, "queries": 1000, "validation_queries": 200})
+    ends, losses = [], []
+    for improvement in (0.0, 0.2, 0.99):
+        loss = train_denoiser(torsions, samples, base.model_copy(update={"improvement": improvement}), seed=9).loss
+        ends.append(loss[-1, 0])
+        losses.append(loss[-1, 2])
+    assert ends[2] <= 375 < ends[0]  # the second spell cannot gain 99 %
+    assert ends[2] <= ends[1] <= ends[0]
+    assert losses[0] < losses[2]
