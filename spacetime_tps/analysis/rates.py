@@ -188,7 +188,7 @@ class Rates:
         log_flux: log of the reactive flux per unit of time.
         populations: p_A and p_B, the shares of time that the state visited last was A and B, shape (2,).
         accounted: what p_A + p_B come to beside the weight of all samples: less than one where something populated was
-            entered from neither state, more where free simulations leave a state for longer than samples know.
+            entered from neither state, more where a state is left for a while for places that no window has seen.
         accounted_error: its standard error, no less than if both shares erred alike.
         transition_time: mean duration of the transition paths.
         transition_time_error: its standard error.

@@ -29,7 +29,7 @@ class DenoiserConfig(Model):
     """Levels of the queries: uniform in log-SNR, or at constant Fisher-Rao speed of the corruption process."""
     reference_samples: Annotated[int, Within(16, 10**8)] = 50_000
     """At most this many weighted samples enter each posterior target."""
-    queries: Annotated[int, Within(64, 10**8)] = 15_000
+    queries: Annotated[int, Within(64, 10**8)] = 30_000
     validation_queries: Annotated[int, Within(16, 10**8)] = 4_000
     steps: Annotated[int, Within(1, 10**8)] = 2000
     """At most, in spells of 125, 250, 500, ... steps,"""

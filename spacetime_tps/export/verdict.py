@@ -406,8 +406,7 @@ def _rates(summary: Mapping[str, Any]) -> Finding:
         return Finding(question, f"No: {shots['no_rates_because']}.", DOUBT)
     error = max(shots[key]["error_of_log"] for key in ("rate_a_to_b", "rate_b_to_a"))
     answer = (
-        f"{shots['connected_share']:.0%} of {shots['shots']:,} shots connect the states; log k is known to {error:.2f}"
-        f", p_A + p_B come to {_known(shots['accounted_population'])} ± {_known(shots['accounted_population_error'])}."
+        f"{shots['connected_share']:.0%} of {shots['shots']:,} shots connect the states; log k is known to {error:.2f}."
     )
     doubt = doubt_on_rates(summary)
     if doubt is None:
