@@ -51,7 +51,7 @@ def problem(*overrides: str, system: str = "alanine_dipeptide") -> str:
         ("Paths.count=3", "Paths", "paths"),
         ("geodesic.point=3", "geodesic.point", "points"),
         ("windows.walkers=3", "windows.walkers", "free_walkers"),
-        ("transitions.max_frame=3", "transitions.max_frame", "shooting.max_frames"),
+        ("transitions.max_frames=3", "transitions.max_frames", "shooting.max_frames"),
         ("transitions.sampl_every=3", "transitions.sampl_every", "frame_every"),
         ("system.dynamics.hydrogen_mas=1 Da", "system.dynamics.hydrogen_mas", "system.hydrogen_mass"),
         ("friction=3", "friction", "system.dynamics.friction"),
@@ -93,6 +93,21 @@ def test_not_all_of_a_long_value_is_repeated(section: str, key: str, value: obje
 def test_unknown_key_like_no_other() -> None:
     assert problem("zzzz=1") == "my.yaml: unknown key 'zzzz'."
     assert problem("denoiser.layers=1") == "my.yaml: unknown key 'denoiser.layers'."
+    for other in (
+        "sampling.flatten.bias=[phi]",
+        "system.kt=2",
+        "time=3",
+        "atoms=3",
+        "steps=3",
+        "transitions.max_frame=3",
+    ):  # of another kind
+        assert "did you mean" not in problem(other)
+    assert problem("system.list=2") == "my.yaml: unknown key 'system.list'."
+    assert problem("system.seed=3").endswith("(did you mean 'seed' outside of all sections?).")
+    ball = "states.a.any_of=[{ball: {phi: 1 deg, psi: 2 deg}, radus: 3 deg}]"
+    assert problem(ball) == "my.yaml: unknown key 'states.a.any_of.0.radus' (did you mean 'radius'?)."
+    contacts = "collective_variables.x={kind: native_contacts, pdb: c5.pdb, cutof: 3 nm}"
+    assert problem(contacts).endswith("unknown key 'collective_variables.x.cutof' (did you mean 'cutoff'?).")
 
 
 @pytest.mark.parametrize("system", ["alanine_dipeptide", "mueller_brown", "chignolin"])

@@ -22,12 +22,12 @@ def validate(settings: dict[str, Any], source: str) -> RunConfig:
     try:
         return RunConfig.model_validate(settings)
     except ValidationError as error:
-        raise UserError(f"{source}: {_first_problem(error)}.") from error
+        raise UserError(f"{source}: {_first_problem(error, settings)}.") from error
     except RecursionError as error:
         raise UserError(f"{source}: its sections lie too deep in each other.") from error
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, settings: dict[str, Any]) -> str:
     problems = error.errors(include_url=False)
     # An unknown key explains the missing ones around it, so it is told first.
     unknown = [p for p in problems if p["type"] == "extra_forbidden"]
@@ -36,7 +36,8 @@ def _first_problem(error: ValidationError) -> str:
     place = _place(problem["loc"])
     shown = shortened(".".join(place), _LONGEST_PLACE)
     if problem["type"] == "extra_forbidden":
-        hint = suggestion(problem["loc"])
+        shown = shortened(".".join([*_place(problem["loc"][:-1]), str(problem["loc"][-1])]), _LONGEST_PLACE)
+        hint = suggestion(problem["loc"], settings)
         return f"unknown key '{shown}'" + (f" (did you mean {hint}?)" if hint else "")
     if problem["type"] == "missing":
         return f"the key '{shown}' is missing"

@@ -13,8 +13,8 @@ _BRIEF = 0.1
 _SOUND_PATHS = 100.0
 """With fewer effective paths errors of rates are too small: 0.17 with 71 on Müller-Brown, where the scatter is 0.29."""
 _SHORT = 0.1
-"""By how much p_A + p_B may fall short of one. More than one they are wherever a state is left for a while for places that no
-window has seen; the rates do not depend on those."""
+"""By how much p_A + p_B may fall short of one. More than one they are wherever a state is left for a while for places
+that no window has seen; the rates do not depend on those."""
 
 
 @dataclass(frozen=True)
