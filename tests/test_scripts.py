@@ -23,16 +23,27 @@ def test_what_a_script_imports_of_the_package_is_there(script: Path) -> None:
             assert not [alias.name for alias in node.names if not hasattr(module, alias.name)], node.module
 
 
+GOOD = {"covered.json": "{}", "times.xml": "<a/>"}
+NO_LINES = "covered.json is missing or not what this script writes; write it with --cover"
+
+
 @pytest.mark.parametrize(
     ("made", "given", "told"),
     [
-        ({}, ["chosen.yaml"], "covered.json cannot be read as JSON; write it with --cover"),
-        ({"covered.json": '{"a'}, ["chosen.yaml"], "covered.json cannot be read as JSON; write it with --cover"),
-        ({"covered.json": "{}"}, ["chosen.yaml"], "times.xml cannot be read as XML; write it with --cover"),
-        ({"covered.json": "{}", "times.xml": "<a/>"}, ["none.yaml"], "none.yaml is no list of faults"),
-        ({"covered.json": "{}", "times.xml": "<a/>"}, ["run.py"], "run.py is no list of faults"),
-        ({"covered.json": "{}", "times.xml": "<a/>", "chosen.json": "["}, ["chosen.yaml"], "delete it to begin anew"),
-        ({"covered.json": "{}", "times.xml": "<a/>"}, ["chosen.yaml", "--first", "no"], "no cannot be read as JSON"),
+        ({}, ["chosen.yaml"], NO_LINES),
+        ({"covered.json": '{"a'}, ["chosen.yaml"], NO_LINES),
+        ({"covered.json": '{"spacetime_tps/units.py": [1]}'}, ["chosen.yaml"], NO_LINES),
+        (
+            {"covered.json": "{}"},
+            ["chosen.yaml"],
+            "times.xml is missing or not what pytest writes; write it with --cover",
+        ),
+        ({**GOOD, "times.xml": '<a><testcase time="abc"/></a>'}, ["chosen.yaml"], "times.xml is missing or not what"),
+        (GOOD, ["none.yaml"], "There is no list of faults"),
+        (GOOD, ["run.py"], "run.py is no list of faults"),
+        ({**GOOD, "chosen.json": '{"a": 1}'}, ["chosen.yaml"], "delete it to begin anew"),
+        (GOOD, ["chosen.yaml", "--first", "no"], "give what an earlier run wrote"),
+        (GOOD, ["--lines"], "There is no"),
     ],
 )
 def test_faults_are_refused_in_one_sentence(
@@ -41,7 +52,8 @@ def test_faults_are_refused_in_one_sentence(
     script = next(script for script in SCRIPTS if script.parts[-2:] == ("faults", "run.py"))
     for name, text in made.items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path), str(script.parent / given[0]), *given[1:]])
+    words = [str(script.parent / word) if word.endswith((".yaml", ".py")) else word for word in given]
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path), *words])
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(script), run_name="__main__")
     assert told in str(caught.value)

@@ -30,6 +30,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 ROOT = Path(__file__).parents[2]
 _SLOWER, _STARTING = 10, 120
@@ -42,6 +43,15 @@ concurrency = multiprocessing,thread
 parallel = True
 sigterm = True
 """
+
+
+class Row(BaseModel):
+    """What is kept of a fault that was tried, and more."""
+
+    model_config = ConfigDict(extra="allow")
+    number: int
+    result: str
+    by: str | None = None
 
 
 class _Shared:
@@ -101,6 +111,8 @@ def write_lines(out: Path) -> None:
             sys.exit(f"{out / 'coverage'} is not what coverage writes; {_COVER}.")
         for context, path, bits in found:
             test, _, phase = context.partition("|")
+            if not Path(path).is_relative_to(ROOT):
+                sys.exit(f"{out / 'coverage'} is of another checkout ({path}); {_COVER}.")
             name, lines = Path(path).relative_to(ROOT).as_posix(), numbits_to_nums(bits)
             own[name][test].update(lines)
             if phase == "setup":
@@ -125,21 +137,23 @@ def write(file: Path, text: str) -> None:
     half.replace(file)
 
 
-def read(file: Path, advice: str) -> Any:
-    """What a JSON file holds, or the end of the program in one sentence."""
+def read(file: Path, kind: Any, advice: str) -> Any:
+    """What a JSON file of a kind holds, or the end of the program in one sentence."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        sys.exit(f"{file} cannot be read as JSON; {advice}.")
+        return TypeAdapter(kind).validate_python(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        sys.exit(f"{file} is missing or not what this script writes; {advice}.")
 
 
-def faults_in(file: Path) -> list[dict[str, Any]]:
+def faults_in(file: Path) -> list[dict[str, str]]:
     """The faults of a list, or the end of the program in one sentence."""
+    if not file.is_file():
+        sys.exit(f"There is no list of faults {file}; give one such as scripts/faults/chosen.yaml.")
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        found = None
-    if not isinstance(found, list) or not all(isinstance(each, dict) and set(each) >= _KEYS for each in found):
+        found = TypeAdapter(list[dict[str, str]]).validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        found = [{}]
+    if not all(set(each) >= _KEYS for each in found):
         sys.exit(
             f"{file} is no list of faults: expected YAML with {', '.join(sorted(_KEYS))} in each, as in chosen.yaml."
         )
@@ -148,14 +162,11 @@ def faults_in(file: Path) -> list[dict[str, Any]]:
 
 def times_in(out: Path) -> dict[str, float]:
     """Seconds of each test, by its name."""
-    found = {}
     try:
         cases = list(ElementTree.parse(out / "times.xml").iter("testcase"))
-    except (OSError, ElementTree.ParseError):
-        sys.exit(f"{out / 'times.xml'} cannot be read as XML; {_COVER}.")
-    for case in cases:
-        found[f"{case.get('file')}::{case.get('name')}"] = float(case.get("time", 0))
-    return found
+        return {f"{case.get('file')}::{case.get('name')}": float(case.get("time", 0)) for case in cases}
+    except (OSError, ValueError, ElementTree.ParseError):
+        sys.exit(f"{out / 'times.xml'} is missing or not what pytest writes; {_COVER}.")
 
 
 def tests_of(fault: dict[str, Any], covered: dict[str, dict[str, list[int]]], times: dict[str, float]) -> list[str]:
@@ -231,11 +242,14 @@ def main() -> None:
         write_lines(out)
     if given.faults is None:
         return
-    covered, times = read(out / "covered.json", _COVER), times_in(out)
+    covered, times = read(out / "covered.json", dict[str, dict[str, list[int]]], _COVER), times_in(out)
     kept = out / f"{given.faults.stem}.json"
-    rows = read(kept, "delete it to begin anew") if kept.is_file() else []
-    earlier = read(given.first, "give what an earlier run wrote") if given.first else []
-    caught_by = {row["number"]: row.get("by") for row in earlier}
+    if kept.name == "covered.json":
+        sys.exit(f"The list {given.faults} would be kept as {kept}, which is taken; rename it.")
+    before = read(kept, list[Row], "delete it to begin anew") if kept.is_file() else []
+    rows = [row.model_dump(exclude_unset=True) for row in before]
+    earlier = read(given.first, list[Row], "give what an earlier run wrote") if given.first else []
+    caught_by = {row.number: row.by for row in earlier}
     for number, fault in enumerate(faults_in(given.faults), 1):
         if given.only not in f"{fault['file']} {fault['fault']}" or number in [row["number"] for row in rows]:
             continue

@@ -438,9 +438,9 @@ def _chains(shooting: Mapping[str, Any] | None, paths: str | None) -> Finding | 
     rows = [row for key, row in shooting.items() if key.startswith("max_free_energy") or key == "length"]
     scatter = [row["gelman_rubin"] for row in rows if row.get("gelman_rubin") is not None]
     if not scatter:
-        return Finding(
-            question, f"{answer}; from a single chain nothing tells.", DOUBT, "More chains: shooting.chains."
-        )
+        one = shooting.get("chains") == 1
+        unknown = "from a single chain nothing tells" if one else "whether they agree is unknown, they are too short"
+        return Finding(question, f"{answer}; {unknown}.", DOUBT, "More chains: shooting.chains." if one else longer)
     if max(scatter) > _MIXED:
         answer += f"; but the chains differ (Gelman-Rubin {max(scatter):.2f}), so there are fewer independent ones."
         return Finding(question, answer, DOUBT, longer)

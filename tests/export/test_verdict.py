@@ -258,6 +258,10 @@ def test_chains_and_committors_are_judged() -> None:
         found = levels(SOUND, shooting=unmixed)
         assert found[question] == DOUBT
         assert found["Is there a true path ensemble?"] == GOOD
+    for chains, words in ((1, "from a single chain nothing tells"), (2, "whether they agree is unknown")):
+        few = {**bare, "length": {"gelman_rubin": None}, "chains": chains}
+        (told,) = [f for f in verdict(SOUND, few, None) if f.question == question]
+        assert words in told.answer
     assert question not in levels(SOUND, shooting=None)
     assert "Is there a true path ensemble?" not in levels(changed("transitions", {}))
     aside = {"along": None, "spread_beyond_binomial": {"mean": 0.95, "spread": 0.1}}
