@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-_GRID = 200
+_GRID, _MOST_GRID = 200, 2000
+_NARROWER, _SIGMAS = (1.0, 2.0, 4.0, 8.0), (0.0, 4.0, 4.5, 5.0)
+"""Times that kernels are narrower than Silverman's, and standard errors by which a dip has to show then."""
 _DIP = 0.7
 """Of a density, over the lower of the peaks beside it: where it is deeper, two tubes are apart."""
 _FEWEST = 10.0
@@ -71,15 +73,29 @@ def _beyond_a_dip(points: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
 
 
 def _dips(along: np.ndarray, share: np.ndarray, scatter: float) -> list[float]:
-    """Where the density of numbers is lowest between two of its peaks, and low beside them, the deepest dip first."""
-    width = 1.06 * scatter * _effective(share) ** -0.2
-    grid = np.linspace(along.min(), along.max(), _GRID)
+    """Where the density of numbers is lowest between two of its peaks, and low beside them, the deepest dip first.
+
+    Silverman's width is that of one heap. Several make it too wide: where it shows no dip narrower kernels may, if the
+    points under them are so many that chance makes no such dip.
+    """
+    silverman = 1.06 * scatter * _effective(share) ** -0.2
+    for narrower, sigmas in zip(_NARROWER, _SIGMAS, strict=True):
+        if found := _dips_of_width(along, share, silverman / narrower, sigmas):
+            return found
+    return []
+
+
+def _dips_of_width(along: np.ndarray, share: np.ndarray, width: float, sigmas: float) -> list[float]:
+    """The same for kernels of one width, dips that are so many standard errors below the peaks beside them."""
+    grid = np.linspace(along.min(), along.max(), max(_GRID, min(_MOST_GRID, int(3 * np.ptp(along) / width))))
     density = np.exp(-0.5 * np.square((grid[:, None] - along) / width)) @ share
     before, behind = np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1]
     peaks = np.minimum(before, behind)
     depth = np.divide(density, peaks, out=np.zeros_like(density), where=peaks > 0.0)
     low = np.concatenate([[False], (density[1:-1] <= density[:-2]) & (density[1:-1] <= density[2:]), [False]])
-    found = np.flatnonzero(low & (depth < _DIP))
+    many = np.sqrt(_effective(share))  # points under a kernel: density times their number
+    apart = many * (peaks - density) > sigmas * np.sqrt(peaks + density)
+    found = np.flatnonzero(low & apart & (depth < _DIP))
     return grid[found[np.argsort(depth[found], kind="stable")]].tolist()
 
 

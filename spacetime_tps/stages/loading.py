@@ -16,7 +16,7 @@ from spacetime_tps.stages.context import frame_interval
 from spacetime_tps.stages.export import NATURE_OF_PATHS
 from spacetime_tps.stages.folder import RunFolder, check_files
 from spacetime_tps.stages.shoot import NATURE_OF_SAMPLES
-from spacetime_tps.stages.shot_files import ENSEMBLE_PATHS, NATURE_OF_SHOT_PATHS, whole_frames
+from spacetime_tps.stages.shot_files import ENSEMBLE_PATHS, NATURE_OF_EXPORTED_PATHS, whole_frames
 from spacetime_tps.systems import System, load_system
 from spacetime_tps.topology import without_solvent
 
@@ -77,7 +77,7 @@ def _of_ensemble(folder: RunFolder, system: System, topology: app.Topology) -> l
             whole_frames(system.molecule, path.positions)[:, system.molecule.solute],
             interval,
             system.in_states(path.variables),
-            NATURE_OF_SHOT_PATHS,
+            NATURE_OF_EXPORTED_PATHS,
         )
         for path in unpack(read_arrays(file))
     ]

@@ -18,7 +18,8 @@ INTERMEDIATE = "ensemble/intermediate.pdb"
 _GATHERED = 0.25
 """Ends of shots within this share of the distance between the states count as one place, in features."""
 _REMEMBERED, _FEW = 0.5, 3
-"""Correlation of where trajectories began and stopped beyond which the place is none of rest; of so many at least."""
+"""Correlation of where trajectories began and stopped beyond which those that stopped near there have not come to rest;
+trajectories that are a gathering."""
 _SLOW = 0.25
 """Transition time over the life of a state above which it has none of its own."""
 
@@ -52,7 +53,7 @@ def lost_shots(system: System, shots: Shots) -> str:
     told = f"{lost} of {len(shots)} shots reached no state in transitions.max_steps and {connected}"
     found = gathering(system, shots)
     if found is None:
-        return f"{told}; most of these ends are still near where they began: raise transitions.max_steps"
+        return f"{told}: raise transitions.max_steps"
     steps = "name that place as a state, and take each step by itself"
     if system.molecule is not None:
         steps = f"take each step by itself, from A to {INTERMEDIATE} and from there to B"
@@ -81,13 +82,17 @@ class Gathering:
 
 
 def gathering(system: System, shots: Shots) -> Gathering | None:
-    """Of shots of which at least one arrived nowhere; None where their ends still depend on where they began."""
+    """Of shots of which at least one arrived nowhere; None where these are too few, or still near where they began."""
     space, variables = ridge_space(system), system.variables
-    features = space.features(shots.stops[tuple(shots.losses.T)])
-    if _correlation(space.features(shots.variables[shots.losses[:, 0]]), features) > _REMEMBERED:
-        return None
+    features, begun = (
+        space.features(shots.stops[tuple(shots.losses.T)]),
+        space.features(shots.variables[shots.losses[:, 0]]),
+    )
     ends = space.features(variables(system.structures))
     reach = _GATHERED * float(np.linalg.norm(ends[1] - ends[0]))
+    near = float(np.median(np.linalg.norm(features - begun, axis=1))) < reach
+    if len(features) < _FEW or (near and _correlation(begun, features) > _REMEMBERED):
+        return None
     together = max(KDTree(features).query_ball_point(features, reach), key=len)
     mean = features[together].mean(axis=0)
     nearest = int(np.square(features - mean).sum(axis=1).argmin())
@@ -95,9 +100,7 @@ def gathering(system: System, shots: Shots) -> Gathering | None:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Of two sets of features, shape (n, n_features), over all components; zero for fewer than three."""
-    if len(first) < _FEW:
-        return 0.0
+    """Of two sets of features, shape (n, n_features), over all components."""
     away, other = first - first.mean(axis=0), second - second.mean(axis=0)
     scale = float(np.sqrt(np.square(away).sum() * np.square(other).sum()))
     return float((away * other).sum()) / scale if scale > 0.0 else 0.0

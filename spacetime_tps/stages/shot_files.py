@@ -27,9 +27,9 @@ ENSEMBLE_PATHS = f"{FOLDER}/paths.npz"
 """Frames of the exported paths, in the order of ``exported`` of ``shots.npz``."""
 NATURE_OF_SHOT_PATHS = (
     "Unguided trajectories in physical time: samples of the transition path ensemble of the stated dynamics, "
-    "temperature and states, all rows of ensemble/weights.csv by their weights, or the files path_*.dcd each as often "
-    "as it was drawn."
+    "temperature and states, all rows of ensemble/weights.csv by their weights"
 )
+NATURE_OF_EXPORTED_PATHS = f"{NATURE_OF_SHOT_PATHS}, or the files path_*.dcd each as often as it was drawn."
 _MOST_UNFINISHED = 0.01
 """Share of shots that reached no state above which it matters where they stopped."""
 _TRANSITION_STATES = (0.4, 0.6)

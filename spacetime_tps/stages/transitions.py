@@ -34,7 +34,7 @@ from spacetime_tps.stages.ridge_rounds import (
     ridge_space,
     rounds_of_shots,
 )
-from spacetime_tps.stages.shot_files import NATURE_OF_SHOT_PATHS, Found, write_shots
+from spacetime_tps.stages.shot_files import NATURE_OF_EXPORTED_PATHS, NATURE_OF_SHOT_PATHS, Found, write_shots
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.stages.windows import WINDOW_SAMPLES
@@ -239,7 +239,7 @@ def _summary(context: Context, found: Found, labels: list[str]) -> dict[str, Any
         "largest_weight": float(ensemble.weights.max(initial=0.0)),
         "pareto_k": pareto_k(ensemble.weights),
         "no_rates_because": found.reason or None,
-        "nature": NATURE_OF_SHOT_PATHS,
+        "nature": f"{NATURE_OF_SHOT_PATHS}." if context.system.molecule is None else NATURE_OF_EXPORTED_PATHS,
     }
     if (gathered := found.gathering) is not None:
         summary["gathering"] = {"share": gathered.share, "at": gathered.at}

@@ -82,3 +82,12 @@ def test_what_is_not_finite_is_refused() -> None:
     for given in ((broken, weights), (points, np.where(weights > 0, np.inf, 1.0)), (points, -weights)):
         with pytest.raises(ValueError, match="finite"):
             tubes(*given)
+
+
+@pytest.mark.parametrize(("count", "gap", "each"), [(3, 20.0, 30), (4, 20.0, 100), (5, 20.0, 100), (3, 6.0, 100)])
+def test_heaps_in_a_row_are_all_told_apart(count: int, gap: float, each: int) -> None:
+    """Their scatter makes kernels of Silverman's width too wide for them."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        points = np.concatenate([rng.normal([k * gap, 0.0], [1.0, 0.3], (each, 2)) for k in range(count)])
+        assert np.bincount(tubes(points, np.ones(len(points)))).tolist() == pytest.approx([each] * count, abs=2)

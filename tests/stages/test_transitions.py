@@ -308,9 +308,19 @@ def test_an_intermediate_that_holds_shots_is_named() -> None:
     brief = replace(plan, max_frames=1)
     begun = shots_from(recipe, ridge_space(system), windows, starts, brief, 0, "lost", WorkerPool(1))
     assert gathering(system, begun) is None
-    assert lost_shots(system, begun).endswith(
-        "most of these ends are still near where they began: raise transitions.max_steps"
+    assert lost_shots(system, begun).endswith("connect the states: raise transitions.max_steps")
+    side = np.where(np.arange(len(begun)) % 2, 1.0, -1.0)[:, None]
+    wells = replace(
+        begun,
+        variables=saddle + 0.1 * side,
+        stops=np.repeat(saddle + 0.9 * side, 2, axis=0).reshape(-1, 2, 2),
+        ends=np.zeros_like(begun.ends),
+        inside=np.zeros_like(begun.inside),
+        lost=np.zeros((2 * len(begun), 2)),
     )
+    two = gathering(system, wells)  # where a trajectory stopped depends on where it began, and is far from there
+    assert two is not None
+    assert two.share == pytest.approx(0.5, abs=0.05)
     longer = replace(plan, shots=1, max_frames=50_000)
     arrived = shots_from(recipe, ridge_space(system), windows, starts, longer, 0, "lost", WorkerPool(1))
     assert not arrived.unfinished.any()
