@@ -49,8 +49,6 @@ _PROBED = 40
 """Frames of annealed paths from which trajectories tell where the ridge is."""
 _MORE = 1.25
 """Times that more shots than were asked for are told."""
-_ZERO = 1e-9
-"""Error of a share of one, within rounding."""
 _SHORTER = 4
 """Times that windows along further channels are shorter than those along the chosen one."""
 
@@ -315,7 +313,11 @@ def _shares(found: Found, members: list[np.ndarray]) -> list[dict[str, float | N
     some = [own.astype(float) for own in members if weights[own].any()]
     known = iter(found.ensemble.averages(some))
     averages = [next(known) if weights[own].any() else (0.0, np.inf) for own in members]
-    return [{"share": share, "error": error if _ZERO < error < np.inf else None} for share, error in averages]
+    sound = [np.isfinite(error) and weights[~own].any() for own, (_, error) in zip(members, averages, strict=True)]
+    return [
+        {"share": share, "error": error if is_known else None}
+        for (share, error), is_known in zip(averages, sound, strict=True)
+    ]
 
 
 def _words(context: Context, found: Found) -> str:

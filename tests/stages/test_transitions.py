@@ -122,6 +122,8 @@ def test_shots_are_counted_and_the_last_round_connects_the_states(shot: Path) ->
     assert found["paths"] == len(read_arrays(shot / "shots.npz")["weights"])
     assert sum(each["share"] for each in found["channels"].values()) == pytest.approx(1.0)
     assert sum(each["share"] for each in found["tubes"]) == pytest.approx(1.0)
+    for each in [*found["channels"].values(), *found["tubes"]]:
+        assert each["share"] < 1.0 or each["error"] is None  # that no other path was found is no error of zero
     assert summary["force_evaluations"]["transitions"] > 50 * found["shots"]
     assert 1.0 < found["effective_paths"] <= found["paths"]
 
@@ -155,8 +157,9 @@ def test_short_windows_give_paths_and_no_rates(shot: Path) -> None:
     page = (shot / "report.html").read_text(encoding="utf-8")
     assert "unknown: ridge windows share no samples with the states" in page
     assert f"{summary['transitions']['paths']} unguided paths" in page
-    assert "path_0005 of the ensemble" in page
-    assert "path_0006 of the ensemble" not in page
+    files = len(list((shot / "ensemble").glob("path_*.dcd")))
+    assert f"path_{files - 1:04d} of the ensemble" in page
+    assert f"path_{files:04d} of the ensemble" not in page
 
 
 def test_the_paths_of_a_run_as_a_method_of_a_comparison(shot: Path) -> None:
