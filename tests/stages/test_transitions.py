@@ -113,11 +113,12 @@ def test_weights_are_those_of_the_windows(shot: Path) -> None:
     assert free[alike] == pytest.approx(np.full(len(alike), free[0]))
 
 
-def test_shots_are_counted_and_the_last_round_connects_the_states(shot: Path) -> None:
+def test_shots_are_counted_and_rounds_connect_the_states(shot: Path) -> None:
     summary = json.loads((shot / "summary.json").read_text())
     found = summary["transitions"]
-    (*_, last) = next(iter(found["connected_share_by_round"].values()))
-    assert last > 0.2
+    rounds = next(iter(found["connected_share_by_round"].values()))
+    assert min(rounds[1:]) > 0.05
+    assert max(rounds) > 0.2
     assert found["shots"] == len(read_arrays(shot / "shots.npz")["window"])
     assert found["paths"] == len(read_arrays(shot / "shots.npz")["weights"])
     assert sum(each["share"] for each in found["channels"].values()) == pytest.approx(1.0)
