@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self
 
 import numpy as np
@@ -110,24 +111,27 @@ class BinnedDenoiser(SampleDenoiser):
     a sixth of the squared spacing in each variable, on average. With a spacing of half a standard deviation of the
     narrowest restraint that is at most 4 % of the variance of this, and falls with the SNR.
 
-    Raises:
-        ValueError: there are not two variables.
     """
 
     def __init__(
         self, representation: Torsions | Identity, statistics: Tensor, log_weights: Tensor, highest_log_snr: float
     ):
-        """The spacing follows from ``highest_log_snr``; the rest as for ``SampleDenoiser``."""
+        """The spacing follows from ``highest_log_snr``; the rest as for ``SampleDenoiser``.
+
+        Raises:
+            ValueError: there are not two variables, or they span too many steps of that spacing.
+        """
         super().__init__(representation, statistics, log_weights)
-        points = representation.center(statistics.numpy())
+        points, period = representation.center(statistics.numpy()), representation.period
         if points.shape[-1] != 2:
             raise ValueError(f"a grid needs two variables, not {points.shape[-1]}")
         wanted = _SPACING * float(np.exp(-0.5 * highest_log_snr))
-        period = representation.period
         low = np.full(2, -np.pi) if period is not None else points.min(axis=0)
         span = np.full(2, period) if period is not None else np.maximum(np.ptp(points, axis=0), wanted)
-        cells = np.clip(np.ceil(span / wanted), 2, _MOST_CELLS).astype(int)
-        count = cells if period is not None else cells + 1
+        cells = np.maximum(np.ceil(span / wanted), 2)
+        if (cells > _MOST_CELLS).any():
+            raise ValueError(f"a grid of {cells.max():.3g} cells an axis costs more than sums")
+        count = cells.astype(int) + (period is None)
         table = _deposited(points, self.log_weights.exp().numpy(), low, span / cells, count)
         axes = [low[k] + span[k] / cells[k] * np.arange(count[k]) for k in range(2)]
         with np.errstate(divide="ignore"):
@@ -173,13 +177,9 @@ def sample_denoiser(
     """
     if isinstance(representation, Cartesian):
         return PlacedSampleDenoiser(representation, statistics, log_weights)
-    if (
-        highest_log_snr is not None
-        and isinstance(representation, Torsions | Identity)
-        and representation.center(statistics[:1]).shape[-1] == 2
-        and len(statistics) > _MANY
-    ):
-        return BinnedDenoiser(representation, statistics, log_weights, highest_log_snr)
+    if highest_log_snr is not None and isinstance(representation, Torsions | Identity) and len(statistics) > _MANY:
+        with suppress(ValueError):
+            return BinnedDenoiser(representation, statistics, log_weights, highest_log_snr)
     return SampleDenoiser(representation, statistics, log_weights)
 
 

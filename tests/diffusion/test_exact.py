@@ -166,5 +166,9 @@ def test_few_samples_or_other_than_two_variables_are_summed() -> None:
         statistics = torch.from_numpy(space.statistics(some))
         found = sample_denoiser(space, statistics, torch.zeros(count, dtype=torch.float64), highest_log_snr=5.0)
         assert type(found) is SampleDenoiser
+    wide = torch.from_numpy(Identity(2).statistics(1e3 * np.resize(points, (5000, 2))))
+    flat = torch.zeros(5000, dtype=torch.float64)
+    assert type(sample_denoiser(Identity(2), wide, flat, highest_log_snr=5.0)) is SampleDenoiser  # too many cells
+    assert isinstance(sample_denoiser(Identity(2), wide / 1e3, flat, highest_log_snr=5.0), BinnedDenoiser)
     with pytest.raises(ValueError, match="two variables, not 3"):
         BinnedDenoiser(Identity(3), statistics, torch.zeros(5000, dtype=torch.float64), 5.0)
