@@ -18,7 +18,7 @@ from spacetime_tps.shooting.chains import Observables
 from spacetime_tps.shooting.path import pack
 from spacetime_tps.stages.context import Context, frame_interval
 from spacetime_tps.stages.export import NOT_FOR_SCIENCE
-from spacetime_tps.stages.rate_doubts import INTERMEDIATE, Gathering, gathering
+from spacetime_tps.stages.no_rates import INTERMEDIATE, Gathering, gathering
 from spacetime_tps.stages.ridge_rounds import RidgeShots, ridge_space
 from spacetime_tps.systems import Molecule, System
 

@@ -19,9 +19,9 @@ from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import IN_B, NOWHERE
 from spacetime_tps.stages.context import Context, StageResult, frame_interval
+from spacetime_tps.stages.no_rates import lost_shots, place_of, why_not
 from spacetime_tps.stages.paths import chosen_schedule
 from spacetime_tps.stages.placement import explored
-from spacetime_tps.stages.rate_doubts import lost_shots, place_of, why_not
 from spacetime_tps.stages.ridge_rounds import (
     ROUNDS,
     RidgeShots,

@@ -33,7 +33,7 @@ from spacetime_tps.stages import RunFolder, ridge_rounds
 from spacetime_tps.stages.context import opened
 from spacetime_tps.stages.measure import measured
 from spacetime_tps.stages.methods import transitions_of_run
-from spacetime_tps.stages.rate_doubts import gathering, lost_shots, why_not
+from spacetime_tps.stages.no_rates import gathering, lost_shots, why_not
 from spacetime_tps.stages.ridge_rounds import Tube, covered, ridge_by_probes, ridge_by_samples, ridge_space
 from spacetime_tps.stages.ties import free_walkers, windows_of_potential
 from spacetime_tps.stages.train import load_denoiser
