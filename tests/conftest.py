@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from xdist.scheduler import LoadScopeScheduling
 
 from spacetime_tps.cli import main
+from spacetime_tps.diffusion import training
 
 torch.set_num_threads(1)
 
@@ -82,8 +83,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatIsShar
 TINY_ALANINE = (
     "sampling.build_time=20 ps", "sampling.exchange_interval=10 ps", "sampling.frozen_time=20 ps",
     "sampling.discard_time=0 ps", "sampling.sample_interval=0.1 ps", "sampling.frame_interval=2 ps",
-    "denoiser.queries=2000", "denoiser.validation_queries=200", "denoiser.steps=100", "denoiser.factors=16",
-    "denoiser.components=32", "geodesic.points=24", "geodesic.nodes=12", "geodesic.steps=40",
+    "denoiser.queries=2000", "denoiser.validation_queries=200", "denoiser.steps=100", "denoiser.batch_size=512",
+    "denoiser.factors=16", "denoiser.components=32", "geodesic.points=24", "geodesic.nodes=12", "geodesic.steps=40",
     "geodesic.polish_rounds=1", "geodesic.polish_steps=10", "geodesic.starts=2", "geodesic.scout_steps=10",
     "paths.count=4", "paths.curve_points=60", "paths.steps_per_point=20", "paths.equilibration_steps=500",
     "paths.release_steps=200", "paths.frames=20", "paths.max_doublings=0", "windows.spacing=3",
@@ -101,8 +102,8 @@ TINY_SHOTS = (
 
 TINY_TOY = (
     "sampling.walkers=128", "sampling.burn_in_steps=200", "sampling.steps=500", "sampling.sample_every=50",
-    "denoiser.queries=3000", "denoiser.validation_queries=200", "denoiser.steps=150", "denoiser.factors=16",
-    "denoiser.components=32", "geodesic.points=32", "geodesic.nodes=12", "geodesic.steps=40",
+    "denoiser.queries=3000", "denoiser.validation_queries=200", "denoiser.steps=150", "denoiser.batch_size=512",
+    "denoiser.factors=16", "denoiser.components=32", "geodesic.points=32", "geodesic.nodes=12", "geodesic.steps=40",
     "geodesic.polish_rounds=1", "geodesic.polish_steps=10", "geodesic.starts=2", "geodesic.scout_steps=10",
     "paths.count=8", "paths.curve_points=100", "paths.steps_per_point=10", "paths.equilibration_steps=200",
     "paths.frames=20", "paths.max_doublings=0", "windows.steps=400", "windows.equilibration_steps=100",
@@ -134,10 +135,9 @@ def run_cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def exploding_training() -> Iterator[None]:
-    """Adam with a step that no configuration allows, so that the network's numbers overflow."""
-    adam = torch.optim.Adam
+    """Steps that no configuration allows, so that the network's numbers overflow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim, "Adam", lambda parameters, lr: adam(parameters, lr=1e30))
+        patch.setattr(training, "_cosine", lambda rate, steps: [1e30] * steps)
         yield
 
 

@@ -94,13 +94,13 @@ def write_lines(out: Path) -> None:
 
     What a shared fixture runs, coverage tells of the first test that asks for it; it is a line of all that do.
     """
+    if not (out / "coverage").is_file():
+        sys.exit(f"There is no {out / 'coverage'}; {_COVER}.")
+    from coverage.numbits import numbits_to_nums
+
     own: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     made: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     fixtures = shared_fixtures()
-    from coverage.numbits import numbits_to_nums
-
-    if not (out / "coverage").is_file():
-        sys.exit(f"There is no {out / 'coverage'}; {_COVER}.")
     with sqlite3.connect(out / "coverage") as data:
         try:
             found = data.execute(

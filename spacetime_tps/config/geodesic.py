@@ -105,13 +105,13 @@ class GeodesicConfig(Model):
     """Share of the steps of a path that may lie in them."""
     waypoints: list[BallConfig] = Field(default_factory=list, max_length=1000)
     """Balls that the posterior mean shall pass through."""
-    starts: Annotated[int, Within(1, 1000)] = 1
+    starts: Annotated[int, Within(1, 1000)] = 8
     """Initial curves of each channel, all but the first bent; the best after a rough search goes on."""
     scout_steps: Annotated[int, Within(1, 10**6)] = 150
     """Steps of that search."""
     bend: Annotated[float, Within(1e-6, 10)] = 0.3
     """Size of these bends as a share of the distance between the ends."""
-    steps: Annotated[int, Within(0, 10**6)] = 50
+    steps: Annotated[int, Within(0, 10**6)] = 200
     """Steps of Adam."""
     learning_rate: LearningRate = 0.05
     polish_rounds: Annotated[int, Within(0, 10**5)] = 24

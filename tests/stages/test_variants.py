@@ -183,8 +183,8 @@ def test_three_torsions_are_kept_low_by_the_models_own_density(without_reference
     third = ("representation.torsions=[phi, psi, theta]", "collective_variables.theta=['1:O', '1:C', '2:N', '2:CA']")
     grid = ("sampling.grid_points=24", "sampling.hill_width=40 deg")
     search = (
-        "geodesic.channel=phi+ psi- theta+", "geodesic.steps=80", "geodesic.polish_rounds=6",
-        "geodesic.low_barrier.weight=10",
+        "geodesic.channel=phi+ psi- theta+", "geodesic.starts=4", "geodesic.scout_steps=60", "geodesic.steps=150",
+        "geodesic.polish_rounds=12", "geodesic.polish_steps=20", "geodesic.low_barrier.weight=10",
     )  # fmt: skip
     low, plain = tmp_path / "low", tmp_path / "plain"
     options = ("--stop-after", "geodesic", *settings((*TINY_ALANINE, *third, *grid, *search)))

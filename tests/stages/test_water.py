@@ -77,7 +77,7 @@ def test_a_run_in_water_writes_the_molecule_and_says_what_lags(system: Path, tmp
     assert trajectory.n_atoms == 22
     frames = read_arrays(tmp_path / "run/paths.npz", ("frames",))["frames"]
     assert frames.shape[2] > 300  # shooting goes on from whole frames
-    assert summary["transitions"]["shots"] == 42  # too few and too short for paths
+    assert summary["transitions"]["shots"] in (42, 84)  # of one ridge or of two, too few and too short for paths
     assert "shots" in summary["transitions"]["no_rates_because"]
     phi = mdtraj.compute_phi(trajectory)[1][:, 0]
     whole = app.PDBFile(str(system / "a.pdb"))
