@@ -1,4 +1,4 @@
-"""What an unknown key of a system file may have meant: a key that is taken where it is suggested, or none."""
+"""Suggestions for an unknown key of a system file. Each is tried first: only a key that is accepted is suggested."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Location = Sequence[int | str]
 
 
 def suggestion(location: Location, settings: dict[str, Any]) -> str:
-    """The key of that section, or else the dotted keys of others, that may have been meant, in quotes; empty if none.
+    """The key that was probably meant, in quotes: of the same section, or the dotted key of another; empty if none.
 
     Args:
         location: of the unknown key, as pydantic gives it: names of branches of unions among those of keys.
@@ -79,7 +79,7 @@ def _containing(wanted: str, keys: list[str]) -> list[str]:
 
 
 def _is_taken(settings: dict[str, Any], refused: Location, place: Location) -> bool:
-    """Whether a key that was refused is known at another place, with all else as it is."""
+    """Whether the refused key is accepted at another place, the rest unchanged."""
     tried = copy.deepcopy(settings)
     value = _section_in(tried, refused[:-1]).pop(refused[-1])
     section = _section_in(tried, place[:-1])

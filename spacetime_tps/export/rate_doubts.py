@@ -1,4 +1,4 @@
-"""What speaks against rate constants that there are, for the printed answer and for the verdict."""
+"""Reasons to doubt the rate constants of a run, for the printed answer and the report."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _BRIEF = 0.1
 _SOUND_PATHS = 100.0
 """With fewer effective paths errors of rates are too small: 0.17 with 71 on Müller-Brown, where the scatter is 0.29."""
 _SHORT = 0.1
-"""By how much p_A + p_B may fall short of one. More than one they are wherever a state is left for a while for places
-that no window has seen; the rates do not depend on those."""
+"""Largest accepted gap between p_A + p_B and one. A sum above one is harmless: molecules left a state for a while for
+places that no window sampled, and the rates do not depend on these."""
 
 
 @dataclass(frozen=True)
 class RateDoubt:
-    """The strongest of the doubts: in a few words, in a sentence for the report, and what to do about it."""
+    """One reason: in a few words, in a sentence for the report, and what to do about it."""
 
     words: str
     sentence: str
@@ -32,7 +32,7 @@ def by_torsions(summary: Mapping[str, Any]) -> bool:
 
 
 def doubt_on_rates(summary: Mapping[str, Any]) -> RateDoubt | None:
-    """Of a summary that holds rates; None if nothing speaks against them."""
+    """The first reason to doubt the rates in a summary, or None."""
     shots = summary["transitions"]
     error = max(shots[key]["error_of_log"] for key in ("rate_a_to_b", "rate_b_to_a"))
     if (whole := shots["accounted_population"]) < 1.0 - _SHORT:

@@ -48,7 +48,7 @@ WORK = "shooting_ridges"
 _PROBED = 40
 """Frames of annealed paths from which trajectories tell where the ridge is."""
 _MORE = 1.25
-"""Times that more shots than were asked for are told."""
+"""The run warns if it makes more than this many times the shots that were asked for."""
 _SHORTER = 4
 """Times that windows along further channels are shorter than those along the chosen one."""
 

@@ -1,4 +1,4 @@
-"""Finished parts of a stage on its way, which an interrupted one finds again."""
+"""Finished parts of an unfinished stage. If the stage is interrupted, the next attempt uses them."""
 
 from __future__ import annotations
 
