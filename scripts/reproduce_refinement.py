@@ -25,7 +25,7 @@ from spacetime_tps.geometry.channels import climb
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.systems import System, find_system_file, load_config, load_system
 
-BASINS = "sampling={kind: basins, time: 1 ns}"
+TWO_STATES = "sampling={kind: adaptive, time: 1 ns}"
 
 
 def reference_difference(system: System) -> float:
@@ -91,7 +91,7 @@ def main() -> None:
     file = find_system_file("alanine_dipeptide")
     system = load_system(load_config(file), file.parent)
     run = [sys.executable, "-c", "from spacetime_tps.cli.main import main; main()", "run", "alanine_dipeptide"]
-    changes = [BASINS, f"refine.rounds={given.rounds}", *given.set]
+    changes = [TWO_STATES, "accuracy=null", f"refine.rounds={given.rounds}", *given.set]
     for seed in range(given.seeds):
         folder = given.output / f"seed_{seed}"
         options = [word for change in changes for word in ("--set", change)]

@@ -29,6 +29,7 @@ from spacetime_tps.config import (
 )
 from spacetime_tps.dynamics import MolecularDynamics
 from spacetime_tps.errors import DamagedFileError, UserError
+from spacetime_tps.files import read_arrays
 from spacetime_tps.inputs import ANY_BYTES, regular_file
 from spacetime_tps.molecules import (
     box_of,
@@ -54,6 +55,8 @@ from spacetime_tps.states import Axes, Region, State, build_regions, build_state
 from spacetime_tps.structures import check_same_hands, check_structure
 from spacetime_tps.topology import chosen_atoms, solute_atoms
 
+ENDS = "ends.npz"
+"""Structures that sampling found at the bottom of either state, in a run folder."""
 _OVERLAP_PROBES = 100_000
 _SAME_BOX_NM = 1e-3
 _FEWEST_SUPERPOSED = 3
@@ -86,7 +89,8 @@ class System:
         representation: features, restraint and chart; of a kind that is fitted to samples, the torsions until then.
         variables: the collective variables in which states are defined.
         states: state A and state B.
-        structures: one frame in each state, shape (2, n_atoms, 3) [nm] or (2, d).
+        structures: one frame in each state, shape (2, n_atoms, 3) [nm] or (2, d): those of the system file, or once
+            sampling has looked for it the bottom of each.
         energy_unit: ``kJ/mol`` or ``kT``; ``kt`` is the thermal energy in it.
         molecule: for a molecule.
         potential: for an analytic potential; its energies divide by ``potential_kt``.
@@ -225,7 +229,15 @@ def load_config(
         settings["seed"] = seed
     for assignment in overrides:
         apply_override(settings, assignment)
-    return validate(settings, f"{file} with --set" if overrides else str(file))
+    return validate(_with_defaults(settings), f"{file} with --set" if overrides else str(file))
+
+
+def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+    """With what a kind of sampling takes for granted in other sections, unless the settings say otherwise."""
+    sampling = settings.get("sampling")
+    kind = sampling.get("kind") if isinstance(sampling, dict) else None
+    given = read_yaml(Path(__file__).parent / "defaults.yaml").get(str(kind), {})
+    return merge(given, settings)
 
 
 def _quickened(settings: dict[str, Any]) -> dict[str, Any]:
@@ -313,7 +325,7 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
         representation=_representation(config.representation, torsions, topology, folder / FITTED),
         variables=variables,
         states=_states(config, variables, structures),
-        structures=structures,
+        structures=_bottoms(folder, structures),
         energy_unit="kJ/mol",
         kt=dynamics.kt,
         molecule=Molecule(topology, dynamics),
@@ -328,6 +340,18 @@ def _check_ends(config: RunConfig, topology: app.Topology, structures: np.ndarra
     for file, positions in zip(files, structures, strict=True):
         check_structure(topology, positions, file)
     check_same_hands(topology, structures, files)
+
+
+def _bottoms(folder: Path, structures: np.ndarray) -> np.ndarray:
+    """What sampling found at the bottom of either state, if it has looked for it, else the structures themselves."""
+    if not (folder / ENDS).is_file():
+        return structures
+    found = read_arrays(folder / ENDS, ("structures",))["structures"]
+    if found.shape != structures.shape or not np.isfinite(found).all():
+        raise DamagedFileError(
+            f"{folder / ENDS} does not hold two structures of this molecule; draw the samples again with --overwrite."
+        )
+    return found
 
 
 def _variables(config: RunConfig, topology: app.Topology, quadruples: np.ndarray, folder: Path) -> CollectiveVariables:

@@ -29,11 +29,12 @@ UNITS: dict[str, dict[str, float]] = {
     "angle": {"deg": math.pi / 180.0, "rad": 1.0},
     "length": {"nm": 1.0, "A": 0.1, "Å": 0.1},
     "mass": {"Da": 1.0, "amu": 1.0},
+    "wall time": {"s": 1.0, "min": 60.0, "h": 3600.0},
 }
 """Accepted units of each dimension with their value in the internal unit."""
 
 _CANONICAL = {"temperature": "K", "time": "ps", "rate": "/ps", "energy": "kJ/mol", "angle": "deg", "length": "nm"}
-_CANONICAL["mass"] = "Da"
+_CANONICAL |= {"mass": "Da", "wall time": "s"}
 _NUMBER = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S*)\s*$")
 
 
@@ -93,6 +94,7 @@ Energy = _quantity("energy")
 Angle = _quantity("angle")
 Length = _quantity("length")
 Mass = _quantity("mass")
+WallTime = _quantity("wall time")
 
 
 def eyring_barrier(log_rate: float, temperature: float) -> float:

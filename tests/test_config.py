@@ -96,7 +96,6 @@ def test_unknown_key_like_no_other() -> None:
     for other in (
         "sampling.flatten.bias=[phi]",
         "system.kt=2",
-        "time=3",
         "atoms=3",
         "steps=3",
         "transitions.max_frame=3",
@@ -242,7 +241,7 @@ def test_no_word_of_python(override: str, expected: str) -> None:
 
 
 REPLICAS = "sampling={kind: replica_exchange, highest_temperature: 600 K, time: 100 ps}"
-BASINS = "sampling={kind: basins, time: 100 ps}"
+ADAPTIVE = "sampling={kind: adaptive, time: 100 ps}"
 APART = [
     ("alanine_dipeptide", ["name==x"], "should not begin with ="),
     ("alanine_dipeptide", ["paths.count=true"], "my.yaml: paths.count is true or false, where a number"),
@@ -256,7 +255,7 @@ APART = [
     ("alanine_dipeptide", [REPLICAS, "sampling.exchange_interval=2 ps"], "exchange_interval should not be longer than"),
     ("alanine_dipeptide", [REPLICAS, "sampling.sample_interval=200 ps"], "sample_interval should not be longer than"),
     ("alanine_dipeptide", [REPLICAS, "sampling.highest_temperature=300 K"], "highest_temperature should be above"),
-    ("alanine_dipeptide", [BASINS, "sampling.sample_interval=200 ps"], "sample_interval should not be longer than"),
+    ("alanine_dipeptide", [ADAPTIVE, "sampling.sample_interval=200 ps"], "sample_interval should not be longer than"),
     ("alanine_dipeptide", ["sampling.bias=[phi, phi]"], "sampling.bias names a torsion twice"),
     ("alanine_dipeptide", ["sampling.bias=[phi, psi, phi, psi]"], "metadynamics takes at most three torsions"),
     ("alanine_dipeptide", ["representation.torsions=[phi, phi]"], "representation.torsions names a torsion twice"),

@@ -41,9 +41,9 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
         "alanine_dipeptide",
         {**_MOLECULE, "sampling": {"kind": "trajectories", "files": ["a.xtc"], "weights": ["a.dat"], "column": 1}},
     ),
-    "basins": (
+    "adaptive": (
         "alanine_dipeptide",
-        {**_MOLECULE, "sampling": {"kind": "basins", "time": "100 ps"}, "refine.rounds": 2},
+        {**_MOLECULE, "sampling": {"kind": "adaptive", "time": "100 ps"}, "refine.rounds": 2},
     ),
     "cartesian": (
         "alanine_dipeptide",

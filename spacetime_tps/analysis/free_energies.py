@@ -20,11 +20,15 @@ class Profile:
         free_energy: above its lowest point [kT], shape (n,).
         barrier: its largest climb, from any point to a later one [kT].
         error: standard error of ``barrier`` [kT].
+        variance_by_ensemble: what the samples of each ensemble add to its square, shape (n_ensembles,).
+        above_a: free energy of its top above that of state A, and its standard error [kT]; NaN without a sample in A.
     """
 
     free_energy: np.ndarray
     barrier: float
     error: float
+    variance_by_ensemble: np.ndarray
+    above_a: tuple[float, float]
 
 
 def difference_of_states(solution: Solution) -> tuple[float, float]:
@@ -47,11 +51,20 @@ def profile_along(
     """
     natural = np.exp(log_snr) * torsions.features_of_angles(centers)
     seen = torsions.features_of_angles(solution.pool.variables[:, columns])
-    found = solution.estimate(seen @ natural.T)
-    height = found.values
+    targets, in_a = seen @ natural.T, solution.pool.in_states[:, 0]
+    if in_a.any():
+        with np.errstate(divide="ignore"):
+            targets = np.column_stack([targets, np.log(in_a.astype(float))])
+    found = solution.estimate(targets)
+    height = found.values[: len(centers)]
     top = int(np.argmax(height - np.minimum.accumulate(height)))
     bottom = int(np.argmin(height[: top + 1]))
-    return Profile(height - height.min(), *found.difference(bottom, top))
+    return Profile(
+        height - height.min(),
+        *found.difference(bottom, top),
+        found.variance_by_ensemble(bottom, top),
+        found.difference(len(centers), top) if in_a.any() else (np.nan, np.nan),
+    )
 
 
 def along_by_samples(

@@ -173,6 +173,20 @@ class Pool:
             sampler=self.sampler or other.sampler,
         )
 
+    def of_ensembles(self, kept: np.ndarray) -> Pool:
+        """Some of its ensembles with their samples; which, shape (n_ensembles,)."""
+        rows, number = kept[self.ensemble], np.cumsum(kept) - 1
+        return replace(
+            self,
+            natural=self.natural[kept],
+            confined=self.confined[kept],
+            features=self.features[rows],
+            in_states=self.in_states[rows],
+            variables=self.variables[rows],
+            ensemble=number[self.ensemble[rows]],
+            walker=self.walker[rows],
+        )
+
     def save(self, file: Path) -> None:
         """Write to an ``.npz`` file."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}

@@ -129,11 +129,33 @@ class Estimate:
         values: shape (n_targets,) [kT].
         covariance: shape (n_targets, n_targets) [kT^2].
         group: of ensembles that share samples, to which each belongs, shape (n_targets,).
+        weights: whose sums over all samples the solution sets, shape (n, n_sums).
+        response: of the values to such sums, shape (n_targets, n_sums).
+        ensemble: that each sample was drawn in, shape (n,).
+        block: of time that each sample belongs to, shape (n,).
     """
 
     values: np.ndarray
     covariance: np.ndarray
     group: np.ndarray
+    weights: np.ndarray
+    response: np.ndarray
+    ensemble: np.ndarray
+    block: np.ndarray
+
+    def variance_by_ensemble(self, i: int, j: int) -> np.ndarray:
+        """What the samples of each ensemble add to the variance of ``difference(i, j)`` [kT^2], shape (n_ensembles,).
+
+        With n times as many samples of an ensemble its part is n times smaller. Ensembles that exchange configurations
+        are correlated, which the parts leave out.
+        """
+        scores = self.weights @ (self.response[j] - self.response[i])
+        parts = np.zeros(int(self.ensemble.max(initial=0)) + 1)
+        for k in np.unique(self.ensemble):
+            own = self.ensemble == k
+            alone = np.zeros(int(own.sum()), dtype=int)
+            parts[k] = _scatter(scores[own, None], alone, np.unique(self.block[own], return_inverse=True)[1])[0, 0]
+        return parts
 
     def difference(self, i: int, j: int) -> tuple[float, float]:
         """Free energy of j minus that of i and its standard error [kT], infinite if no samples join them."""
@@ -199,7 +221,7 @@ def estimated(
     covariance = max(covariances, key=lambda c: np.diagonal(c + c[0, 0] - c[0] - c[:, :1].T).sum())
     of_group = shares @ (found.groups[:, None] == np.arange(found.groups.max() + 1))
     values = np.append(-log_sums, [each.value for each in sums])
-    return Estimate(values, covariance, of_group.argmax(axis=1))
+    return Estimate(values, covariance, of_group.argmax(axis=1), weights, inverse, ensemble, blocks[0])
 
 
 def _scatter(weights: np.ndarray, ensemble: np.ndarray, block: np.ndarray) -> np.ndarray:

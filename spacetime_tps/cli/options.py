@@ -53,6 +53,13 @@ def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="potential|exact|NAME",
             help="exact: no network; grid or samples instead. NAME: of another package.",
         ),
+        click.option(
+            "--accuracy", metavar="ENERGY", help='Standard error of barrier and B - A to run for, such as "1 kJ/mol".'
+        ),
+        click.option("--max-evaluations", help="Force evaluations after which no round of windows begins."),
+        click.option(
+            "--max-time", metavar="TIME", help='Time after which no round of windows begins, such as "30 min".'
+        ),
         click.option("--preset", type=click.Choice(["quick", "standard"]), help="quick is for tests, not for science."),
         click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes; never changes a result."),
         click.option("--device", help="torch device for training; default: the fastest there is."),
@@ -86,6 +93,9 @@ def read_configuration(
     preset: Preset | None = None,
     geometry: str | None = None,
     denoiser: str | None = None,
+    accuracy: str | None = None,
+    max_evaluations: str | None = None,
+    max_time: str | None = None,
     overrides: tuple[str, ...] = (),
 ) -> tuple[RunConfig, Path]:
     """The resolved configuration and the folder its file names are relative to."""
@@ -95,6 +105,9 @@ def read_configuration(
         "hardware.workers": workers,
         "geodesic.geometry": geometry,
         "denoiser.kind": denoiser,
+        "accuracy": accuracy,
+        "max_evaluations": max_evaluations,
+        "max_time": max_time,
     }
     assignments = tuple(f"{key}={value}" for key, value in chosen.items() if value is not None)
     file = find_system_file(system)

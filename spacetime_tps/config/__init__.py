@@ -6,7 +6,7 @@ from spacetime_tps.config.paths import PathsConfig, WindowsConfig
 from spacetime_tps.config.representations import CartesianConfig, ComponentsConfig, NamedTorsionsConfig, TorsionsConfig
 from spacetime_tps.config.run import RunConfig
 from spacetime_tps.config.sampling import (
-    BasinsConfig,
+    AdaptiveConfig,
     FlattenConfig,
     HillsConfig,
     LangevinConfig,
@@ -21,8 +21,8 @@ from spacetime_tps.config.validation import dump, validate
 
 __all__ = [
     "BUILT_IN_DENOISERS",
+    "AdaptiveConfig",
     "BallConfig",
-    "BasinsConfig",
     "BoxConfig",
     "CartesianConfig",
     "ComponentsConfig",

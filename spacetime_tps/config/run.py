@@ -19,7 +19,7 @@ from spacetime_tps.config.representations import (
     TorsionsConfig,
 )
 from spacetime_tps.config.sampling import (
-    BasinsConfig,
+    AdaptiveConfig,
     LangevinConfig,
     MetadynamicsConfig,
     ReplicaExchangeConfig,
@@ -28,7 +28,7 @@ from spacetime_tps.config.sampling import (
 from spacetime_tps.config.shooting import CommittorConfig, ComparisonConfig, ShootingConfig, TransitionsConfig
 from spacetime_tps.config.states import StatesConfig, VariableConfig
 from spacetime_tps.config.systems import MoleculeConfig, SystemKind
-from spacetime_tps.units import parse_quantity
+from spacetime_tps.units import Energy, WallTime, parse_quantity
 
 
 class HardwareConfig(Model):
@@ -62,6 +62,12 @@ class RunConfig(Model):
     representation: RepresentationConfig
     reference: FileName | None = None
     sampling: SamplingConfig
+    accuracy: Annotated[Energy, Within("0.001 kJ/mol", "1000 kJ/mol")] | None = None
+    """Standard error of the barrier and of B - A at which rounds of windows end; null: ``refine`` says when."""
+    max_evaluations: Annotated[int, Within(1, 10**15)] | None = None
+    """Force evaluations of the whole run, roughly: no round begins that would exceed them."""
+    max_time: Annotated[WallTime, Within("1 s", "10000 h")] | None = None
+    """Time after which no round begins; paths, windows and shots still follow."""
     denoiser: DenoiserConfig
     geodesic: GeodesicConfig
     refine: RefineConfig = RefineConfig()
@@ -98,7 +104,7 @@ class RunConfig(Model):
             raise ValueError(f"representation.kind must be {kinds}")
         if molecule == isinstance(self.sampling, LangevinConfig):
             kinds = (
-                "'metadynamics', 'replica_exchange', 'trajectories' or 'basins' for a molecule, "
+                "'metadynamics', 'replica_exchange', 'trajectories' or 'adaptive' for a molecule, "
                 "'langevin' for a potential"
             )
             raise ValueError(f"sampling.kind must be {kinds}")
@@ -119,6 +125,10 @@ class RunConfig(Model):
             if len(set(self.representation.torsions)) < len(self.representation.torsions):
                 raise ValueError("representation.torsions names a torsion twice")
             self._check_bias(self.representation)
+        if self.accuracy is not None and not self.refine.rounds:
+            raise ValueError("accuracy is reached by rounds of windows: it needs refine.rounds of one or more")
+        if self.accuracy is None and (self.max_evaluations or self.max_time):
+            raise ValueError("max_evaluations and max_time end the rounds that accuracy asks for; give that, too")
         if self.refine.rounds and not molecule:
             raise ValueError("refine.rounds is for molecules: the posteriors of an analytic potential are known")
         if not isinstance(self.representation, TorsionsConfig | IdentityConfig):
@@ -146,9 +156,9 @@ class RunConfig(Model):
     def _check_fitted(self) -> None:
         """What representations that are fitted to samples cannot do yet."""
         kind = self.representation.kind
-        if self.refine.rounds or isinstance(self.sampling, BasinsConfig):
+        if self.refine.rounds or isinstance(self.sampling, AdaptiveConfig):
             raise ValueError(
-                f"refine.rounds and sampling.kind 'basins' need representation.kind 'torsions', not {kind!r}"
+                f"refine.rounds and sampling.kind 'adaptive' need representation.kind 'torsions', not {kind!r}"
             )
         if self.geodesic.geometry != "spacetime" or self.geodesic.avoid:
             raise ValueError(

@@ -108,18 +108,19 @@ class TrajectoriesConfig(Model):
     """So many frames apart are those that are used."""
 
 
-class BasinsConfig(Model):
-    """Free simulations in either state and a plain between them, for ``refine`` to find out what is there."""
+class AdaptiveConfig(Model):
+    """Free simulations in either state and a plain between them; what is there, rounds of windows find out."""
 
-    kind: Literal["basins"]
+    kind: Literal["adaptive"]
     walkers: Annotated[int, Within(2, 1024)] = 4
     """Of each state."""
-    time: Duration
+    time: Duration = 200.0
     """Simulated time in each state, all its walkers together."""
     discard_time: Discarded = 10.0
     """Thrown away at the start of each walker, beside ``time``."""
     sample_interval: Interval = 0.2
-    frame_interval: Interval = 20.0
+    frame_interval: Interval = 2.0
+    """Of the frames among which the bottom of either state is looked for."""
     background_kt: Annotated[float, Within(0.1, 1000)] = 12.0
     """Assumed free energy, above the bottom, of what no simulation has seen; below the barrier, so that every way is
     tried."""
@@ -127,7 +128,7 @@ class BasinsConfig(Model):
     """Points that the whole torus would be covered with; of more than three torsions, those about the straight ways."""
 
     @model_validator(mode="after")
-    def _intervals_fit(self) -> BasinsConfig:
+    def _intervals_fit(self) -> AdaptiveConfig:
         return in_order(self, "sample_interval", "time")
 
 
@@ -150,6 +151,6 @@ class LangevinConfig(Model):
 
 
 SamplingConfig = Annotated[
-    MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | BasinsConfig | LangevinConfig,
+    MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | AdaptiveConfig | LangevinConfig,
     Field(discriminator="kind"),
 ]

@@ -61,7 +61,7 @@ _LONGEST_PLACE = 120
 _BRANCH = re.compile(r"(constrained-)?(str|int|float|list|dict)|\[key\]|(function-|nullable|literal\[).*")
 _TAGS = {
     *("ball", "box", "molecule", "potential", "torsions", "cartesian", "tica", "pca", "identity", "metadynamics"),
-    *("replica_exchange", "trajectories", "basins", "langevin"),
+    *("replica_exchange", "trajectories", "adaptive", "langevin"),
 }
 
 

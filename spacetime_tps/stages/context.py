@@ -32,7 +32,7 @@ from spacetime_tps.stages.folder import STAGES, RunFolder, stages_of
 from spacetime_tps.stages.reference_grid import states_on
 from spacetime_tps.stages.sizes import check_sizes
 from spacetime_tps.stages.work_folder import WorkFolder
-from spacetime_tps.systems import System, load_system
+from spacetime_tps.systems import ENDS, System, load_system
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class Context:
     """Every stage calls it just before it writes its result: what the folder held of it so far is then dropped."""
     reporter: Reporter = field(default_factory=NullReporter)
     """Is told numbers while a stage runs."""
+    began: float = field(default_factory=time.monotonic)
+    """When the command began, on the clock of ``time.monotonic`` [s]."""
 
     @property
     def config(self) -> RunConfig:
@@ -267,7 +269,7 @@ def run_stages(
             make_room = partial(folder.make_room, name, config)
             tell(f"{name}: {run_stage(folder, name, stage, replace(context, make_room=make_room), last)}")
             folder.previous.settle()
-            if (folder / FITTED).is_file():
+            if any((folder / name).is_file() for name in (FITTED, ENDS)):
                 context = replace(context, system=load_system(config, folder.path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import platform
 from typing import Any
 
@@ -310,7 +311,7 @@ def finish_summary(context: Context) -> dict[str, Any]:
     train = {key: value for key, value in model.record("train")["summary"].items() if key != "loss"}
     followed = model.record("geodesic")["summary"]
     health = train.pop("health") | _health_of(followed)
-    dynamics = config.system.model_dump(mode="json")
+    dynamics, answer = config.system.model_dump(mode="json"), _answer(context, records)
     summary = {
         "schema_version": SCHEMA_VERSION,
         "system": config.name,
@@ -328,7 +329,8 @@ def finish_summary(context: Context) -> dict[str, Any]:
         "paths": exported["paths"],
         "windows": records["windows"]["summary"],
         "transitions": records["transitions"]["summary"],
-        "answer": _answer(context, records),
+        "answer": answer,
+        "accuracy": _accuracy(context, answer, records),
         "reference": exported["reference"],
         "versions": versions(),
         "platform": _platform(context),
@@ -354,6 +356,20 @@ def _answer(context: Context, records: dict[str, dict[str, Any]]) -> dict[str, A
         "barrier": energy(windows.get(f"barrier_{system.suffix}")),
         "delta_f_states": energy(windows.get(f"delta_f_states_{system.suffix}")),
         **{name: None if found is None else {key: found[key] for key in keys} for name, found in rates.items()},
+    }
+
+
+def _accuracy(context: Context, answer: dict[str, Any], records: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The standard error that was wanted, the larger one of barrier and B - A, and why rounds of windows ended."""
+    if (wanted := context.config.accuracy) is None:
+        return None
+    errors = [found["error"] for found in (answer["barrier"], answer["delta_f_states"]) if found is not None]
+    known = len(errors) == 2 and all(error is not None and math.isfinite(error) for error in errors)
+    return {
+        "wanted": wanted,
+        "reached": max(errors) if known else None,
+        "unit": context.system.energy_unit,
+        "stopped_because": records["refine"]["summary"]["stopped_because"],
     }
 
 

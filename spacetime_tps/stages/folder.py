@@ -23,6 +23,9 @@ CONFIG, SUMMARY, REPORT = "config.yaml", "summary.json", "report.html"
 _UNTOUCHED = (IDENTITY, LEDGER, LOCK, LOG)
 """What stays when a run is deleted for a new one."""
 _FIRST_USED = {
+    "accuracy": "refine",
+    "max_evaluations": "refine",
+    "max_time": "refine",
     "denoiser": "train",
     "geodesic": "geodesic",
     "refine": "refine",
@@ -49,7 +52,7 @@ _OUTPUT = {
 }
 """The file of each stage that later ones need."""
 _MORE_OUTPUT = {
-    "sample": ("transitions.npz", "torsions.npz", "representation.npz"),
+    "sample": ("transitions.npz", "torsions.npz", "representation.npz", "ends.npz"),
     "geodesic": ("surface.npz",),
     "refine": ("refined/*",),
     "windows": ("window_samples.npz",),

@@ -11,6 +11,7 @@ from spacetime_tps.analysis.windows import STUCK, WindowComparison, compare_wind
 from spacetime_tps.boltzmann.pool import Pool, Seen, solve
 from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.windows import WindowSamples, sample_windows
+from spacetime_tps.config import RunConfig, WindowsConfig
 from spacetime_tps.diffusion.denoiser import Denoiser, Posterior
 from spacetime_tps.files import require_finite
 from spacetime_tps.geometry.curve import FineCurve, evaluate
@@ -109,6 +110,17 @@ def mostly_sound(stuck: np.ndarray) -> bool:
     return float(np.mean(stuck)) < _TOO_MANY
 
 
+def windows_along(curve: FineCurve, config: WindowsConfig) -> int:
+    """How many windows stand at equal steps of a curve's length, before more are put between them."""
+    return int(min(config.most, 1 + np.ceil(curve.length / config.spacing)))
+
+
+def cost_of_quick_paths(config: RunConfig) -> int:
+    """Force evaluations of the two paths from whose frames windows start."""
+    steps = config.refine.curve_points * config.refine.steps_per_point
+    return _QUICK_PATHS["count"] * (steps + _QUICK_PATHS["equilibration_steps"] + 2 * _QUICK_PATHS["release_steps"])
+
+
 def place_windows(
     context: Context,
     curve: FineCurve,
@@ -119,6 +131,7 @@ def place_windows(
     exchange_every: int = 0,
     watched: np.ndarray | None = None,
     steps: int | None = None,
+    shares: np.ndarray | None = None,
 ) -> Placed:
     """Simulate windows at equal steps of the curve's length, and more of them where neighbours overlap too little.
 
@@ -132,6 +145,7 @@ def place_windows(
         exchange_every: samples between exchanges of neighbours; 0: none.
         watched: atoms of torsions to look at beside the collective variables, shape (n_watched, 4).
         steps: of each behind the equilibration; None: as configured.
+        shares: of the curve's length at which windows stand, and nowhere else; None: as said above.
     """
     config, system = context.config.windows, context.system
     stride = 1 if look_every is None else config.sample_every // look_every
@@ -152,8 +166,9 @@ def place_windows(
             found.watched,
         )
 
-    count = int(min(config.most, 1 + np.ceil(curve.length / config.spacing)))
-    placed = at(np.linspace(0.0, 1.0, count), name)
+    if shares is not None:
+        return at(shares, name)
+    placed = at(np.linspace(0.0, 1.0, windows_along(curve, config)), name)
     for filling in range(1, _FILLINGS + 1):
         overlaps = placed.every(stride).overlaps(system)
         poor = np.argsort(overlaps, kind="stable")[: config.most - len(placed.share)]
@@ -164,29 +179,20 @@ def place_windows(
     return placed
 
 
-def explored(
-    context: Context,
-    denoiser: Denoiser,
-    curve: FineCurve,
-    name: str,
-    exchange_every: int = 0,
-    steps: int | None = None,
-) -> tuple[Placed, PathEnsemble, int]:
-    """Windows along a curve of which there are no paths yet, two quick ones from whose frames they start, and the cost.
+def quick_paths(context: Context, denoiser: Denoiser, curve: FineCurve, name: str) -> PathEnsemble:
+    """Two quick paths along a curve, one in each direction, from whose frames windows may start.
 
     Args:
         context: of the run.
         denoiser: that the curve belongs to.
-        curve: along which they stand.
+        curve: that they follow.
         name: of the simulations and their random streams.
-        exchange_every: see ``place_windows``.
-        steps: see ``place_windows``.
     """
     config = context.config
     schedule = schedule_along(
         curve, context.system.representation, denoiser, config.refine.curve_points, config.paths.schedule
     )
-    paths = anneal_molecule(
+    return anneal_molecule(
         context.system,
         context.dynamics(),
         schedule,
@@ -196,8 +202,6 @@ def explored(
         context.pool,
         context.copies(),
     )
-    windows = place_windows(context, curve, denoiser, paths, name, exchange_every=exchange_every, steps=steps)
-    return windows, paths, windows.force_evaluations + int(paths.force_evaluations.sum())
 
 
 def simulated(

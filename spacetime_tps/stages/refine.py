@@ -1,9 +1,10 @@
 """Stage 4: rounds in which restrained windows along the geodesic correct the model that it came from.
 
 A round simulates windows along the geodesics of the promising channels, weighs their samples and all earlier ones by
-MBAR, trains the denoiser on from its last state and optimises the geodesics anew. It ends when barrier, posterior
-variances and curve have stopped moving. Every round is a folder of its own; ``refined/`` takes the place of the
-run's own model for all later stages.
+MBAR, trains the denoiser on from its last state and optimises the geodesics anew. Without an accuracy, windows stand
+along all of these curves, until barrier, posterior variances and curve have stopped moving. With one, they stand where
+samples are missing or reduce the errors most, until these are as small as wanted. Every round is a folder of its own;
+``refined/`` takes the place of the run's own model for all later stages.
 """
 
 from __future__ import annotations
@@ -19,26 +20,40 @@ from spacetime_tps.analysis.free_energies import Profile, profile_along
 from spacetime_tps.analysis.windows import WindowComparison
 from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, solve
 from spacetime_tps.boltzmann.samples import WeightedSamples
-from spacetime_tps.config import BasinsConfig
+from spacetime_tps.config import AdaptiveConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json
-from spacetime_tps.geometry.curve import FineCurve, evaluate, read_curves
+from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.reporting import NullReporter
 from spacetime_tps.representations import wrap
+from spacetime_tps.stages.budget import Budget
 from spacetime_tps.stages.context import Context, StageResult, run_stage
 from spacetime_tps.stages.folder import RunFolder
 from spacetime_tps.stages.geodesic import geodesic
-from spacetime_tps.stages.placement import Placed, explored, seen_in
+from spacetime_tps.stages.next_round import (
+    ACCURATE,
+    EVALUATIONS,
+    ROUNDS,
+    TIME,
+    UNMOVED,
+    Along,
+    NextRound,
+    curves_of,
+    first_steps,
+    promising,
+)
+from spacetime_tps.stages.outlook import CENTERS, relevant
+from spacetime_tps.stages.placement import Placed, place_windows, quick_paths, seen_in
 from spacetime_tps.stages.sample import drawn_samples, variables_of_samples
 from spacetime_tps.stages.train import load_denoiser, train
 from spacetime_tps.stages.windows import states_difference, with_error
 
 logger = logging.getLogger(__name__)
 
-_CENTERS = 200
-"""Points of a curve at which free energies are read, and at which two curves are compared."""
 _FROM_SAMPLER = 20_000
 """Samples of the sampler at most that enter the pool."""
+_BELOW_KT = 1.0
+"""What no sample has seen is taken for a plain, so far below the lowest barrier: a way across may be lower."""
 _SIGMAS = 2.0
 """Standard errors that a measured variance may be off beyond the tolerance."""
 
@@ -47,39 +62,40 @@ _SIGMAS = 2.0
 class _Measured:
     """What windows along one geodesic say of it."""
 
-    label: str
     windows: Placed
     compared: WindowComparison
-    centers: np.ndarray
     force_evaluations: int
 
 
 def refine(context: Context) -> StageResult:
-    """Refine until nothing moves, or the rounds are over; write ``refined/`` and ``refinement.npz``."""
-    config = context.config.refine
-    if not config.rounds:
+    """Run the rounds; write ``refined/`` and ``refinement.npz``."""
+    config = context.config
+    if not config.refine.rounds:
         raise UserError("refine.rounds is 0, so nothing is refined; give --set refine.rounds=5.")
-    work = context.work_folder("refining")
+    work, budget = context.work_folder("refining"), Budget.of(context)
     rows: list[dict[str, Any]] = []
-    here, pool, going_on = context, None, True
-    for number in range(1, config.rounds + 1):
-        part = f"round_{number}"
-        target, going_on = RunFolder(work / part), work.kept(part) and going_on
+    here, pool, going_on = context, first_pool(context), True
+    while True:
+        part = f"round_{len(rows) + 1}"
+        target, going_on = RunFolder(work / part), going_on and work.kept(part)
         if going_on:
             row, pool = read_json(target / "round.json"), Pool.load(target / "pool.npz")
         else:
-            row, pool = _round(context, here, first_pool(context) if pool is None else pool, rows, target)
+            following = NextRound.of(here, pool, rows)
+            if (stopped := following.stopped_by(rows, budget, config)) is not None:
+                break
+            row, pool = _round(context, here, pool, following, rows, target)
             work.keep(part)
         rows.append(row)
         barrier = row[f"barrier_{context.system.suffix}"]["value"]
         worst = {"refine/barrier": barrier, "refine/variance_ratio_max": row["variance_ratio_max"]}
-        context.reporter.scalars(number, worst)
+        context.reporter.scalars(len(rows), worst)
         logger.info("refine: %s", words_of(row, context))
         here = replace(context, folder=target)
-        if row["converged"]:
-            break
-    if not rows[-1]["converged"]:
+    if stopped == ROUNDS:
         logger.warning("refinement has not converged in %d rounds; raise refine.rounds", len(rows))
+    if stopped in (EVALUATIONS, TIME):
+        logger.warning("%s ended the rounds before the errors were within accuracy; raise it", stopped)
     context.make_room()
     context.folder.promote(work.name, "refined")
     suffix = context.system.suffix
@@ -91,7 +107,7 @@ def refine(context: Context) -> StageResult:
         variance_ratios=np.array([[min(row["ratios"]), max(row["ratios"])] for row in rows]),
     )
     cost = sum(row["force_evaluations"] for row in rows)
-    summary = {"rounds": rows, "converged": rows[-1]["converged"]}
+    summary = {"rounds": rows, "converged": stopped in (ACCURATE, UNMOVED), "stopped_because": stopped}
     return StageResult(summary, cost, words=f"{len(rows)} rounds, {words_of(rows[-1], context)}")
 
 
@@ -112,7 +128,7 @@ def first_pool(context: Context) -> Pool:
     variables = variables_of_samples(context)
     seen = seen_in(system, variables, np.zeros((len(variables), 0, 3)))
     walker = read_arrays(context.folder / "torsions.npz", ("walker",))["walker"]
-    if not isinstance(context.config.sampling, BasinsConfig):
+    if not isinstance(context.config.sampling, AdaptiveConfig):
         every = -(-len(walker) // _FROM_SAMPLER)
         some = slice(None, None, every)
         return Pool.of_sampler(seen[some], samples.log_weights[some], walker[some], parameters)
@@ -125,7 +141,7 @@ def first_pool(context: Context) -> Pool:
 
 
 def _round(
-    context: Context, here: Context, pool: Pool, before: list[dict[str, Any]], target: RunFolder
+    context: Context, here: Context, pool: Pool, following: NextRound, before: list[dict[str, Any]], target: RunFolder
 ) -> tuple[dict[str, Any], Pool]:
     """Measure the model of ``here``, and make the next one in ``target``.
 
@@ -133,87 +149,104 @@ def _round(
         context: of the run.
         here: the model that is measured.
         pool: all samples so far.
+        following: what is simulated.
         before: earlier rounds.
         target: folder of the next model.
     """
     system, config = context.system, context.config
     number = len(before) + 1
-    measured = [_measure(context, here, label, curve, number) for label, curve in _promising(here)]
+    measured = [found for along in following.curves for found in _measure(context, here, along, number)]
     for found in measured:
         pool = pool.joined(found.windows.pool(system))
     pool.save(target / "pool.npz")
-    solution = solve(pool, system.molecular)
-    level = config.geodesic.surface_log_snr
-    read = (system.torsions, system.represented)
-    profiles = {m.label: profile_along(solution, *read, m.centers, level) for m in measured}
-    chosen = measured[0]
+    solution = answer = solve(pool, system.molecular)
+    dropped: dict[str, float] = {}
+    if config.accuracy is not None:
+        used, dropped = relevant(curves_of(here), load_denoiser(here), pool, system)
+        answer = solve(used, system.molecular)
+    read, level = (system.torsions, system.represented), config.geodesic.surface_log_snr
+    curves = {label: _centers(curve, here) for label, curve, _ in promising(here) if label not in dropped}
+    profiles = {label: profile_along(answer, *read, centers, level) for label, centers in curves.items()}
     drawn = drawn_samples(context).frames
     WeightedSamples(pool.features, solution.log_weights, drawn, 0).save(target / "samples.npz")
     fewer = {"steps": config.refine.training_steps, "learning_rate": config.refine.learning_rate}
     going_on = config.model_copy(update={"denoiser": config.denoiser.model_copy(update=fewer)})
+    if isinstance(config.sampling, AdaptiveConfig):
+        lowest = min((p.barrier for p in profiles.values() if np.isfinite(p.error)), default=0.0)
+        plain = max(config.sampling.background_kt, lowest - _BELOW_KT)
+        going_on = going_on.model_copy(update={"sampling": config.sampling.model_copy(update={"background_kt": plain})})
     there = replace(
         context, folder=target, make_room=_nothing, reporter=NullReporter(), system=replace(system, config=going_on)
     )
     start = load_denoiser(here)
     run_stage(target, "train", lambda c: train(c, start), there)
     run_stage(target, "geodesic", geodesic, there)
-    moved = _moved(chosen, there)
+    chosen = next(iter(curves))
     row = {
-        "chosen": chosen.label,
-        f"barrier_{system.suffix}": _in_unit(profiles[chosen.label], system.kt),
+        "chosen": chosen,
+        f"barrier_{system.suffix}": _in_unit(profiles[chosen], system.kt),
         f"barriers_{system.suffix}": {label: _in_unit(p, system.kt) for label, p in profiles.items()},
-        "ratios": chosen.compared.ratio.tolist(),
-        "ratio_errors": (chosen.compared.error / chosen.compared.predicted).tolist(),
-        "variance_ratio_max": float(np.exp(np.abs(np.log(chosen.compared.ratio)).max())),
-        "wrong": int(chosen.compared.wrong.sum()),
-        "windows": sum(len(m.windows.share) for m in measured),
+        **_of_windows(measured),
         "stuck": sum(int(m.windows.stuck(system).sum()) for m in measured),
-        "curve_moved_deg": moved,
-        f"delta_f_states_{system.suffix}": states_difference(solution, system),
-        "least_overlap": float(chosen.windows.overlaps(system).min()),
-        "exchanges_accepted": chosen.windows.accepted,
+        "curve_moved_deg": _moved(chosen, curves[chosen], there),
+        f"delta_f_states_{system.suffix}": states_difference(answer, system),
+        "least_overlap": float(measured[0].windows.overlaps(system).min(initial=1.0)),
+        "exchanges_accepted": measured[0].windows.accepted,
         "force_evaluations": sum(m.force_evaluations for m in measured),
+        "dropped": dropped,
     }
     row["converged"] = _converged(row, before, context)
     write_json(target / "round.json", row)
     return row, pool
 
 
+def _of_windows(measured: list[_Measured]) -> dict[str, Any]:
+    """How the windows along the first of the curves compare with the model, and how many there are of all."""
+    compared = measured[0].compared
+    return {
+        "ratios": compared.ratio.tolist(),
+        "ratio_errors": (compared.error / compared.predicted).tolist(),
+        "variance_ratio_max": float(np.exp(np.abs(np.log(compared.ratio)).max())),
+        "wrong": int(compared.wrong.sum()),
+        "windows": sum(len(m.windows.share) for m in measured),
+    }
+
+
 def _nothing() -> None:
     """A round's folder is new: there is nothing to make room for."""
 
 
-def _promising(here: Context) -> list[tuple[str, FineCurve]]:
-    """Geodesics of the channels that are simulated, best first."""
-    config, system = here.config.refine, here.system
-    rows = here.folder.record("geodesic")["summary"]["channels"]
-    curves = list(read_curves(here.folder / "geodesic.npz", system.representation).items())
-    heights = np.array([row[f"own_barrier_{system.suffix}"] for row in rows]) / system.kt
-    near = np.flatnonzero(heights <= heights[0] + config.within_kt)[: config.channels]
-    return [curves[k] for k in near]
-
-
-def _measure(context: Context, here: Context, label: str, curve: FineCurve, number: int) -> _Measured:
+def _measure(context: Context, here: Context, along: Along, number: int) -> list[_Measured]:
     """Windows along one geodesic, from frames of two quick paths along it."""
-    denoiser, name = load_denoiser(here), f"refine {number} {label}"
-    windows, _, cost = explored(context, denoiser, curve, name, context.config.refine.exchange_every)
-    compared = windows.compared(context.system, evaluate(denoiser, torch.from_numpy(windows.natural)))
-    return _Measured(label, windows, compared, _centers(curve, here), cost)
+    denoiser, name, config = load_denoiser(here), f"refine {number} {along.label}", context.config
+    paths = quick_paths(context, denoiser, along.curve, name)
+    cost, found = int(paths.force_evaluations.sum()), []
+    for shares, steps, which in ((along.first, first_steps(config), ""), (along.more, config.windows.steps, ", more")):
+        if shares is not None and not len(shares):
+            continue
+        windows = place_windows(
+            context, along.curve, denoiser, paths, f"{name}{which}", exchange_every=config.refine.exchange_every,
+            steps=steps, shares=shares,
+        )  # fmt: skip
+        compared = windows.compared(context.system, evaluate(denoiser, torch.from_numpy(windows.natural)))
+        found.append(_Measured(windows, compared, cost + windows.force_evaluations))
+        cost = 0
+    return found
 
 
 def _centers(curve: FineCurve, of: Context) -> np.ndarray:
-    """Posterior means [rad] at equal steps of a curve's length, shape (_CENTERS, n_torsions)."""
+    """Posterior means [rad] at equal steps of a curve's length, shape (CENTERS, n_torsions)."""
     representation = of.system.representation
-    natural = representation.natural(torch.from_numpy(curve.at_constant_speed(_CENTERS)))
+    natural = representation.natural(torch.from_numpy(curve.at_constant_speed(CENTERS)))
     return representation.center(evaluate(load_denoiser(of), natural).mean).numpy()
 
 
-def _moved(chosen: _Measured, there: Context) -> float | None:
+def _moved(chosen: str, centers: np.ndarray, there: Context) -> float | None:
     """How far the new geodesic lies from the measured one [deg], root mean square; None if another channel won."""
-    label, curve = _promising(there)[0]
-    if label != chosen.label:
+    label, curve, _ = promising(there)[0]
+    if label != chosen:
         return None
-    away = wrap(_centers(curve, there) - chosen.centers)
+    away = wrap(_centers(curve, there) - centers)
     return float(np.rad2deg(np.sqrt(np.square(away).sum(axis=-1).mean())))
 
 

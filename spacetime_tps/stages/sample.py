@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.special import logsumexp
 
-from spacetime_tps.boltzmann.basins import BasinSamples, sample_basins, with_background
 from spacetime_tps.boltzmann.coverage import Coverage, coverage
+from spacetime_tps.boltzmann.free_runs import FreeSamples, sample_free_runs, with_background
 from spacetime_tps.boltzmann.langevin import sample_langevin
 from spacetime_tps.boltzmann.metadynamics import Metadynamics, sample_metadynamics
 from spacetime_tps.boltzmann.recording import Recorder
@@ -18,7 +19,7 @@ from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.boltzmann.trajectory_files import TrajectorySamples, read_trajectories
 from spacetime_tps.boltzmann.transitions import Transitions, Watched
 from spacetime_tps.config import (
-    BasinsConfig,
+    AdaptiveConfig,
     CartesianConfig,
     ComponentsConfig,
     LangevinConfig,
@@ -33,7 +34,7 @@ from spacetime_tps.representations.fitting import FITTED, fit_atoms, fit_torsion
 from spacetime_tps.seeds import generator, torch_seed
 from spacetime_tps.stages.context import Context, StageResult
 from spacetime_tps.stages.folder import RunFolder
-from spacetime_tps.systems import System
+from spacetime_tps.systems import ENDS, System
 from spacetime_tps.topology import Isomers, free_torsions
 from spacetime_tps.units import shown_number
 
@@ -51,6 +52,7 @@ _MOST_FLATTENED = 2
 def sample(context: Context) -> StageResult:
     """Draw weighted samples and write ``samples.npz``."""
     system, config = context.system, context.config.sampling
+    ends = None
     if isinstance(config, LangevinConfig):
         assert system.potential is not None
         seed = torch_seed(context.config.seed, "sample")
@@ -62,6 +64,8 @@ def sample(context: Context) -> StageResult:
         summary |= {"visited_a": visited[0], "visited_b": visited[1]}
     else:
         samples, transitions, summary, torsions, fit = _molecule(context, config)
+        if isinstance(config, AdaptiveConfig):
+            ends = _bottoms(system, samples, context.config.geodesic.surface_log_snr)
     require_finite(
         "The samples are",
         "check the structures, lower the time step or the hill height",
@@ -74,6 +78,8 @@ def sample(context: Context) -> StageResult:
         write_arrays(context.folder / "torsions.npz", **torsions)
     if fit is not None:
         write_arrays(context.folder / FITTED, **vars(fit))
+    if ends is not None:
+        write_arrays(context.folder / ENDS, structures=ends)
     samples.save(context.folder / "samples.npz")
     summary = {**summary, "samples": len(samples.features), "transitions": len(transitions)}
     return StageResult(summary, samples.force_evaluations, words=_told(summary))
@@ -91,8 +97,22 @@ def _told(summary: dict[str, Any]) -> str:
     return words
 
 
+def _bottoms(system: System, samples: WeightedSamples, log_snr: float) -> np.ndarray:
+    """The frame of either state where the samples are densest at a level of smoothing, shape (2, n_atoms, 3) [nm].
+
+    A path that begins on the flank of a state would count its barrier from there.
+    """
+    inside, features = system.in_states(system.variables(samples.frames)), system.torsions.features(samples.frames)
+    found = []
+    for k, structure in enumerate(system.structures):
+        frames = np.concatenate([structure[None], samples.frames[inside[:, k]]])
+        at = np.concatenate([system.torsions.features(structure[None]), features[inside[:, k]]])
+        found.append(frames[logsumexp(np.exp(log_snr) * (at @ samples.features.T), axis=1).argmax()])
+    return np.array(found, dtype=np.float64)
+
+
 def _molecule(
-    context: Context, config: MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | BasinsConfig
+    context: Context, config: MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | AdaptiveConfig
 ) -> tuple[WeightedSamples, Transitions, dict[str, Any], dict[str, np.ndarray], AtomAxes | TorsionAxes | None]:
     """Samples, transitions, what to say of them, all torsions of every sample, and what was fitted to them."""
     system = context.system
@@ -117,7 +137,7 @@ def _molecule(
         "visited_a": bool(inside[:, 0].any()),
         "visited_b": bool(inside[:, 1].any()),
     }
-    if not isinstance(sampled, BasinSamples):
+    if not isinstance(sampled, FreeSamples):
         rng = generator(context.config.seed, "coverage")
         in_a, in_b, crossings = inside[:, 0], inside[:, 1], len(sampled.transitions)
         covered = coverage(angles, sampled.log_weights, sampled.walker, in_a, in_b, crossings, system.kt, rng)
@@ -135,9 +155,9 @@ def _molecule(
 
 def _drawn(
     context: Context,
-    config: MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | BasinsConfig,
+    config: MetadynamicsConfig | ReplicaExchangeConfig | TrajectoriesConfig | AdaptiveConfig,
     recorded: Recorder,
-) -> tuple[Metadynamics | ReplicaExchange | TrajectorySamples | BasinSamples, dict[str, Any]]:
+) -> tuple[Metadynamics | ReplicaExchange | TrajectorySamples | FreeSamples, dict[str, Any]]:
     """What was drawn, by the kind of sampling, and what is to be said of it."""
     system, seed = context.system, context.config.seed
     assert system.molecule is not None
@@ -148,10 +168,10 @@ def _drawn(
         topology, folder = system.molecule.topology, context.folder.path
         read = read_trajectories(config, folder, topology, system.structures[0], _watched(context), recorded, system.kt)
         return read, {"trajectories": int(read.walker.max()) + 1}
-    if isinstance(config, BasinsConfig):
+    if isinstance(config, AdaptiveConfig):
         watched, dynamics = _watched(context), context.dynamics()
-        free = sample_basins(dynamics, system.structures, watched, recorded, config, seed, context.pool)
-        _check_basins(free, system)
+        free = sample_free_runs(dynamics, system.structures, watched, recorded, config, seed, context.pool)
+        _check_free_runs(free, system)
         return free, {"left_their_state": free.left}
     ladder = _replica_exchange(context, config, recorded)
     return ladder, {
@@ -168,7 +188,7 @@ def _fitted(
     context: Context,
     angles: np.ndarray,
     positions: np.ndarray,
-    sampled: Metadynamics | ReplicaExchange | TrajectorySamples | BasinSamples,
+    sampled: Metadynamics | ReplicaExchange | TrajectorySamples | FreeSamples,
 ) -> tuple[Molecular, AtomAxes | TorsionAxes | None]:
     """The representation of the run, fitted to its samples if it is of such a kind, and the fit."""
     system, wanted = context.system, context.config.representation
@@ -204,7 +224,7 @@ def _check_weights(samples: WeightedSamples) -> None:
         )
 
 
-def _check_basins(sampled: BasinSamples, system: System) -> None:
+def _check_free_runs(sampled: FreeSamples, system: System) -> None:
     for state, left in zip(system.states, sampled.left, strict=True):
         if left == 1.0:
             raise UserError(
@@ -221,13 +241,13 @@ def _check_basins(sampled: BasinSamples, system: System) -> None:
 
 
 def load_samples(context: Context) -> WeightedSamples:
-    """The samples of a run, in the features of its representation; with ``basins`` the plain between them, too.
+    """The samples of a run, in the features of its representation; with ``adaptive`` the plain between them, too.
 
     Raises:
         UserError: a file is damaged, or a torsion of the representation was not recorded.
     """
     samples, config = drawn_samples(context), context.config.sampling
-    if not isinstance(config, BasinsConfig):
+    if not isinstance(config, AdaptiveConfig):
         return samples
     torsions, level = context.system.torsions, context.config.geodesic.surface_log_snr
     ends = torsions.features(context.system.structures)

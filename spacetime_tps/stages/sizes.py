@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from spacetime_tps.config import (
-    BasinsConfig,
+    AdaptiveConfig,
     HillsConfig,
     LangevinConfig,
     MetadynamicsConfig,
@@ -83,7 +83,7 @@ def _sampling(config: RunConfig, atoms: int) -> Iterator[tuple[str, str, float]]
     elif isinstance(given, ReplicaExchangeConfig):
         replicas = 2 if given.replicas == "auto" else given.replicas
         time, simulations, key = given.time, given.walkers * replicas, "time"
-    elif isinstance(given, BasinsConfig):
+    elif isinstance(given, AdaptiveConfig):
         time, simulations, key = given.time, 2, "time"
     else:
         return

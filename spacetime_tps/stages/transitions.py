@@ -14,14 +14,16 @@ from spacetime_tps.boltzmann.pool import Pool, solve
 from spacetime_tps.errors import UserError
 from spacetime_tps.export.answer import rate_in_words
 from spacetime_tps.files import read_arrays, write_arrays
-from spacetime_tps.geometry.curve import FineCurve, evaluate, read_curves
+from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.shooting.chains import EngineRecipe
 from spacetime_tps.shooting.engine import IN_B, NOWHERE
 from spacetime_tps.stages.context import Context, StageResult, frame_interval
+from spacetime_tps.stages.next_round import curves_of
 from spacetime_tps.stages.no_rates import lost_shots, place_of, why_not
+from spacetime_tps.stages.outlook import relevant
 from spacetime_tps.stages.paths import chosen_schedule
-from spacetime_tps.stages.placement import explored
+from spacetime_tps.stages.placement import place_windows, quick_paths
 from spacetime_tps.stages.ridge_rounds import (
     ROUNDS,
     RidgeShots,
@@ -135,15 +137,16 @@ def _promising(context: Context) -> list[tuple[str, FineCurve]]:
     """Geodesics of the channels that may carry some of the flux, the chosen one first.
 
     By the barriers on the run's own samples, as Arrhenius has it: what a channel with a barrier higher by dF carries is
-    about exp(-dF / kT) of what the best one does.
+    about exp(-dF / kT) of what the best one does. Where rounds have measured the barriers, those that these let out are
+    left out here, too.
     """
-    model, system = context.refined(), context.system
-    curves = list(read_curves(model.folder / "geodesic.npz", system.representation).items())
-    key = f"own_barrier_{system.suffix}"
-    rows = model.folder.record("geodesic")["summary"]["channels"]
-    heights = np.array([np.inf if row[key] is None else row[key] for row in rows], dtype=float) / system.kt
-    near = np.flatnonzero(heights - heights.min() <= -np.log(context.config.transitions.least_flux))
-    return [curves[k] for k in sorted({0, *near.tolist()})]
+    model = context.refined()
+    curves, dropped = curves_of(model), dict[str, float]()
+    if context.config.accuracy is not None:
+        dropped = relevant(curves, load_denoiser(model), Pool.load(model.folder / "pool.npz"), context.system)[1]
+    highest = min(height for *_, height in curves) - np.log(context.config.transitions.least_flux)
+    near = [(label, curve) for label, curve, height in curves if height <= highest and label not in dropped]
+    return near if near and near[0][0] == curves[0][0] else [curves[0][:2], *near]
 
 
 def _frames_of(paths: PathEnsemble) -> np.ndarray:
@@ -186,8 +189,9 @@ def _further_ties(context: Context, ties: _Ties, curves: list[tuple[str, FineCur
         else:
             model, name = load_denoiser(context.refined()), f"transitions {label}"
             steps = max(1, context.config.windows.steps // _SHORTER)
-            placed, paths, more = explored(context, model, curve, name, steps=steps)
-            along = placed.pool(context.system)
+            paths = quick_paths(context, model, curve, name)
+            placed = place_windows(context, curve, model, paths, name, steps=steps)
+            along, more = placed.pool(context.system), placed.force_evaluations + int(paths.force_evaluations.sum())
             frames.append(_frames_of(paths))
         pool, cost = pool.joined(along), cost + more
     return replace(ties, pool=pool), np.concatenate(frames), cost

@@ -21,6 +21,8 @@ from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.paths.ensemble import PathEnsemble
 from spacetime_tps.representations import Molecular, Representation, Torsions
 from spacetime_tps.stages.context import Context, StageResult
+from spacetime_tps.stages.next_round import curves_of
+from spacetime_tps.stages.outlook import relevant
 from spacetime_tps.stages.paths import chosen_curve
 from spacetime_tps.stages.placement import Placed, mostly_sound, place_windows, recorder_of, seen_in, simulated
 from spacetime_tps.stages.train import load_denoiser
@@ -62,12 +64,15 @@ def windows(context: Context) -> StageResult:
     beside = free_torsions(system.molecule.topology, represented).about_other_bonds(represented)
     looks = place_windows(context, curve, denoiser, paths, "windows", config.look_every, watched=beside.quadruples)
     placed = looks.every(config.sample_every // config.look_every)
-    pool, stays, more = _between_states(context, placed.pool(system))
-    solution = solve(pool, system.molecular)
+    own, stays, more = _between_states(context, placed.pool(system))
+    pool = own if context.config.accuracy is None else _of_rounds(followed, denoiser).joined(own)
+    alone = solve(own, system.molecular)
+    solution = alone if pool is own else solve(pool, system.molecular)
     measured = _Measured(
         placed,
         placed.compared(system, evaluate(denoiser, torch.from_numpy(placed.natural))),
         solution,
+        alone,
         _smoothed(context, curve, denoiser, solution),
         _friction(context, curve, placed.share, looks.held(system)),
         _profiles_of_windows(curve, denoiser, placed, solution, system.molecular),
@@ -94,7 +99,8 @@ class _Measured:
     Attributes:
         placed: the windows and their samples.
         compared: their variance beside the model's.
-        solution: MBAR over these windows and the free simulations.
+        solution: MBAR over these windows, the free simulations, and where an accuracy is wanted all earlier rounds.
+        alone: the same without earlier rounds.
         smoothed: free energy along the curve by it.
         friction: metric and relaxation times along the curve.
         profiles: A/kT at the windows by the model and by MBAR, shape (2, n_windows).
@@ -104,6 +110,7 @@ class _Measured:
     placed: Placed
     compared: WindowComparison
     solution: Solution
+    alone: Solution
     smoothed: Profile
     friction: Friction
     profiles: np.ndarray
@@ -124,7 +131,7 @@ def _arrays(context: Context, found: _Measured) -> dict[str, np.ndarray]:
         "measured_profile": measured,
         "smoothed_parameter": np.linspace(0.0, 1.0, _CENTERS),
         "smoothed_free_energy": system.kt * found.smoothed.free_energy,
-        "overlap": found.solution.reweighted.overlap,
+        "overlap": found.alone.reweighted.overlap,
         "profiles": _profiles(context, found.solution),
         "metric": found.friction.metric,
         "relaxation_time": found.friction.relaxation,
@@ -143,6 +150,7 @@ def _summary(context: Context, found: _Measured) -> dict[str, Any]:
         "points": _points(found.compared, found.placed.share, system.molecular),
         f"profile_rms_difference_{system.suffix}": system.kt * float(np.std(predicted - measured)),
         **_free_energies(context, found.solution, found.smoothed),
+        "least_overlap": least_overlap(found.alone),
         f"delta_f_ends_{system.suffix}": _ends(context, found.solution, found.placed.natural),
         **_slowness(context, found.friction),
     }
@@ -174,7 +182,8 @@ def _profiles_of_windows(
     curve: FineCurve, denoiser: Denoiser, placed: Placed, solution: Solution, representation: Molecular
 ) -> np.ndarray:
     """A/kT at the windows by the model and by MBAR, shape (2, n_windows)."""
-    by_mbar = torch.from_numpy(-solution.reweighted.free_energies[solution.pool.confined == EVERYWHERE])
+    everywhere = solution.reweighted.free_energies[solution.pool.confined == EVERYWHERE]
+    by_mbar = torch.from_numpy(-everywhere[-len(placed.share) :])
     natural = torch.from_numpy(placed.natural)
     by_model = _log_partition(curve, denoiser, placed.share, representation)
     return torch.stack([representation.profile(natural, psi) for psi in (by_model, by_mbar)]).numpy()
@@ -201,7 +210,6 @@ def _free_energies(context: Context, solution: Solution, smoothed: Profile) -> d
             "of": f"density smoothed at log-SNR {level:g}, largest climb along the geodesic",
         },
         f"delta_f_states_{system.suffix}": states_difference(solution, system),
-        "least_overlap": least_overlap(solution),
     }
 
 
@@ -301,6 +309,12 @@ def _between_states(context: Context, windows: Pool) -> tuple[Pool, np.ndarray, 
     return pool.joined(in_b) if len(in_b) else pool, told, found.force_evaluations
 
 
+def _of_rounds(followed: Context, denoiser: Denoiser) -> Pool:
+    """What all rounds of refinement have sampled, but for windows along channels that do not matter."""
+    pool = Pool.load(followed.folder / "pool.npz")
+    return relevant(curves_of(followed), denoiser, pool, followed.system)[0]
+
+
 def _points(compared: WindowComparison, share: np.ndarray, representation: Molecular) -> list[dict[str, Any]]:
     off = np.abs(np.log(compared.by_block))
     return [
@@ -331,7 +345,7 @@ def _warn(found: _Measured, stuck: np.ndarray, extensible: bool) -> None:
             ", ".join(f"{s:.2f}" for s in share[stuck]),
             "left out of" if mostly_sound(stuck) else "too many to be left out of",
         )
-    if (least := least_overlap(found.solution)) < _LEAST_OVERLAP:
+    if (least := least_overlap(found.alone)) < _LEAST_OVERLAP:
         logger.warning(
             "neighbouring windows share %.1g of their samples: free energies by windows are uncertain; "
             "lower windows.spacing",

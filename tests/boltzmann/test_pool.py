@@ -110,6 +110,42 @@ def test_covariance_is_that_of_repetition() -> None:
     assert told[1:] == pytest.approx(scatter[1:], rel=0.25)
 
 
+def test_some_of_the_ensembles_are_a_pool_of_their_own() -> None:
+    first, second = (pool(np.random.default_rng(seed), 50) for seed in (1, 2))
+    kept = np.arange(2 * len(first.natural)) >= len(first.natural)
+    found = first.joined(second).of_ensembles(kept)
+    assert difference_of_states(solve(found, TORSION)) == pytest.approx(difference_of_states(solve(second, TORSION)))
+    assert np.array_equal(found.features, second.features)
+    assert np.array_equal(found.ensemble, second.ensemble)
+
+
+def test_parts_of_a_variance_say_what_more_samples_of_an_ensemble_are_worth() -> None:
+    """With four times as many of the window that adds most, repetitions scatter as the parts foretell."""
+
+    def with_more(seed: int, window: int) -> Pool:
+        rng, features = np.random.default_rng(seed), np.stack([np.cos(THETA), np.sin(THETA)], axis=-1)
+        more = drawn(features @ NATURAL[window] - ENERGY, (1, 2, 600), rng)
+        return pool(rng, 200).joined(Pool.of_windows(NATURAL[window : window + 1], seen(more)))
+
+    def parts_of(seed: int) -> np.ndarray:
+        found = pool(np.random.default_rng(seed), 200)
+        with np.errstate(divide="ignore"):
+            estimate = solve(found, TORSION).estimate(np.log(found.in_states.astype(float)))
+        return estimate.variance_by_ensemble(0, 1)
+
+    parts = np.mean([parts_of(seed) for seed in range(50)], axis=0)
+    window = int(parts[1:-1].argmax())
+    before, after = (
+        np.var([difference_of_states(solve(made, TORSION))[0] for made in pools])
+        for pools in (
+            (pool(np.random.default_rng(seed), 200) for seed in range(300)),
+            (with_more(seed, window) for seed in range(300)),
+        )
+    )
+    assert before == pytest.approx(parts.sum(), rel=0.25)
+    assert 1 - after / before == pytest.approx(0.75 * parts[1 + window] / parts.sum(), abs=0.12)
+
+
 def test_a_samplers_bias_is_found_from_its_weights_and_joins_the_windows() -> None:
     """Samples of a density of half the energy, weighted; with windows over a third of the circle."""
     rng = np.random.default_rng(5)

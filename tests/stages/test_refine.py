@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 import pytest
 
+from spacetime_tps.boltzmann.pool import Pool
+from spacetime_tps.stages import RunFolder
+from spacetime_tps.stages.budget import evaluations_after_rounds
+from spacetime_tps.stages.context import opened
+from spacetime_tps.stages.next_round import curves_of
+from spacetime_tps.stages.outlook import Forecast, forecast, nearest_places, relevant
+from spacetime_tps.stages.train import load_denoiser
+from spacetime_tps.systems import load_system
 from tests.conftest import TINY_ALANINE, refusal, run_cli, settings
 
-BASINS = "sampling={kind: basins, walkers: 2, time: 20 ps, discard_time: 1 ps, sample_interval: 0.1 ps}"
+ADAPTIVE = "sampling={kind: adaptive, walkers: 2, time: 20 ps, discard_time: 1 ps, sample_interval: 0.1 ps}"
 TINY = (
-    *(each for each in TINY_ALANINE if not each.startswith("sampling.")), BASINS, "reference=null",
+    *(each for each in TINY_ALANINE if not each.startswith("sampling.")), ADAPTIVE, "reference=null",
     "refine.rounds=2", "refine.channels=1", "refine.curve_points=60", "refine.steps_per_point=5",
     "refine.training_steps=40", "windows.free_walkers=2",
+    "windows.spacing=1.5",
 )  # fmt: skip
 
 
@@ -38,13 +48,13 @@ def test_two_files_without_a_sampler_that_crosses_give_paths(refined: Path) -> N
     summary = summary_of(refined)
     rows = summary["refinement"]["rounds"]
     assert len(rows) == 2
-    assert summary["refinement"]["converged"] == rows[-1]["converged"]
+    assert summary["refinement"]["stopped_because"] in ("refine.rounds", "accuracy")
     for row in rows:
         assert row["barrier_kj_mol"] == row["barriers_kj_mol"][row["chosen"]]
-        assert row["barrier_kj_mol"]["value"] > 5 * row["barrier_kj_mol"]["error"] > 0
-        assert row["windows"] == len(row["ratios"]) == len(row["ratio_errors"])
+        assert row["windows"] >= len(row["ratios"]) == len(row["ratio_errors"]) > 0
         assert row["variance_ratio_max"] == pytest.approx(np.exp(np.abs(np.log(row["ratios"])).max()))
-        assert row["force_evaluations"] > 2 * row["windows"] * (100 + 200)  # of the windows, beside paths and free runs
+        assert row["force_evaluations"] > 2 * row["windows"] * (100 + 160)  # of the windows, beside paths
+    assert rows[-1]["barrier_kj_mol"]["value"] > 5 * rows[-1]["barrier_kj_mol"]["error"] > 0
     assert summary["force_evaluations"]["refine"] == sum(row["force_evaluations"] for row in rows)
     assert "delta_f_states_kj_mol" not in summary["sampling"]
     path = mdtraj.load(str(refined / "paths/path_0000.dcd"), top=str(refined / "topology.pdb"))
@@ -62,12 +72,39 @@ def test_later_stages_follow_the_last_round(refined: Path) -> None:
     assert not np.array_equal(first, natural)
 
 
-def test_every_rounds_samples_stay_in_the_pool(refined: Path) -> None:
-    sizes = [len(np.load(refined / f"refined/round_{k}/pool.npz")["features"]) for k in (1, 2)]
-    drawn = len(np.load(refined / "samples.npz")["features"])
-    windows = [row["windows"] - row["stuck"] for row in summary_of(refined)["refinement"]["rounds"]]
-    each = 2 * 200 // 20
-    assert sizes == [drawn + windows[0] * each, drawn + sum(windows) * each]
+def test_every_rounds_samples_stay_in_the_pool_and_the_last_windows_join_them(refined: Path) -> None:
+    first, second, last = (
+        np.load(refined / name)
+        for name in ("refined/round_1/pool.npz", "refined/round_2/pool.npz", "window_samples.npz")
+    )
+    drawn = np.load(refined / "samples.npz")["features"]
+    row = summary_of(refined)["refinement"]["rounds"][0]
+    assert len(first["features"]) == len(drawn) + (row["windows"] - row["stuck"]) * 2 * 160 // 20
+    assert np.allclose(first["features"][: len(drawn)], drawn, atol=1e-6)
+    assert np.array_equal(second["features"][: len(first["features"])], first["features"])
+    assert len(second["natural"]) > len(first["natural"])
+    assert len(last["natural"]) > summary_of(refined)["windows"]["count"] + 4
+
+
+def test_the_summary_says_how_accurate_the_answer_is(refined: Path) -> None:
+    summary = summary_of(refined)
+    answer, accuracy = summary["answer"], summary["accuracy"]
+    assert accuracy["wanted"] == 1.0
+    assert accuracy["reached"] == max(answer["barrier"]["error"], answer["delta_f_states"]["error"])
+    assert accuracy["stopped_because"] == summary["refinement"]["stopped_because"]
+
+
+def test_paths_begin_at_the_bottom_of_their_state(refined: Path) -> None:
+    """And not on the flank of it where the given structure lies: c5.pdb lies above C7eq."""
+    config, folder = RunFolder(refined).config(), refined
+    ends, given = load_system(config, folder).structures, np.load(folder / "ends.npz")["structures"]
+    assert np.array_equal(ends, given)
+    torsions = load_system(config, folder).torsions
+    seen, at = np.load(folder / "samples.npz")["features"], torsions.features(ends)
+    in_a = np.load(folder / "torsions.npz")["walker"] < 2
+    density = np.exp(np.exp(5.0) * (at @ seen[in_a].T - 2)).sum(axis=1)[0]
+    likely = np.exp(np.exp(5.0) * (seen[in_a] @ seen[in_a].T - 2)).sum(axis=1)
+    assert density > np.quantile(likely, 0.8)
 
 
 def test_an_interrupted_refinement_goes_on_with_its_next_round_and_makes_a_damaged_one_again(
@@ -98,14 +135,73 @@ def test_a_new_geodesic_drops_the_refinement(refined: Path, tmp_path: Path) -> N
     assert "'refine'" in refusal("paths", out)
 
 
+@pytest.mark.parametrize(("budget", "because"), [("max_evaluations", "max_evaluations"), ("max_time", "max_time")])
+def test_a_spent_budget_ends_the_rounds_and_is_told(refined: Path, tmp_path: Path, budget: str, because: str) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(refined, out)
+    run, rows = RunFolder(out), summary_of(refined)["refinement"]["rounds"]
+    others = run.record("sample")["force_evaluations"] + evaluations_after_rounds(run.config())
+    enough = {"max_evaluations": others + 2 * rows[0]["force_evaluations"] - 1, "max_time": "1 s"}[budget]
+    done = run_cli("refine", out, "--overwrite", "--set", f"{budget}={enough}", "--set", "accuracy=0.001 kJ/mol")
+    assert done.returncode == 0, done.stderr
+    assert f"{budget} ended the rounds" in done.stderr
+    found = run.record("refine")["summary"]
+    assert found["stopped_because"] == because
+    assert not found["converged"]
+    assert found["rounds"][0] == rows[0]
+
+
+def test_a_budget_too_small_for_one_round_is_refused_and_nothing_is_lost(refined: Path) -> None:
+    told = refusal("refine", refined, "--overwrite", "--set", "max_evaluations=20000")
+    assert "too small for one round of windows" in told
+    least = int(told.split("about ")[1].rstrip(".").replace(",", ""))
+    spent = summary_of(refined)
+    assert least > spent["force_evaluations"]["sample"] + spent["refinement"]["rounds"][0]["force_evaluations"]
+    assert (refined / "refined/round_1/pool.npz").is_file()
+
+
+def test_more_windows_stand_where_they_lower_the_errors_most(refined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spacetime_tps.stages.outlook._SAMPLED", 1.0)  # of runs as small as this none is sampled
+    with opened(RunFolder(refined), RunFolder(refined).config()) as context:
+        here = replace(context, folder=RunFolder(refined / "refined/round_1"))
+        pool, denoiser = Pool.load(refined / "refined/round_2/pool.npz"), load_denoiser(here)
+
+        def at(accuracy: float) -> Forecast:
+            config = context.config.model_copy(update={"accuracy": accuracy})
+            return forecast(curves_of(here), denoiser, pool, replace(context.system, config=config))
+
+        strict, loose = at(0.01), at(100.0)
+    assert not len(loose.more)
+    assert not strict.accurate
+    assert len(strict.more)
+    variance = strict.chosen.profile.variance_by_ensemble
+    solution_pool, _ = relevant(curves_of(here), denoiser, pool, context.system)
+    curve, share = nearest_places(strict.found, solution_pool, context.system)
+    own = curve == 0
+    sigma = np.sqrt(np.histogram(share[own], np.linspace(0, 1, 17), weights=(variance * solution_pool.counts)[own])[0])
+    placed = np.histogram(strict.more, np.linspace(0, 1, 17))[0]
+    assert placed[sigma > 0.5 * sigma.max()].sum() >= 0.5 * placed.sum()
+    assert placed.sum() <= solution_pool.counts[own].sum() / (2 * 200 // 20) + 16
+
+
 def test_bad_input_is_one_sentence(tiny_alanine_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert "nothing is refined" in refusal("refine", tiny_alanine_run, "--overwrite")
     assert (tiny_alanine_run / "summary.json").is_file()
+    for changes, told in (
+        (["accuracy=0 kJ/mol"], "expected 0.001 kJ/mol to 1000 kJ/mol"),
+        (["accuracy=1"], "kJ/mol, kcal/mol"),
+        (["accuracy=1 kJ/mol"], "refine.rounds of one or more"),
+        (["max_evaluations=1000"], "that accuracy asks for"),
+        (["accuracy=1 kJ/mol", "refine.rounds=1", "max_evaluations=0"], "a whole number from 1 to"),
+        (["accuracy=1 kJ/mol", "refine.rounds=1", "max_time=5 ps"], "one of the units s, min, h"),
+    ):
+        assert told in refusal("run", "alanine_dipeptide", "-o", out, *settings(changes))
+    assert "'accuracy': " in refusal("run", "alanine_dipeptide", "-o", out, "--accuracy", "-1 kJ/mol")
     assert "analytic potential" in refusal("run", "mueller_brown", "-o", out, "--set", "refine.rounds=2")
-    assert "sampling.kind must be" in refusal("run", "mueller_brown", "-o", out, "--set", BASINS)
+    assert "sampling.kind must be" in refusal("run", "mueller_brown", "-o", out, "--set", ADAPTIVE)
     assert "sample_interval" in refusal(
-        "run", "alanine_dipeptide", "-o", out, "--set", "sampling={kind: basins, time: 1 ps, sample_interval: 2 ps}"
+        "run", "alanine_dipeptide", "-o", out, "--set", "sampling={kind: adaptive, time: 1 ps, sample_interval: 2 ps}"
     )
 
 

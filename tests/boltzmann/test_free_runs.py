@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.special import logsumexp
 
-from spacetime_tps.boltzmann.basins import with_background
+from spacetime_tps.boltzmann.free_runs import with_background
 from spacetime_tps.boltzmann.samples import WeightedSamples
-from spacetime_tps.config import BasinsConfig
+from spacetime_tps.config import AdaptiveConfig
 from spacetime_tps.diffusion.exact import SampleDenoiser
 from spacetime_tps.geometry.smoothed import SmoothedDensity
 from spacetime_tps.representations import Torsions
@@ -27,7 +27,7 @@ def two_basins(rng: np.random.Generator) -> WeightedSamples:
 
 
 def test_unknown_land_is_a_plain_at_the_height_that_was_asked_for() -> None:
-    config = BasinsConfig(kind="basins", time="1 ps", background_kt=9.0, background_points=200_000)
+    config = AdaptiveConfig(kind="adaptive", time="1 ps", background_kt=9.0, background_points=200_000)
     samples = two_basins(np.random.default_rng(0))
     found = with_background(samples, TORSIONS, ENDS, LEVEL, config, np.random.default_rng(1))
     statistics = torch.from_numpy(TORSIONS.statistics(found.features))
@@ -44,7 +44,7 @@ def test_unknown_land_is_a_plain_at_the_height_that_was_asked_for() -> None:
 
 
 def test_no_plain_where_samples_are() -> None:
-    config = BasinsConfig(kind="basins", time="1 ps", background_points=20_000)
+    config = AdaptiveConfig(kind="adaptive", time="1 ps", background_points=20_000)
     samples = two_basins(np.random.default_rng(0))
     found = with_background(samples, TORSIONS, ENDS, LEVEL, config, np.random.default_rng(1))
     added = found.features[len(samples.features) :]
@@ -62,7 +62,7 @@ def test_many_torsions_have_a_plain_about_the_straight_ways_only() -> None:
     points = np.concatenate([rng.normal(end, 0.15, (500, 5)) for end in ends])
     features = torsions.features_of_angles(points)
     samples = WeightedSamples(features, np.full(1000, -np.log(1000)), np.zeros((1, 8, 3)), 0)
-    config = BasinsConfig(kind="basins", time="1 ps", background_kt=7.0, background_points=8000)
+    config = AdaptiveConfig(kind="adaptive", time="1 ps", background_kt=7.0, background_points=8000)
     found = with_background(
         samples, torsions, torsions.features_of_angles(ends), LEVEL, config, np.random.default_rng(1)
     )

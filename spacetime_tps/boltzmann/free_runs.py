@@ -16,7 +16,7 @@ from scipy.special import i0e, logsumexp
 from spacetime_tps.boltzmann.recording import Recorder
 from spacetime_tps.boltzmann.samples import WeightedSamples
 from spacetime_tps.boltzmann.transitions import TransitionRecorder, Transitions, Watched
-from spacetime_tps.config import BasinsConfig
+from spacetime_tps.config import AdaptiveConfig
 from spacetime_tps.dynamics import MolecularDynamics, advance, positions_of, thermalise
 from spacetime_tps.parallel import WorkerPool
 from spacetime_tps.progress import progress_bar
@@ -33,7 +33,7 @@ _PROBES = 500
 
 
 @dataclass(frozen=True)
-class BasinSamples:
+class FreeSamples:
     """What walkers in either state saw within their state.
 
     Attributes:
@@ -62,19 +62,19 @@ class _Walk:
     state: int
     watched: Watched
     recorded: Recorder
-    config: BasinsConfig
+    config: AdaptiveConfig
     seed: int
 
 
-def sample_basins(
+def sample_free_runs(
     dynamics: MolecularDynamics,
     structures: np.ndarray,
     watched: Watched,
     recorded: Recorder,
-    config: BasinsConfig,
+    config: AdaptiveConfig,
     seed: int,
     pool: WorkerPool,
-) -> BasinSamples:
+) -> FreeSamples:
     """Simulate both states.
 
     Args:
@@ -87,7 +87,7 @@ def sample_basins(
         pool: where walkers run.
     """
     tasks = [
-        _Walk(dynamics, structures[k], k, watched, recorded, config, openmm_seed(seed, "basins", k, w))
+        _Walk(dynamics, structures[k], k, watched, recorded, config, openmm_seed(seed, "free runs", k, w))
         for k in range(2)
         for w in range(config.walkers)
     ]
@@ -96,7 +96,7 @@ def sample_basins(
     recorded_of, frames, transitions = zip(*found, strict=True)
     counts = [sum(map(len, recorded_of[k * config.walkers : (k + 1) * config.walkers])) for k in range(2)]
     discard, looks, every = _lengths(dynamics, config)
-    return BasinSamples(
+    return FreeSamples(
         seen=np.concatenate(recorded_of),
         log_weights=np.concatenate([np.full(n, -np.log(max(1, n))) for n in counts]),
         walker=np.repeat(np.arange(len(tasks)), [len(rows) for rows in recorded_of]),
@@ -107,7 +107,7 @@ def sample_basins(
     )
 
 
-def _lengths(dynamics: MolecularDynamics, config: BasinsConfig) -> tuple[int, int, int]:
+def _lengths(dynamics: MolecularDynamics, config: AdaptiveConfig) -> tuple[int, int, int]:
     """Of every walker: integration steps before it is looked at, looks, and steps from look to look."""
     every = dynamics.steps(config.sample_interval)
     looks = max(1, dynamics.steps(config.time) // config.walkers // every)
@@ -144,7 +144,7 @@ def with_background(
     torsions: Torsions,
     ends: np.ndarray,
     log_snr: float,
-    config: BasinsConfig,
+    config: AdaptiveConfig,
     rng: np.random.Generator,
 ) -> WeightedSamples:
     """The samples, and a plain of equal points at ``config.background_kt`` above the bottom where there are none.
