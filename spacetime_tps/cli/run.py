@@ -17,6 +17,7 @@ from spacetime_tps.cli.options import (
     system_argument,
 )
 from spacetime_tps.cli.summary import print_summary
+from spacetime_tps.config import RunConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.stages import (
     STAGES,
@@ -84,6 +85,16 @@ def _extend(folder: RunFolder, wanted: tuple[str, ...], last: str, resume: bool,
         print_summary(folder)
 
 
+def _go_further(folder: RunFolder, config: RunConfig, last: str) -> None:
+    """Go on with a run to another accuracy or budget: from its rounds on, of which those that are there are kept."""
+    if folder.finished("refine"):
+        stages = stages_to_run(config, first="refine", last=last)
+        run_stages(folder, config, stages, conclude=conclude, say=say, again=True)
+        return
+    folder.make_room("refine", config)
+    run_stages(folder, config, stages_to_run(config, last=last), conclude=conclude, say=say)
+
+
 def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, configuration: dict[str, Any]) -> None:
     """Run the stages up to ``last`` in a new, resumed or overwritten folder."""
     refuse_both(resume, overwrite)
@@ -93,7 +104,12 @@ def start(system: str, output: Path, last: str, resume: bool, overwrite: bool, c
     stages = stages_to_run(config, last=last)
     with folder.locked():
         stored = folder.begin(config, source, resume, overwrite, until=f"stages/{STAGES[0]}.json")
-        run_stages(folder, stored, stages, conclude=conclude, say=say)
+        going_on = folder.with_goals_of(config)
+        if going_on == stored:
+            run_stages(folder, stored, stages, conclude=conclude, say=say)
+        else:
+            _go_further(folder, going_on, last)
+            stored = going_on
         if last == STAGES[-1] and end_with_paths_of_the_ensemble(folder, stored, say):
             write_report(folder)
     if last == STAGES[-1]:

@@ -4,7 +4,7 @@ from spacetime_tps.config.base import Preset, checked_label
 from spacetime_tps.config.geodesic import BUILT_IN_DENOISERS, DenoiserConfig, GeodesicConfig, LowBarrierConfig
 from spacetime_tps.config.paths import PathsConfig, WindowsConfig
 from spacetime_tps.config.representations import CartesianConfig, ComponentsConfig, NamedTorsionsConfig, TorsionsConfig
-from spacetime_tps.config.run import RunConfig
+from spacetime_tps.config.run import GOALS, RunConfig
 from spacetime_tps.config.sampling import (
     AdaptiveConfig,
     FlattenConfig,
@@ -21,6 +21,7 @@ from spacetime_tps.config.validation import dump, validate
 
 __all__ = [
     "BUILT_IN_DENOISERS",
+    "GOALS",
     "AdaptiveConfig",
     "BallConfig",
     "BoxConfig",

@@ -45,6 +45,8 @@ class HardwareConfig(Model):
     """More pay on an idle machine only: beside other work they wait for each other."""
 
 
+GOALS = ("accuracy", "max_evaluations", "max_time")
+"""Settings that say how far a run goes, and not what it does: they may change from one command to the next."""
 _MOST_STEPS = 10**9
 _SPREADS = {"torsions": "angle", "cartesian": "length"}
 """Dimension of a posterior spread by kind of representation; a plain number elsewhere."""

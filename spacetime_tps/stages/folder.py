@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from spacetime_tps.config import RunConfig, TrajectoriesConfig, dump, validate
+from spacetime_tps.config import GOALS, RunConfig, TrajectoriesConfig, dump, validate
 from spacetime_tps.errors import DamagedFileError, UserError
 from spacetime_tps.files import digest_of, digest_of_file, plain, read_json, replacing, write_json, write_text
 from spacetime_tps.ownership import FORMAT, IDENTITY, LEDGER, LOCK, LOG, open_home
@@ -142,6 +142,8 @@ class RunFolder(OwnedFolder):
         ours, theirs = wanted.model_dump(mode="json"), stored.model_dump(mode="json")
         for settings in (ours, theirs):
             settings["hardware"].pop("workers")
+            for goal in GOALS:
+                settings.pop(goal)
         if wanted.preset != stored.preset:
             raise UserError(
                 f"The run in {self.path} has --preset {stored.preset}, not {wanted.preset}; give the command by which "
@@ -216,6 +218,12 @@ class RunFolder(OwnedFolder):
                     f"before {stage!r}; {advice}."
                 )
         return wanted
+
+    def with_goals_of(self, wanted: RunConfig) -> RunConfig:
+        """The stored configuration, to be run as far as another one says; ``begin`` compares everything else."""
+        stored = self.config()
+        goals = {goal: getattr(wanted, goal) for goal in GOALS}
+        return stored if goals == {goal: getattr(stored, goal) for goal in GOALS} else stored.model_copy(update=goals)
 
     # --- stages ----------------------------------------------------------------------------------
 

@@ -73,6 +73,8 @@ def refine(context: Context) -> StageResult:
     if not config.refine.rounds:
         raise UserError("refine.rounds is 0, so nothing is refined; give --set refine.rounds=5.")
     work, budget = context.work_folder("refining"), Budget.of(context)
+    if config.accuracy is not None:
+        work.take_from("refined")
     rows: list[dict[str, Any]] = []
     here, pool, going_on = context, first_pool(context), True
     while True:

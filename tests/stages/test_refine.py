@@ -29,6 +29,9 @@ TINY = (
     "windows.spacing=1.5",
 )  # fmt: skip
 
+ANEW = settings(("refine.training_steps=41",))
+"""Rounds with other settings are run anew; with the same ones those that are there are kept."""
+
 
 @pytest.fixture(scope="module")
 def refined(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -142,17 +145,40 @@ def test_a_spent_budget_ends_the_rounds_and_is_told(refined: Path, tmp_path: Pat
     run, rows = RunFolder(out), summary_of(refined)["refinement"]["rounds"]
     others = run.record("sample")["force_evaluations"] + evaluations_after_rounds(run.config())
     enough = {"max_evaluations": others + 2 * rows[0]["force_evaluations"] - 1, "max_time": "1 s"}[budget]
-    done = run_cli("refine", out, "--overwrite", "--set", f"{budget}={enough}", "--set", "accuracy=0.001 kJ/mol")
+    done = run_cli("refine", out, "--overwrite", "--set", f"{budget}={enough}", *ANEW)
     assert done.returncode == 0, done.stderr
     assert f"{budget} ended the rounds" in done.stderr
     found = run.record("refine")["summary"]
     assert found["stopped_because"] == because
     assert not found["converged"]
-    assert found["rounds"][0] == rows[0]
+    assert len(found["rounds"]) == 1
+
+
+def test_a_run_that_its_budget_ended_goes_on_to_what_one_go_gives(refined: Path, tmp_path: Path) -> None:
+    out, rows = tmp_path / "run", summary_of(refined)["refinement"]["rounds"]
+    run = RunFolder(refined)
+    others = run.record("sample")["force_evaluations"] + evaluations_after_rounds(run.config())
+    enough = str(others + 2 * rows[0]["force_evaluations"] - 1)
+    command = ("run", "alanine_dipeptide", "-o", out, *settings(TINY))
+    done = run_cli(*command, "--max-evaluations", enough)
+    assert done.returncode == 0, done.stderr
+    first = summary_of(out)
+    assert first["refinement"]["rounds"] == rows[:1]
+    assert first["accuracy"]["stopped_because"] == "max_evaluations"
+    before = (out / "refined/round_1/denoiser.npz").read_bytes()
+    assert "not empty" in refusal(*command)
+    done = run_cli(*command, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert (out / "refined/round_1/denoiser.npz").read_bytes() == before
+    whole, expected = summary_of(out), summary_of(refined)
+    for part in ("refinement", "accuracy", "answer", "paths", "windows", "force_evaluations"):
+        assert whole[part] == expected[part], part
+    assert not (out / "refining").exists()
+    assert "another configuration (windows.steps" in refusal(*command, "--resume", "--set", "windows.steps=400")
 
 
 def test_a_budget_too_small_for_one_round_is_refused_and_nothing_is_lost(refined: Path) -> None:
-    told = refusal("refine", refined, "--overwrite", "--set", "max_evaluations=20000")
+    told = refusal("refine", refined, "--overwrite", "--set", "max_evaluations=20000", *ANEW)
     assert "too small for one round of windows" in told
     least = int(told.split("about ")[1].rstrip(".").replace(",", ""))
     spent = summary_of(refined)
