@@ -128,7 +128,9 @@ class RunConfig(Model):
                 raise ValueError("representation.torsions names a torsion twice")
             self._check_bias(self.representation)
         if self.accuracy is not None and not self.refine.rounds:
-            raise ValueError("accuracy is reached by rounds of windows: it needs refine.rounds of one or more")
+            raise ValueError(
+                "accuracy is reached by rounds: it needs sampling.kind adaptive, or refine.rounds of one or more"
+            )
         if self.accuracy is None and (self.max_evaluations or self.max_time):
             raise ValueError("max_evaluations and max_time end the rounds that accuracy asks for; give that, too")
         if self.refine.rounds and not molecule:

@@ -53,11 +53,13 @@ class NextRound:
         curves: along which.
         ahead: what all samples say so far; None without an accuracy, and before the first round.
         cost: force evaluations, roughly.
+        needed: those with which the accuracy would be reached, by what is known so far.
     """
 
     curves: list[Along]
     ahead: Forecast | None
     cost: int
+    needed: int
 
     @classmethod
     def of(cls, here: Context, pool: Pool, before: list[dict[str, Any]]) -> NextRound:
@@ -76,7 +78,8 @@ class NextRound:
         for each in curves:
             counts = each.windows(config)
             cost += sum(2 * n * (equilibration + length) for n, length in zip(counts, steps, strict=True))
-        return cls(curves, ahead, cost)
+        beyond = 0 if ahead is None else ahead.needed - len(ahead.more)
+        return cls(curves, ahead, cost, cost + 2 * beyond * (equilibration + steps[1]))
 
     def stopped_by(self, before: list[dict[str, Any]], budget: Budget, config: RunConfig) -> str | None:
         """Why this round is not run; None if it is.

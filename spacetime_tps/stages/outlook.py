@@ -71,6 +71,7 @@ class Forecast:
         states: B - A and its standard error [kT].
         missing: where samples are missing along each, in shares of its length, ``windows.spacing`` apart.
         more: where along the chosen one windows would lower the errors, in shares of its length.
+        needed: windows along the chosen one that would do, by what is known so far; ``more`` are no more than these.
         accuracy: that is wanted of both errors [kT].
     """
 
@@ -79,6 +80,7 @@ class Forecast:
     states: tuple[float, float]
     missing: list[np.ndarray]
     more: np.ndarray
+    needed: int
     accuracy: float
 
     @property
@@ -171,18 +173,18 @@ def forecast(
         both = solution.estimate(np.log(solution.pool.in_states.astype(float)))
     accuracy = config.accuracy / system.kt
     missing = [_missing(each, config.windows.spacing) for each in found]
-    more = np.zeros(0)
+    more, needed = np.zeros(0), 0
     if found[0].sampled:
-        more = _more_windows(found, solution, both.variance_by_ensemble(0, 1), accuracy**2, system)
-    return Forecast(found, dropped, both.difference(0, 1), missing, more, accuracy)
+        more, needed = _more_windows(found, solution, both.variance_by_ensemble(0, 1), accuracy**2, system)
+    return Forecast(found, dropped, both.difference(0, 1), missing, more, needed, accuracy)
 
 
 def _more_windows(
     found: Sequence[Outlook], solution: Solution, states_variance: np.ndarray, limit: float, system: System
-) -> np.ndarray:
+) -> tuple[np.ndarray, int]:
     """Where along the first of some curves windows lower the variance of its barrier and of B - A to a limit.
 
-    Or as far towards it as twice the samples go: how much more are needed these do not say.
+    Or as far towards it as twice the samples go: how much more are needed these do not say well.
 
     Args:
         found: along the curves.
@@ -192,7 +194,7 @@ def _more_windows(
         system: of the run.
 
     Returns:
-        shares of the curve's length, ascending.
+        shares of the curve's length, ascending, and how many windows would reach the limit.
     """
     curve, share = nearest_places(found, solution.pool, system)
     own = curve == 0
@@ -204,11 +206,11 @@ def _more_windows(
             continue
         room = max(limit - variance[~own].sum(), _LEAST_ROOM * limit)
         more = np.maximum(more, samples_wanted(np.bincount(stratum, variance[own], _STRATA), samples, room) - samples)
-    if (total := more.sum()) > (most := (_GROWTH - 1.0) * samples.sum()):
-        more *= most / total
     windows = system.config.windows
-    each = 2 * (windows.steps // windows.sample_every)
-    return shares_along(np.ceil(more / each).astype(int))
+    each, total = 2 * (windows.steps // windows.sample_every), more.sum()
+    if total > (most := (_GROWTH - 1.0) * samples.sum()):
+        more *= most / total
+    return shares_along(np.ceil(more / each).astype(int)), int(np.ceil(total / each))
 
 
 def _missing(found: Outlook, spacing: float) -> np.ndarray:

@@ -86,6 +86,8 @@ def refine(context: Context) -> StageResult:
             following = NextRound.of(here, pool, rows)
             if (stopped := following.stopped_by(rows, budget, config)) is not None:
                 break
+            if len(rows) == 1 and budget.forbids(rows[0]["force_evaluations"], following.needed):
+                _warn_of_budget(rows, following, budget, context)
             row, pool = _round(context, here, pool, following, rows, target)
             work.keep(part)
         rows.append(row)
@@ -96,8 +98,10 @@ def refine(context: Context) -> StageResult:
         here = replace(context, folder=target)
     if stopped == ROUNDS:
         logger.warning("refinement has not converged in %d rounds; raise refine.rounds", len(rows))
-    if stopped in (EVALUATIONS, TIME):
-        logger.warning("%s ended the rounds before the errors were within accuracy; raise it", stopped)
+    if stopped == TIME:
+        logger.warning("max_time ended the rounds before the errors were within accuracy; raise it, and --resume")
+    if stopped == EVALUATIONS:
+        _warn_of_budget(rows, following, budget, context)
     context.make_room()
     context.folder.promote(work.name, "refined")
     suffix = context.system.suffix
@@ -111,6 +115,18 @@ def refine(context: Context) -> StageResult:
     cost = sum(row["force_evaluations"] for row in rows)
     summary = {"rounds": rows, "converged": stopped in (ACCURATE, UNMOVED), "stopped_because": stopped}
     return StageResult(summary, cost, words=f"{len(rows)} rounds, {words_of(rows[-1], context)}")
+
+
+def _warn_of_budget(rows: list[dict[str, Any]], following: NextRound, budget: Budget, context: Context) -> None:
+    """Say after the first round, and when it ends the rounds, what the accuracy would take."""
+    spent = budget.others + sum(row["force_evaluations"] for row in rows)
+    logger.warning(
+        "an accuracy of %g kJ/mol would need about %s force evaluations in all, by what round %d knows: raise "
+        "max_evaluations, and --resume",
+        context.config.accuracy,
+        f"{spent + following.needed:,}",
+        len(rows),
+    )
 
 
 def words_of(row: dict[str, Any], context: Context) -> str:
