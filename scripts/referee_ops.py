@@ -8,6 +8,8 @@ each: annealed along the geodesic of the run, annealed along a straight line at 
 runs at 500 K. From each, one-way and two-way shooting of flexible length by OpenPathSampling and by this package.
 
 * steps to decorrelation: the first at which the path shares no frame with the first one;
+* acceptance, length and MaxFreeEnergy behind the burn-in, and of OpenPathSampling's chains the share of paths that cross
+  phi = 0 at psi > 0 (alanine dipeptide's upper tube), each with its error from the scatter between chains;
 * steps to typical: the first at which path length and MaxFreeEnergy both lie between the 5 % and 95 % quantiles of the
   equilibrated ensemble (all chains of this package behind their burn-in) and the channel is one that holds at least
   5 % of it.
@@ -30,6 +32,7 @@ from typing import Any
 
 import numpy as np
 from own_environment import own_environment
+from reproduce_transitions import crossing
 
 from spacetime_tps.analysis.path_metrics import channel_labels
 from spacetime_tps.analysis.shooting import Chains
@@ -64,6 +67,7 @@ class Chain:
     channel: list[str]
     first_decorrelated: int | None
     new_frames: int
+    upper: np.ndarray | None = None
 
 
 # --- first trajectories -------------------------------------------------------------------------
@@ -156,6 +160,7 @@ def their_chain(answer: dict[str, Any], work: Path, observables: Observables, tu
         channel=channel_labels(np.array([observables.displacement(v) for v in active]), turning),
         first_decorrelated=answer["first_decorrelated"],
         new_frames=answer["frames_integrated"],
+        upper=np.array([crossing(v) > 0.0 for v in active]),
     )
 
 
@@ -236,6 +241,16 @@ def equilibrated(chains: list[Chain], burn_in: int) -> str:
     return "   ".join(f"{np.mean(v):7.3f} +- {np.std(v, ddof=1) / np.sqrt(len(v)):.3f}" for v in columns)
 
 
+def upper_tube(chains: list[Chain], burn_in: int) -> str:
+    """Share of paths through the upper tube, its error and its scatter over chains."""
+    shares = np.array([chain.upper[burn_in:].mean() for chain in chains if chain.upper is not None])
+    if len(shares) < 2:
+        return ""
+    return (
+        f"   upper tube {shares.mean():.3f} +- {shares.std(ddof=1) / np.sqrt(len(shares)):.3f} of {len(shares)} chains"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="finished run folder of a molecule with a reference surface")
@@ -244,6 +259,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="Monte Carlo steps of each chain")
     parser.add_argument("--burn-in", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="first trajectories")
     arguments = parser.parse_args()
     python, steps, burn_in = (
         own_environment(arguments.environment, ["-r", ROOT / "constraints-ops.txt"]),
@@ -276,7 +292,7 @@ def main() -> None:
             "states": regions(context),
             "steps": steps,
         }
-        for kind in KINDS:
+        for kind in arguments.kinds:
             first = first_trajectories(context, kind, arguments.count)
             print(
                 f"{kind}: {len(first)} first trajectories of {np.mean([len(p) for p in first]):.0f} frames", flush=True
@@ -300,7 +316,7 @@ def main() -> None:
     common = ", ".join(sorted(typical.channels))
     print(f"\nTypical: {short:.0f} to {long:.0f} frames, MaxFreeEnergy {low:.1f} to {high:.1f}, {common}")
     print(f"\n{'first path':12s}{'mover':9s}{'program':18s}{'steps to decorrelation':30s}steps to typical")
-    for kind in KINDS:
+    for kind in arguments.kinds:
         for mover in MOVERS:
             for program, table in (("spacetime_tps", ours), ("OpenPathSampling", theirs)):
                 chains = table[kind, mover]
@@ -312,7 +328,13 @@ def main() -> None:
     print(f"\nBehind {burn_in} steps: acceptance, path length [frames], MaxFreeEnergy, errors over chains")
     for mover in MOVERS:
         for program, table in (("spacetime_tps", ours), ("OpenPathSampling", theirs)):
-            print(f"{mover:9s}{program:18s}{equilibrated([c for k in KINDS for c in table[k, mover]], burn_in)}")
+            chains = [chain for kind in arguments.kinds for chain in table[kind, mover]]
+            frames = sum(chain.new_frames for chain in chains)
+            evaluations = frames * context.config.shooting.frame_every / len(chains) / 1e6
+            print(
+                f"{mover:9s}{program:18s}{equilibrated(chains, burn_in)}{upper_tube(chains, burn_in)}   "
+                f"{evaluations:.2f} million force evaluations a chain"
+            )
 
 
 if __name__ == "__main__":
