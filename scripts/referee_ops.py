@@ -8,8 +8,8 @@ each: annealed along the geodesic of the run, annealed along a straight line at 
 runs at 500 K. From each, one-way and two-way shooting of flexible length by OpenPathSampling and by this package.
 
 * steps to decorrelation: the first at which the path shares no frame with the first one;
-* acceptance, length and MaxFreeEnergy behind the burn-in, and of OpenPathSampling's chains the share of paths that cross
-  phi = 0 at psi > 0 (alanine dipeptide's upper tube), each with its error from the scatter between chains;
+* acceptance, length and MaxFreeEnergy behind the burn-in, and of OpenPathSampling's chains the share of paths that
+  cross phi = 0 at psi > 0 (alanine dipeptide's upper tube), each with its error from the scatter between chains;
 * steps to typical: the first at which path length and MaxFreeEnergy both lie between the 5 % and 95 % quantiles of the
   equilibrated ensemble (all chains of this package behind their burn-in) and the channel is one that holds at least
   5 % of it.
