@@ -74,6 +74,7 @@ def optimise_geodesics(
     objectives: Sequence[Objective] = (),
     rng: torch.Generator | None = None,
     target_energy: float | None = None,
+    earlier: Sequence[np.ndarray | None] | None = None,
 ) -> list[Geodesic]:
     """Minimise E / E_0 + objectives + augmented Lagrangian in float64 and judge the result on a finer grid.
 
@@ -91,6 +92,8 @@ def optimise_geodesics(
         objectives: added to the relative energy.
         rng: of the bends; seed 0 without it.
         target_energy: stop once the fine-grid energy of every channel is this low.
+        earlier: a curve of each channel that is known from before, in chart coordinates between its ends, shape
+            (n, n_coordinates); it takes the place of the last scout.
     """
     terms = (constraints, objectives)
     search = _Search(denoiser, representation, channels, config, *terms)
@@ -99,7 +102,8 @@ def optimise_geodesics(
     steps = config.steps + polish + (config.scout_steps if config.starts > 1 else 0)
     with progress_bar(steps, "geodesics", "step") as bar:
         if config.starts == 1:
-            weights = search.adam(search.arches(), config.steps, ramped=True, bar=bar)
+            weights = search.begun_from(search.arches(), earlier)
+            weights = search.adam(weights, config.steps, ramped=True, bar=bar)
         else:
             rough = config.model_copy(
                 update={
@@ -110,6 +114,7 @@ def optimise_geodesics(
             scouting = _Search(denoiser, representation, scouts, rough, *terms)
             weights = scouting.arches()
             weights += _bends(scouting, config, rng or torch.Generator().manual_seed(0))
+            weights = scouting.begun_from(weights, earlier)
             weights = scouting.adam(weights, config.scout_steps, ramped=True, bar=bar)
             weights = scouting.lowest(weights, config.starts)
             weights = search.adam(weights, config.steps, ramped=False, bar=bar)
@@ -234,6 +239,16 @@ class _Search:
                 row += self.project(torch.from_numpy(channel.detour))
         with torch.no_grad():
             self.scale = self.energy(weights)[0].clamp_min(1e-12)
+        return weights
+
+    def begun_from(self, weights: Tensor, earlier: Sequence[np.ndarray | None] | None) -> Tensor:
+        """The coefficients, the last of those of each channel replaced by a curve that is known."""
+        each = len(weights) // len(earlier) if earlier else 0
+        for k, curve in enumerate(earlier or ()):
+            if curve is not None:
+                s, last = torch.linspace(0.0, 1.0, len(curve), dtype=torch.float64)[:, None], (k + 1) * each - 1
+                straight = (1 - s) * self.start[last] + s * self.end[last]
+                weights[last] = self.project(torch.from_numpy(curve) - straight)
         return weights
 
     def project(self, displacement: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from spacetime_tps.geometry.channels import (
     surface_barrier,
 )
 from spacetime_tps.geometry.constraints import AvoidRegion, Constraint, Objective
-from spacetime_tps.geometry.curve import evaluate
+from spacetime_tps.geometry.curve import FineCurve, evaluate
 from spacetime_tps.geometry.free_energy import (
     LowBarrier,
     SmoothSurface,
@@ -49,20 +49,27 @@ from spacetime_tps.systems import System
 
 logger = logging.getLogger(__name__)
 
+_EARLIER_POINTS = 257
+"""At which a curve is read that a search goes on from."""
 _MODEL_SUBDIVISIONS = 2
 """Of a chord, where each reading of F is a pass through the network."""
 _FILLED_KT = 3.0
 """So far below the least climb no model's barrier may lie: more than smoothing in many dimensions does."""
 
 
-def geodesic(context: Context) -> StageResult:
-    """Optimise every channel, rank them by the barrier on the run's own surface, write ``geodesic.npz``."""
+def geodesic(context: Context, earlier: dict[str, FineCurve] | None = None) -> StageResult:
+    """Optimise every channel, rank them by the barrier on the run's own surface, write ``geodesic.npz``.
+
+    Args:
+        context: of the run.
+        earlier: curves of channels, by label, that the search may go on from.
+    """
     system, config = context.system, context.config.geodesic
     rng = torch.Generator().manual_seed(torch_seed(context.config.seed, "geodesic"))
     denoiser = load_denoiser(context)
     ground = ground_of(context, denoiser, rng)
     posterior, constraints, channels = ground.posterior, ground.constraints, ground.channels
-    found, deviation = _geodesics(context, denoiser, ground, rng)
+    found, deviation = _geodesics(context, denoiser, ground, rng, earlier or {})
     if any(channel.detour is not None for channel in channels):
         found = relabelled(found, system.representation, system.center_names)
         _warn_of_another_way(channels[0].label if config.channel else None, [g.channel.label for g in found])
@@ -188,13 +195,13 @@ def _avoided_share(g: Geodesic, region: AvoidRegion, posterior: SampleDenoiser) 
 
 
 def _geodesics(
-    context: Context, denoiser: Denoiser, ground: Ground, rng: torch.Generator
+    context: Context, denoiser: Denoiser, ground: Ground, rng: torch.Generator, earlier: dict[str, FineCurve]
 ) -> tuple[list[Geodesic], np.ndarray | None]:
     """The geodesics of the chosen geometry; for the pullback metric also how far they are from straight."""
     config, representation = context.config.geodesic, context.system.representation
     channels, constraints = ground.channels, ground.constraints
     if config.geometry == "spacetime":
-        return _spacetime_geodesics(context, denoiser, ground, rng), None
+        return _spacetime_geodesics(context, denoiser, ground, rng, earlier), None
     density = SmoothedDensity(denoiser, representation)
     start, end = (
         torch.tensor(np.stack([getattr(c, side)[density.columns] for c in channels])) for side in ("start", "end")
@@ -210,7 +217,9 @@ def _geodesics(
     return tented, curves.deviation
 
 
-def _spacetime_geodesics(context: Context, denoiser: Denoiser, ground: Ground, rng: torch.Generator) -> list[Geodesic]:
+def _spacetime_geodesics(
+    context: Context, denoiser: Denoiser, ground: Ground, rng: torch.Generator, earlier: dict[str, FineCurve]
+) -> list[Geodesic]:
     """Every channel in a process of its own; of many, those with the lowest barriers so far are polished."""
     config, system, channels = context.config.geodesic, context.system, ground.channels
     few = len(channels) <= config.polished_channels
@@ -218,7 +227,8 @@ def _spacetime_geodesics(context: Context, denoiser: Denoiser, ground: Ground, r
     terms = (ground.constraints, _objectives(context, ground))
     shared = (denoiser, system.representation, *terms, rng.get_state(), context.config.hardware.torch_threads)
     with progress_bar(len(channels), "geodesics", "channel") as bar:
-        found = context.pool.map(_one_geodesic, [(channel, rough, *shared) for channel in channels], bar)
+        tasks = [(channel, rough, *shared, _between_ends(channel, earlier.get(channel.label))) for channel in channels]
+        found = context.pool.map(_one_geodesic, tasks, bar)
     if few:
         return found
     ordered, _ = ranked(found, ground, system)
@@ -237,13 +247,23 @@ def _one_geodesic(
     objectives: list[Objective],
     random_state: torch.Tensor,
     threads: int,
+    earlier: np.ndarray | None = None,
 ) -> Geodesic:
     """Optimise a channel, or go on with a draft; every channel draws the same numbers."""
     torch.set_num_threads(threads)
     if isinstance(start, Geodesic):
         return polish_geodesics(denoiser, representation, [start], config, constraints, objectives)[0]
     rng = torch.Generator().set_state(random_state)
-    return optimise_geodesics(denoiser, representation, [start], config, constraints, objectives, rng)[0]
+    return optimise_geodesics(
+        denoiser, representation, [start], config, constraints, objectives, rng, earlier=[earlier]
+    )[0]
+
+
+def _between_ends(channel: Channel, curve: FineCurve | None) -> np.ndarray | None:
+    """Chart coordinates of a curve at equal steps of its length, if it joins the ends of a channel."""
+    if curve is None or not np.allclose(curve.coordinates[[0, -1]], [channel.start, channel.end]):
+        return None
+    return curve.at_constant_speed(_EARLIER_POINTS)
 
 
 def _exact(context: Context, posterior: Denoiser) -> tuple[Denoiser, str]:

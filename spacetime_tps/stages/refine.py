@@ -54,6 +54,8 @@ _FROM_SAMPLER = 20_000
 """Samples of the sampler at most that enter the pool."""
 _BELOW_KT = 1.0
 """What no sample has seen is taken for a plain, so far below the lowest barrier: a way across may be lower."""
+_GOING_ON = {"starts": 4, "scout_steps": 100, "steps": 100}
+"""Settings of the geodesic, at most, once there is a curve of an earlier round to go on from."""
 _SIGMAS = 2.0
 """Standard errors that a measured variance may be off beyond the tolerance."""
 
@@ -189,6 +191,9 @@ def _round(
     WeightedSamples(pool.features, solution.log_weights, drawn, 0).save(target / "samples.npz")
     fewer = {"steps": config.refine.training_steps, "learning_rate": config.refine.learning_rate}
     going_on = config.model_copy(update={"denoiser": config.denoiser.model_copy(update=fewer)})
+    if before:
+        fewer = {key: min(getattr(config.geodesic, key), most) for key, most in _GOING_ON.items()}
+        going_on = going_on.model_copy(update={"geodesic": config.geodesic.model_copy(update=fewer)})
     if isinstance(config.sampling, AdaptiveConfig):
         lowest = min((p.barrier for p in profiles.values() if np.isfinite(p.error)), default=0.0)
         plain = max(config.sampling.background_kt, lowest - _BELOW_KT)
@@ -198,7 +203,8 @@ def _round(
     )
     start = load_denoiser(here)
     run_stage(target, "train", lambda c: train(c, start), there)
-    run_stage(target, "geodesic", geodesic, there)
+    known = {label: curve for label, curve, _ in curves_of(here)} if before else {}
+    run_stage(target, "geodesic", lambda c: geodesic(c, known), there)
     chosen = next(iter(curves))
     row = {
         "chosen": chosen,

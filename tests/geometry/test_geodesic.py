@@ -90,6 +90,24 @@ def test_spline_basis_is_natural_and_white() -> None:
     assert np.allclose(slopes.T @ slopes / 4000, np.eye(6), atol=1e-4)
 
 
+@pytest.mark.parametrize("starts", [1, 4])
+def test_a_search_goes_on_from_a_known_curve(starts: int) -> None:
+    """A step that changes nothing: the energy is that of the curve which is handed over, or of the arch."""
+    denoiser = GaussianMixtureDenoiser(np.zeros((1, 1)), np.array([DATA_STD]), np.ones(1))
+    start, end = (chart_of_posterior(*end) for end in (BEGIN, END))
+    channels = [Channel("there", start, end), Channel("back", end, start)]
+    done = optimise_geodesics(denoiser, Identity(1), channels, GeodesicConfig(points=64, nodes=12, starts=1))
+    still = GeodesicConfig(
+        points=64, nodes=12, starts=starts, steps=1, scout_steps=1, learning_rate=1e-8, polish_rounds=0, bend=1e-6
+    )
+    known = [each.curve.at_constant_speed(257) for each in done]
+    for earlier, shares in (([None, None], [False, False]), ([None, known[1]], [False, True]), (known, [True, True])):
+        found = optimise_geodesics(denoiser, Identity(1), channels, still, earlier=earlier)
+        ratios = [each.curve.energy / best.curve.energy for each, best in zip(found, done, strict=True)]
+        assert [ratio < 1.002 for ratio in ratios] == shares
+        assert min(ratios) > 0.999
+
+
 def two_wells() -> GaussianMixtureDenoiser:
     return GaussianMixtureDenoiser(
         np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]), np.full(3, 0.25), np.array([1, 1, 1e-3])
