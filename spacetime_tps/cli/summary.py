@@ -141,6 +141,17 @@ def _slow(summary: dict[str, Any]) -> list[str]:
     ]
 
 
+def _accuracy(summary: dict[str, Any]) -> list[str]:
+    found = summary.get("accuracy")
+    if found is None:
+        return []
+    ended = "" if found["stopped_because"] == "accuracy" else f"; {found['stopped_because']} ended the rounds"
+    return [
+        f"accuracy          {_significant(found['wanted'])} {found['unit']} wanted, "
+        f"{shown_number(found['reached'])} reached{ended}"
+    ]
+
+
 def _files(folder: RunFolder, molecule: bool) -> list[str]:
     lines = []
     if (folder / "shooting/summary.json").is_file():
@@ -172,6 +183,7 @@ def print_summary(folder: RunFolder) -> None:
         *_windows(summary, suffix, unit),
         *_hysteresis(paths),
         *_slow(summary),
+        *_accuracy(summary),
         f"force evaluations {sum(summary['force_evaluations'].values()):,}",
         f"note              {paths['nature']}",
         *_files(folder, molecule),

@@ -13,6 +13,7 @@ import torch
 from spacetime_tps.analysis.metrics import kinetic_temperature, max_free_energy, mean_and_std
 from spacetime_tps.analysis.minimax import MinimaxPath, closed_to
 from spacetime_tps.analysis.structure import hysteresis, integrity_problems
+from spacetime_tps.analysis.windows import remembered
 from spacetime_tps.analysis.work import WorkSummary
 from spacetime_tps.export import figures
 from spacetime_tps.export.plumed import plumed_input
@@ -360,11 +361,15 @@ def _answer(context: Context, records: dict[str, dict[str, Any]]) -> dict[str, A
 
 
 def _accuracy(context: Context, answer: dict[str, Any], records: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-    """The standard error that was wanted, the larger one of barrier and B - A, and why rounds of windows ended."""
+    """The standard error that was wanted, the larger one of barrier and B - A, and why rounds of windows ended.
+
+    None is known where windows depend on where they started.
+    """
     if (wanted := context.config.accuracy) is None:
         return None
     errors = [found["error"] for found in (answer["barrier"], answer["delta_f_states"]) if found is not None]
     known = len(errors) == 2 and all(error is not None and math.isfinite(error) for error in errors)
+    known = known and not remembered(records["windows"]["summary"])
     return {
         "wanted": wanted,
         "reached": max(errors) if known else None,
