@@ -17,7 +17,8 @@ from spacetime_tps.stages.outlook import Forecast, forecast
 from spacetime_tps.stages.placement import cost_of_quick_paths, windows_along
 from spacetime_tps.stages.train import load_denoiser
 
-UNMOVED, ACCURATE, ROUNDS, EVALUATIONS, TIME = "unmoved", "accuracy", "refine.rounds", "max_evaluations", "max_time"
+UNMOVED, ACCURATE, FREE, ROUNDS = "unmoved", "accuracy", "free simulations", "refine.rounds"
+EVALUATIONS, TIME = "max_evaluations", "max_time"
 """Why rounds end."""
 _SHORTER, _FEWEST_SAMPLES = 4, 8
 """Times that windows are shorter which show what is there, and samples that they hold at least."""
@@ -97,8 +98,10 @@ class NextRound:
             return None
         if self.ahead is None and before[-1]["converged"]:
             return UNMOVED
-        if self.ahead is not None and (not self.curves or self.ahead.accurate):
+        if self.ahead is not None and self.ahead.accurate:
             return ACCURATE
+        if self.ahead is not None and not self.curves:
+            return FREE
         if len(before) >= config.refine.rounds:
             return ROUNDS
         if budget.forbids(spent, self.cost):

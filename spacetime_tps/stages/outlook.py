@@ -66,8 +66,9 @@ class Forecast:
     """What all samples so far say of the curves that may matter, and which windows would help.
 
     Attributes:
-        found: along all curves that are not dropped, the chosen one first.
+        found: along the curves that are not dropped, the chosen one first, ``refine.channels`` of them at most.
         dropped: bounds on the flux of those that are, as shares of the chosen one's, by label; see ``relevant``.
+        left_out: labels of channels that may matter and are beyond ``refine.channels``.
         states: B - A and its standard error [kT].
         missing: where samples are missing along each, in shares of its length, ``windows.spacing`` apart.
         more: where along the chosen one windows would lower the errors, in shares of its length.
@@ -77,6 +78,7 @@ class Forecast:
 
     found: list[Outlook]
     dropped: dict[str, float]
+    left_out: list[str]
     states: tuple[float, float]
     missing: list[np.ndarray]
     more: np.ndarray
@@ -168,7 +170,9 @@ def forecast(
     assert config.accuracy is not None
     used, dropped = relevant(curves, denoiser, pool, system)
     solution = solve(used, system.molecular)
-    found = [outlook(label, curve, denoiser, solution, system) for label, curve, _ in curves if label not in dropped]
+    kept = [(label, curve) for label, curve, _ in curves if label not in dropped]
+    most = config.refine.channels
+    found = [outlook(label, curve, denoiser, solution, system) for label, curve in kept[:most]]
     with np.errstate(divide="ignore"):
         both = solution.estimate(np.log(solution.pool.in_states.astype(float)))
     accuracy = config.accuracy / system.kt
@@ -176,7 +180,8 @@ def forecast(
     more, needed = np.zeros(0), 0
     if found[0].sampled:
         more, needed = _more_windows(found, solution, both.variance_by_ensemble(0, 1), accuracy**2, system)
-    return Forecast(found, dropped, both.difference(0, 1), missing, more, needed, accuracy)
+    left_out = [label for label, _ in kept[most:]]
+    return Forecast(found, dropped, left_out, both.difference(0, 1), missing, more, needed, accuracy)
 
 
 def _more_windows(
@@ -215,6 +220,6 @@ def _more_windows(
 
 def _missing(found: Outlook, spacing: float) -> np.ndarray:
     """Shares of a curve, evenly spaced over the whole of it, at which samples are missing."""
-    even = np.linspace(0.0, 1.0, 1 + int(np.ceil(found.curve.length / spacing)))
-    effective = np.interp(even, np.linspace(0.0, 1.0, len(found.effective)), found.effective)
-    return even[effective < _SAMPLED]
+    count = int(np.ceil(found.curve.length / spacing))
+    nearest = np.round(np.linspace(0.0, count, len(found.effective))).astype(int)
+    return np.unique(nearest[found.effective < _SAMPLED]) / count

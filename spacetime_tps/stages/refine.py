@@ -33,6 +33,7 @@ from spacetime_tps.stages.geodesic import geodesic
 from spacetime_tps.stages.next_round import (
     ACCURATE,
     EVALUATIONS,
+    FREE,
     ROUNDS,
     TIME,
     UNMOVED,
@@ -98,12 +99,7 @@ def refine(context: Context) -> StageResult:
         context.reporter.scalars(len(rows), worst)
         logger.info("refine: %s", words_of(row, context))
         here = replace(context, folder=target)
-    if stopped == ROUNDS:
-        logger.warning("refinement has not converged in %d rounds; raise refine.rounds", len(rows))
-    if stopped == TIME:
-        logger.warning("max_time ended the rounds before the errors were within accuracy; raise it, and --resume")
-    if stopped == EVALUATIONS:
-        _warn_of_budget(rows, following, budget, context)
+    _warn(stopped, rows, following, budget, context)
     context.make_room()
     context.folder.promote(work.name, "refined")
     suffix = context.system.suffix
@@ -115,8 +111,34 @@ def refine(context: Context) -> StageResult:
         variance_ratios=np.array([[min(row["ratios"]), max(row["ratios"])] for row in rows]),
     )
     cost = sum(row["force_evaluations"] for row in rows)
-    summary = {"rounds": rows, "converged": stopped in (ACCURATE, UNMOVED), "stopped_because": stopped}
+    summary = {
+        "rounds": rows,
+        "converged": stopped in (ACCURATE, UNMOVED),
+        "stopped_because": stopped,
+        "left_out": [] if following.ahead is None else following.ahead.left_out,
+    }
     return StageResult(summary, cost, words=f"{len(rows)} rounds, {words_of(rows[-1], context)}")
+
+
+def _warn(stopped: str, rows: list[dict[str, Any]], following: NextRound, budget: Budget, context: Context) -> None:
+    """Say why the rounds ended, unless all is well, and what they left out."""
+    if stopped == ROUNDS:
+        logger.warning("refinement has not converged in %d rounds; raise refine.rounds", len(rows))
+    if stopped == FREE:
+        logger.warning(
+            "no windows lower the errors any further, which are not within accuracy: what is left comes from the free "
+            "simulations of both states; raise sampling.time"
+        )
+    if stopped == TIME:
+        logger.warning("max_time ended the rounds before the errors were within accuracy; raise it, and --resume")
+    if stopped == EVALUATIONS:
+        _warn_of_budget(rows, following, budget, context)
+    if following.ahead is not None and following.ahead.left_out:
+        logger.warning(
+            "%d channels that may matter were never simulated (%s): raise refine.channels",
+            len(following.ahead.left_out),
+            ", ".join(following.ahead.left_out),
+        )
 
 
 def _warn_of_budget(rows: list[dict[str, Any]], following: NextRound, budget: Budget, context: Context) -> None:

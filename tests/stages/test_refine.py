@@ -148,7 +148,7 @@ def test_a_spent_budget_ends_the_rounds_and_is_told(refined: Path, tmp_path: Pat
     shutil.copytree(refined, out)
     run, rows = RunFolder(out), summary_of(refined)["refinement"]["rounds"]
     others = run.record("sample")["force_evaluations"] + evaluations_after_rounds(run.config())
-    enough = {"max_evaluations": others + 2 * rows[0]["force_evaluations"] - 1, "max_time": "1 s"}[budget]
+    enough = {"max_evaluations": others + rows[0]["force_evaluations"] + 10_000, "max_time": "1 s"}[budget]
     done = run_cli("refine", out, "--overwrite", "--set", f"{budget}={enough}", *ANEW)
     assert done.returncode == 0, done.stderr
     told = {"max_evaluations": "would need about", "max_time": "max_time ended the rounds"}[budget]
@@ -163,7 +163,7 @@ def test_a_run_that_its_budget_ended_goes_on_to_what_one_go_gives(refined: Path,
     out, rows = tmp_path / "run", summary_of(refined)["refinement"]["rounds"]
     run = RunFolder(refined)
     others = run.record("sample")["force_evaluations"] + evaluations_after_rounds(run.config())
-    enough = str(others + 2 * rows[0]["force_evaluations"] - 1)
+    enough = str(others + rows[0]["force_evaluations"] + 10_000)
     command = ("run", "alanine_dipeptide", "-o", out, *settings(TINY))
     done = run_cli(*command, "--max-evaluations", enough)
     assert done.returncode == 0, done.stderr
@@ -203,8 +203,12 @@ def test_more_windows_stand_where_they_lower_the_errors_most(refined: Path, monk
             return forecast(curves_of(here), denoiser, pool, replace(context.system, config=config))
 
         strict, loose = at(0.01), at(100.0)
+        labels = {each.label for each in loose.found} | set(loose.left_out)
+        assert labels | set(loose.dropped) == {label for label, *_ in curves_of(here)}
     assert not len(loose.more)
     assert not loose.needed
+    assert [len(missing) > 0 for missing in loose.missing] == [not each.sampled for each in loose.found]
+    assert [each.label for each in loose.found] == [label for label, *_ in curves_of(here) if label in labels][:1]
     assert strict.needed > 100 * len(strict.more)
     assert not strict.accurate
     assert len(strict.more)
