@@ -79,7 +79,7 @@ def test_what_is_wrong_with_windows_is_warned_of(
     monkeypatch.setattr(windows_stage, "least_overlap", lambda _: overlap)
     slow = [{"name": "chi", "windows": windows_of_chi}] if windows_of_chi else []
     found = SimpleNamespace(
-        compared=SimpleNamespace(wrong=wrong), placed=SimpleNamespace(share=SHARE), solution=None, slow=slow
+        compared=SimpleNamespace(wrong=wrong), placed=SimpleNamespace(share=SHARE), alone=None, slow=slow
     )
     windows_stage._warn(cast(Any, found), stuck, extensible)
     assert len(caplog.messages) == len(said)
