@@ -133,6 +133,7 @@ class Estimate:
         response: of the values to such sums, shape (n_targets, n_sums).
         ensemble: that each sample was drawn in, shape (n,).
         block: of time that each sample belongs to, shape (n,).
+        ensembles: how many there are, those without samples among them.
     """
 
     values: np.ndarray
@@ -142,6 +143,7 @@ class Estimate:
     response: np.ndarray
     ensemble: np.ndarray
     block: np.ndarray
+    ensembles: int
 
     def variance_by_ensemble(self, i: int, j: int) -> np.ndarray:
         """What the samples of each ensemble add to the variance of ``difference(i, j)`` [kT^2], shape (n_ensembles,).
@@ -150,7 +152,7 @@ class Estimate:
         are correlated, which the parts leave out.
         """
         scores = self.weights @ (self.response[j] - self.response[i])
-        parts = np.zeros(int(self.ensemble.max(initial=0)) + 1)
+        parts = np.zeros(self.ensembles)
         for k in np.unique(self.ensemble):
             own = self.ensemble == k
             alone = np.zeros(int(own.sum()), dtype=int)
@@ -221,7 +223,7 @@ def estimated(
     covariance = max(covariances, key=lambda c: np.diagonal(c + c[0, 0] - c[0] - c[:, :1].T).sum())
     of_group = shares @ (found.groups[:, None] == np.arange(found.groups.max() + 1))
     values = np.append(-log_sums, [each.value for each in sums])
-    return Estimate(values, covariance, of_group.argmax(axis=1), weights, inverse, ensemble, blocks[0])
+    return Estimate(values, covariance, of_group.argmax(axis=1), weights, inverse, ensemble, blocks[0], sampled)
 
 
 def _scatter(weights: np.ndarray, ensemble: np.ndarray, block: np.ndarray) -> np.ndarray:

@@ -110,6 +110,19 @@ def test_covariance_is_that_of_repetition() -> None:
     assert told[1:] == pytest.approx(scatter[1:], rel=0.25)
 
 
+def test_an_ensemble_without_samples_adds_nothing_to_a_variance_wherever_it_stands() -> None:
+    """Stuck windows have none, and the last ensemble may be one."""
+    sound = pool(np.random.default_rng(4), 200)
+    none = Pool.of_windows(NATURAL[:1], seen(np.zeros((1, 2, 5))), kept=np.array([False]))
+    found = []
+    for made in (sound, sound.joined(none), none.joined(sound)):
+        with np.errstate(divide="ignore"):
+            estimate = solve(made, TORSION).estimate(np.log(made.in_states.astype(float)))
+        found.append(estimate.variance_by_ensemble(0, 1))
+    assert found[1] == pytest.approx(np.append(found[0], 0.0), rel=1e-6)
+    assert found[2] == pytest.approx(np.append(0.0, found[0]), rel=1e-6)
+
+
 def test_some_of_the_ensembles_are_a_pool_of_their_own() -> None:
     first, second = (pool(np.random.default_rng(seed), 50) for seed in (1, 2))
     kept = np.arange(2 * len(first.natural)) >= len(first.natural)
