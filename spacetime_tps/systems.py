@@ -112,6 +112,8 @@ class System:
     reference: FreeEnergySurface | None = None
     avoided: State | None = None
     waypoints: tuple[Region, ...] = ()
+    given: np.ndarray | None = None
+    """Structures of the system file, where ``structures`` are those that sampling found."""
 
     @property
     def molecular(self) -> Molecular:
@@ -320,12 +322,14 @@ def _load_molecule(config: RunConfig, molecule: MoleculeConfig, folder: Path) ->
         time_step_ps=molecule.dynamics.time_step,
         friction_per_ps=molecule.dynamics.friction,
     )
+    found = _bottoms(folder, structures)
     return System(
         config=config,
         representation=_representation(config.representation, torsions, topology, folder / FITTED),
         variables=variables,
         states=_states(config, variables, structures),
-        structures=_bottoms(folder, structures),
+        structures=found,
+        given=None if found is structures else structures,
         energy_unit="kJ/mol",
         kt=dynamics.kt,
         molecule=Molecule(topology, dynamics),

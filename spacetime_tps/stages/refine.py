@@ -20,7 +20,7 @@ from spacetime_tps.analysis.free_energies import Profile, profile_along
 from spacetime_tps.analysis.windows import WindowComparison
 from spacetime_tps.boltzmann.pool import WITHIN_A, WITHIN_B, Pool, solve
 from spacetime_tps.boltzmann.samples import WeightedSamples
-from spacetime_tps.config import AdaptiveConfig
+from spacetime_tps.config import AdaptiveConfig, RunConfig
 from spacetime_tps.errors import UserError
 from spacetime_tps.files import read_arrays, read_json, write_arrays, write_json
 from spacetime_tps.geometry.curve import FineCurve, evaluate
@@ -211,18 +211,9 @@ def _round(
     profiles = {label: profile_along(answer, *read, centers, level) for label, centers in curves.items()}
     drawn = drawn_samples(context).frames
     WeightedSamples(pool.features, solution.log_weights, drawn, 0).save(target / "samples.npz")
-    fewer = {"steps": config.refine.training_steps, "learning_rate": config.refine.learning_rate}
-    going_on = config.model_copy(update={"denoiser": config.denoiser.model_copy(update=fewer)})
-    if before:
-        fewer = {key: min(getattr(config.geodesic, key), most) for key, most in _GOING_ON.items()}
-        going_on = going_on.model_copy(update={"geodesic": config.geodesic.model_copy(update=fewer)})
-    if isinstance(config.sampling, AdaptiveConfig):
-        lowest = min((p.barrier for p in profiles.values() if np.isfinite(p.error)), default=0.0)
-        plain = max(config.sampling.background_kt, lowest - _BELOW_KT)
-        going_on = going_on.model_copy(update={"sampling": config.sampling.model_copy(update={"background_kt": plain})})
-    there = replace(
-        context, folder=target, make_room=_nothing, reporter=NullReporter(), system=replace(system, config=going_on)
-    )
+    lowest = min((p.barrier for p in profiles.values() if np.isfinite(p.error)), default=0.0)
+    model = replace(system, config=_going_on(config, lowest, first=not before))
+    there = replace(context, folder=target, make_room=_nothing, reporter=NullReporter(), system=model)
     start = load_denoiser(here)
     run_stage(target, "train", lambda c: train(c, start), there)
     known = {label: curve for label, curve, _ in curves_of(here)} if before else {}
@@ -244,6 +235,19 @@ def _round(
     row["converged"] = _converged(row, before, context)
     write_json(target / "round.json", row)
     return row, pool
+
+
+def _going_on(config: RunConfig, lowest: float, first: bool) -> RunConfig:
+    """Settings of the next model, which goes on from the last one, after a round whose lowest barrier [kT] is known."""
+    training = {"steps": config.refine.training_steps, "learning_rate": config.refine.learning_rate}
+    changed: dict[str, Any] = {"denoiser": config.denoiser.model_copy(update=training)}
+    if not first:
+        search = {key: min(getattr(config.geodesic, key), most) for key, most in _GOING_ON.items()}
+        changed["geodesic"] = config.geodesic.model_copy(update=search)
+    if isinstance(config.sampling, AdaptiveConfig):
+        plain = max(config.sampling.background_kt, lowest - _BELOW_KT)
+        changed["sampling"] = config.sampling.model_copy(update={"background_kt": plain})
+    return config.model_copy(update=changed)
 
 
 def _of_windows(measured: list[_Measured]) -> dict[str, Any]:

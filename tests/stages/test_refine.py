@@ -15,9 +15,10 @@ from spacetime_tps.analysis.windows import remembered
 from spacetime_tps.boltzmann.pool import Pool
 from spacetime_tps.stages import RunFolder
 from spacetime_tps.stages.budget import evaluations_after_rounds
-from spacetime_tps.stages.context import opened
+from spacetime_tps.stages.context import opened, run_stages
 from spacetime_tps.stages.next_round import curves_of
 from spacetime_tps.stages.outlook import Forecast, forecast, nearest_places, relevant
+from spacetime_tps.stages.sample import sample
 from spacetime_tps.stages.train import load_denoiser
 from spacetime_tps.systems import load_system
 from tests.conftest import TINY_ALANINE, refusal, run_cli, settings
@@ -129,6 +130,17 @@ def test_an_interrupted_refinement_goes_on_with_its_next_round_and_makes_a_damag
     assert (out / "refined/round_1/denoiser.npz").stat().st_mtime_ns == before
     again, first = (json.loads((folder / "stages/refine.json").read_text()) for folder in (out, refined))
     assert again["summary"] == first["summary"]
+
+
+def test_samples_drawn_again_begin_at_the_given_structures_again(refined: Path, tmp_path: Path) -> None:
+    """And not at the bottoms that the first ones found."""
+    out = tmp_path / "run"
+    shutil.copytree(refined, out)
+    folder = RunFolder(out)
+    with folder.locked(existing=True):
+        run_stages(folder, folder.config(), {"sample": sample}, again=True)
+    for name, array in (("samples.npz", "features"), ("ends.npz", "structures")):
+        assert np.array_equal(np.load(out / name)[array], np.load(refined / name)[array])
 
 
 def test_a_new_geodesic_drops_the_refinement(refined: Path, tmp_path: Path) -> None:
